@@ -1,0 +1,1 @@
+//! The command line of p2p-chat: a client of the local API.

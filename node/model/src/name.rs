@@ -1,0 +1,99 @@
+//! Names of networks and members, and the harmless printing of what others wrote.
+
+use std::{fmt, str::FromStr};
+
+use crate::limits::MAX_NAME_CHARS;
+
+/// Why a name is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing but white space, or nothing at all.
+    #[error("a name must not be empty")]
+    Empty,
+    /// More than [`MAX_NAME_CHARS`] characters.
+    #[error("a name has at most {MAX_NAME_CHARS} characters, this one has {0}")]
+    TooLong(usize),
+    /// Control characters, line breaks or text-direction overrides.
+    #[error("a name must not contain control characters")]
+    Control,
+    /// White space at an end.
+    #[error("a name must not begin or end with white space")]
+    Untrimmed,
+}
+
+/// A label of 1 to 64 characters, without control characters and without white space at its ends.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+impl Name {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let chars = text.chars().count();
+        if text.trim().is_empty() {
+            Err(NameError::Empty)
+        } else if chars > MAX_NAME_CHARS {
+            Err(NameError::TooLong(chars))
+        } else if text.chars().any(is_unprintable) {
+            Err(NameError::Control)
+        } else if text.trim() != text {
+            Err(NameError::Untrimmed)
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// `text` with every character that could act on a terminal replaced by its visible escape, line breaks and tabs kept.
+pub fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unprintable(c) && c != '\n' && c != '\t' {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Control characters, and the marks that reorder the text around them (Unicode TR 36, bidirectional spoofing).
+fn is_unprintable(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked() {
+        assert_eq!("lab".parse::<Name>().map(|name| name.to_string()), Ok("lab".to_owned()));
+        assert_eq!("".parse::<Name>(), Err(NameError::Empty));
+        assert_eq!(" \u{2003}".parse::<Name>(), Err(NameError::Empty));
+        assert_eq!(" lab".parse::<Name>(), Err(NameError::Untrimmed));
+        assert_eq!("é".repeat(64).parse::<Name>().map(|_| ()), Ok(()));
+        assert_eq!("é".repeat(65).parse::<Name>(), Err(NameError::TooLong(65)));
+        for bad in ["a\u{7}", "a\nb", "a\u{1b}[2J", "a\u{202e}b"] {
+            assert_eq!(bad.parse::<Name>(), Err(NameError::Control));
+        }
+    }
+
+    #[test]
+    fn printable_shows_what_would_act() {
+        assert_eq!(printable("a\u{1b}[31mb\nc\td"), "a\\u{1b}[31mb\nc\td");
+    }
+}

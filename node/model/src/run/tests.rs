@@ -1,0 +1,89 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::VectorClock;
+
+fn alice() -> Identity {
+    Identity::from_seed([1; 32])
+}
+
+fn text(lamport: u64, body: &str) -> Entry {
+    let header = Header { lamport, wall_ms: 1_700_000_000_000, clock: VectorClock::new(), kind: EntryKind::Text };
+    Entry { header, body: body.as_bytes().to_vec() }
+}
+
+fn network() -> NetworkId {
+    NetworkId::new([7; 32])
+}
+
+fn two_texts() -> Run {
+    let previous = EntryHash::new([5; 32]);
+    Run::sign(&alice(), network(), 4, previous, vec![text(9, "one"), text(10, "two")])
+}
+
+#[test]
+fn a_run_survives_its_encoding() {
+    let run = two_texts();
+    assert_eq!(Run::decode(&run.encode()), Ok(run.clone()));
+    assert_eq!((run.first, run.last()), (4, 5));
+    assert_eq!(run.head(), run.entries[1].0);
+}
+
+#[test]
+fn no_byte_of_a_run_can_be_changed() {
+    let bytes = two_texts().encode();
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        assert!(Run::decode(&changed).is_err(), "byte {at} can be changed unnoticed");
+    }
+}
+
+#[test]
+fn a_run_signed_by_another_is_forged() {
+    let mut run = two_texts();
+    run.signature = Identity::from_seed([2; 32]).sign(DOMAIN, run.head().as_bytes());
+    assert_eq!(Run::decode(&run.encode()), Err(RunError::Forged(BadSignature(alice().peer()))));
+}
+
+#[test]
+fn a_network_is_the_hash_of_its_genesis() {
+    let genesis = Genesis { salt: [3; 32], name: "lab".parse().unwrap(), creator: "alice".parse().unwrap() };
+    let (network, run) = Run::found(&alice(), &genesis, 5);
+    assert_eq!(run.head().as_bytes(), network.as_bytes());
+    assert_eq!(Run::decode(&run.encode()).map(|run| run.network), Ok(network));
+
+    let elsewhere = Run::sign(&alice(), NetworkId::new([8; 32]), 1, EntryHash::NONE, vec![genesis.entry(5)]);
+    assert_eq!(Run::decode(&elsewhere.encode()), Err(RunError::Genesis(1)));
+}
+
+#[test]
+fn bounds_are_refused() {
+    let sign = |first, previous, entries| Run::sign(&alice(), network(), first, previous, entries).encode();
+    let before = EntryHash::new([5; 32]);
+    assert_eq!(Run::decode(&sign(0, EntryHash::NONE, vec![text(9, "x")])), Err(RunError::Bounds));
+    assert_eq!(Run::decode(&sign(1, before, vec![text(9, "x")])), Err(RunError::Bounds));
+    assert_eq!(Run::decode(&sign(2, EntryHash::NONE, vec![text(9, "x")])), Err(RunError::Bounds));
+    assert_eq!(Run::decode(&sign(2, before, vec![])), Err(RunError::Bounds));
+    assert_eq!(Run::decode(&sign(2, before, vec![text(9, "x"), text(9, "y")])), Err(RunError::Clock(3)));
+    assert_eq!(Run::decode(&sign(2, before, vec![text(1, "x")])), Err(RunError::Clock(2)));
+    assert!(Run::decode(&sign(2, before, vec![text(9, "")])).is_err());
+    assert!(Run::decode(&sign(2, before, vec![text(9, &"x".repeat(65_537))])).is_err());
+    assert!(Run::decode(&sign(2, before, (0..65).map(|n| text(9 + n, "x")).collect())).is_err());
+    assert!(Run::decode(&sign(u64::MAX - 63, before, vec![text(u64::MAX, "x")])).is_err());
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        let _ = Run::decode(&bytes);
+    }
+
+    #[test]
+    fn a_damaged_run_never_panics(at in 0usize..200, byte: u8, cut in 0usize..300) {
+        let mut bytes = two_texts().encode();
+        if let Some(target) = bytes.get_mut(at) { *target = byte; }
+        bytes.truncate(cut);
+        let _ = Run::decode(&bytes);
+    }
+}

@@ -1,0 +1,2 @@
+//! p2p-chat.
+fn main() {}

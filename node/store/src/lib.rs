@@ -1,0 +1,1 @@
+//! The durable log of a p2p-chat node.

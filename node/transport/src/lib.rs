@@ -1,0 +1,1 @@
+//! One port for mutually authenticated TLS and plaintext HTTP/2, and dialling with pinned keys.
