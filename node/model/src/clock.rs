@@ -82,14 +82,16 @@ impl VectorClock {
         hash.as_bytes().iter().take(8).fold(0, |digest, byte| digest << 8 | u64::from(*byte))
     }
 
-    pub(crate) fn encode(&self, writer: &mut Writer) {
+    /// Appends the canonical encoding.
+    pub fn encode(&self, writer: &mut Writer) {
         writer.varint(self.0.len() as u64);
         for (author, seq) in &self.0 {
             writer.fixed(author.as_bytes()).varint(*seq);
         }
     }
 
-    pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    /// Takes what [`VectorClock::encode`] wrote; anything else is refused.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut clock = BTreeMap::new();
         for _ in 0..reader.count(MAX_MEMBERS, "clock")? {
             let author = PeerId::new(reader.array("clock author")?);

@@ -28,20 +28,23 @@ pub enum DecodeError {
 
 /// Appends fields to a byte string.
 #[derive(Default)]
-pub(crate) struct Writer(pub(crate) Vec<u8>);
+pub struct Writer(pub Vec<u8>);
 
 impl Writer {
-    pub(crate) fn fixed(&mut self, bytes: &[u8]) -> &mut Self {
+    /// Bytes of a length that both sides know.
+    pub fn fixed(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.extend_from_slice(bytes);
         self
     }
 
-    pub(crate) fn byte(&mut self, byte: u8) -> &mut Self {
+    /// One byte.
+    pub fn byte(&mut self, byte: u8) -> &mut Self {
         self.0.push(byte);
         self
     }
 
-    pub(crate) fn varint(&mut self, mut value: u64) -> &mut Self {
+    /// An integer as a varint.
+    pub fn varint(&mut self, mut value: u64) -> &mut Self {
         while value >= 0x80 {
             self.0.push((value & 0x7f) as u8 | 0x80);
             value >>= 7;
@@ -50,34 +53,40 @@ impl Writer {
         self
     }
 
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+    /// Bytes after their length.
+    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.varint(bytes.len() as u64).fixed(bytes)
     }
 }
 
 /// Takes fields off the front of a byte string.
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+pub struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(crate) fn take(&mut self, len: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
+    /// The next `len` bytes.
+    pub fn take(&mut self, len: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
         let (head, tail) = self.0.split_at_checked(len).ok_or(DecodeError::Truncated(field))?;
         self.0 = tail;
         Ok(head)
     }
 
-    pub(crate) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
+    /// The next `N` bytes.
+    pub fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
         self.take(N, field)?.try_into().map_err(|_| DecodeError::Truncated(field))
     }
 
-    pub(crate) fn signature(&mut self, field: &'static str) -> Result<Signature, DecodeError> {
+    /// A signature.
+    pub fn signature(&mut self, field: &'static str) -> Result<Signature, DecodeError> {
         self.array(field).map(Signature::new)
     }
 
-    pub(crate) fn byte(&mut self, field: &'static str) -> Result<u8, DecodeError> {
+    /// One byte.
+    pub fn byte(&mut self, field: &'static str) -> Result<u8, DecodeError> {
         self.array::<1>(field).map(|[byte]| byte)
     }
 
-    pub(crate) fn varint(&mut self, field: &'static str) -> Result<u64, DecodeError> {
+    /// An integer; one that is not in its shortest form is refused.
+    pub fn varint(&mut self, field: &'static str) -> Result<u64, DecodeError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte(field)?;
@@ -94,17 +103,19 @@ impl<'a> Reader<'a> {
     }
 
     /// A varint that counts things, at most `max`.
-    pub(crate) fn count(&mut self, max: usize, field: &'static str) -> Result<usize, DecodeError> {
+    pub fn count(&mut self, max: usize, field: &'static str) -> Result<usize, DecodeError> {
         let count = usize::try_from(self.varint(field)?).map_err(|_| DecodeError::OutOfRange(field))?;
         if count > max { Err(DecodeError::OutOfRange(field)) } else { Ok(count) }
     }
 
-    pub(crate) fn bytes(&mut self, max: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
+    /// Bytes after their length, at most `max`.
+    pub fn bytes(&mut self, max: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {
         let len = self.count(max, field)?;
         self.take(len, field)
     }
 
-    pub(crate) fn end(&self) -> Result<(), DecodeError> {
+    /// Checks that nothing is left.
+    pub fn end(&self) -> Result<(), DecodeError> {
         if self.0.is_empty() { Ok(()) } else { Err(DecodeError::Trailing(self.0.len())) }
     }
 }

@@ -5,7 +5,7 @@
 //! random (a key, a salt) comes in as bytes.
 
 pub mod clock;
-mod codec;
+pub mod codec;
 pub mod entry;
 pub mod id;
 pub mod key;

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use crate::{
-    Epoch, NodeId, PeerId,
-    codec::Writer,
+    DecodeError, Epoch, NodeId, PeerId,
+    codec::{Reader, Writer},
     limits::{MAX_ADDRESS_BYTES, MAX_MEMBERS},
 };
 
@@ -21,6 +21,15 @@ impl Address {
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Address {
+    /// Takes an address that was written as bytes after their length.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let bytes = reader.bytes(MAX_ADDRESS_BYTES, "address")?;
+        let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::OutOfRange("address"))?;
+        text.parse().map_err(|AddressError| DecodeError::OutOfRange("address"))
     }
 }
 
@@ -152,13 +161,32 @@ impl View {
         votes * 2 > self.active.len()
     }
 
-    pub(crate) fn encode(&self, writer: &mut Writer) {
+    /// Appends the canonical encoding.
+    pub fn encode(&self, writer: &mut Writer) {
         writer.varint(self.epoch.0).varint(self.version).varint(self.leader.0).varint(self.next_id.0);
         writer.varint(self.active.len() as u64);
         for member in &self.active {
             writer.varint(member.node.0).fixed(member.peer.as_bytes());
             writer.bytes(member.address.as_str().as_bytes()).varint(member.join_request);
         }
+    }
+
+    /// Takes what [`View::encode`] wrote. A view that contradicts itself is refused.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let epoch = Epoch(reader.varint("view epoch")?);
+        let version = reader.varint("view version")?;
+        let leader = NodeId(reader.varint("view leader")?);
+        let next_id = NodeId(reader.varint("next node id")?);
+        let mut active = Vec::new();
+        for _ in 0..reader.count(MAX_MEMBERS, "view size")? {
+            let node = NodeId(reader.varint("node id")?);
+            let peer = PeerId::new(reader.array("active peer")?);
+            let address = Address::decode(reader)?;
+            active.push(ActiveMember { node, peer, address, join_request: reader.varint("join request")? });
+        }
+        let view = Self { epoch, version, leader, next_id, active };
+        view.check()?;
+        Ok(view)
     }
 }
 
