@@ -1,1 +1,25 @@
-//! One port for mutually authenticated TLS and plaintext HTTP/2, and dialling with pinned keys.
+//! How bytes come and go: one port for mutually authenticated TLS and plaintext HTTP/2, and dialling with pinned keys.
+//!
+//! - [`identity_file`]: the node's key on disk.
+//! - [`tls`]: TLS 1.3 without a certificate authority. The key in a certificate *is* the [`PeerId`], and is compared.
+//! - [`listen`]: accepted connections as a stream for tonic, and who is [calling](caller).
+//! - [`dial`]: channels to peers, to a discovery service and to the local API.
+//! - [`status`]: the real cause behind tonic's "transport error".
+//! - [`server`]: the settings and the services that every server of p2p-chat has.
+//!
+//! [`PeerId`]: p2p_chat_model::PeerId
+
+mod connection;
+pub mod dial;
+pub mod identity_file;
+pub mod listen;
+pub mod server;
+pub mod status;
+pub mod tls;
+
+pub use connection::{Caller, Connection, caller};
+pub use dial::{DialError, DialSettings, Dialer, UrlError};
+pub use identity_file::IdentityFileError;
+pub use listen::{Incoming, Limits, incoming};
+pub use status::{describe, is_unanswered};
+pub use tls::TlsError;

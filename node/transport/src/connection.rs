@@ -1,0 +1,150 @@
+//! An accepted connection, and who is at its other end.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use p2p_chat_model::PeerId;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+    time::{Sleep, sleep},
+};
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::Connected;
+
+/// The bytes with which every HTTP/2 client begins (RFC 9113, section 3.4): 24.
+const PREFACE_BYTES: usize = 24;
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// Who it is, proven by the TLS handshake; `None` for plaintext and for a client without a certificate.
+    pub peer: Option<PeerId>,
+    /// Where it calls from.
+    pub remote: SocketAddr,
+}
+
+/// Whose call this is: the key that its TLS handshake proved.
+///
+/// `None` for plaintext, for a client without a certificate, and for connections that did not come in through
+/// [`incoming`](crate::incoming), such as those of the Unix socket.
+pub fn caller<T>(request: &tonic::Request<T>) -> Option<PeerId> {
+    request.extensions().get::<Caller>().and_then(|caller| caller.peer)
+}
+
+/// An accepted connection that has said what it speaks. Dropping it closes it and frees its place.
+pub struct Connection {
+    wire: Wire,
+    caller: Caller,
+    preface: Option<Preface>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What the connection runs over.
+pub(crate) enum Wire {
+    /// HTTP/2 with prior knowledge.
+    Plain(TcpStream),
+    /// TLS 1.3.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// The HTTP/2 layer waits for the client's preface without limit, and probes for life only after it; so a client
+/// that stops in the middle of it is cut off here.
+struct Preface {
+    missing: usize,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl Connection {
+    pub(crate) fn new(wire: Wire, caller: Caller, preface_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
+        let preface = Preface { missing: PREFACE_BYTES, deadline: Box::pin(sleep(preface_timeout)) };
+        Self { wire, caller, preface: Some(preface), _place: place }
+    }
+
+    /// Who is at the other end.
+    pub fn caller(&self) -> Caller {
+        self.caller
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tls = matches!(self.wire, Wire::Tls(_));
+        f.debug_struct("Connection").field("caller", &self.caller).field("tls", &tls).finish_non_exhaustive()
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        self.caller
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let polled = match &mut this.wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Wire::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        };
+        let Some(preface) = &mut this.preface else { return polled };
+        let arrived = buffer.filled().len() - before;
+        preface.missing = preface.missing.saturating_sub(arrived);
+        if preface.missing == 0 {
+            this.preface = None;
+        } else if polled.is_pending() && preface.deadline.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Wire::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Wire::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.wire {
+            Wire::Plain(stream) => stream.is_write_vectored(),
+            Wire::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Wire::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().wire {
+            Wire::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Wire::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

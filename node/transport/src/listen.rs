@@ -1,0 +1,244 @@
+//! The listening side of the one port: TLS and plaintext HTTP/2, told apart by the first byte.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{Sleep, sleep, timeout},
+};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use tokio_stream::Stream;
+
+use crate::{
+    connection::{Caller, Connection, Wire},
+    tls::peer_of,
+};
+
+/// First byte of a TLS record with a handshake message (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// First byte of the HTTP/2 connection preface, `PRI * HTTP/2.0` (RFC 9113, section 3.4).
+const HTTP2_PREFACE: u8 = b'P';
+
+/// Pause after the first failed accept; doubles up to [`LONGEST_PAUSE`].
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Longest pause between failed accepts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What one listener takes on. A connection beyond a cap is closed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a client may take to say what it speaks and finish the TLS handshake, and then again to begin HTTP/2.
+    /// Default 5 s: enough for a bad line; longer only keeps places of [`max_handshakes`](Self::max_handshakes) taken.
+    pub handshake_timeout: Duration,
+    /// Most connections in their handshake at one time, default 256. Each costs a task and a few KiB, and an
+    /// anonymous client can hold one for `handshake_timeout`.
+    pub max_handshakes: usize,
+    /// Most connections in all, those in their handshake too; default 2,048, twice the members of the largest
+    /// network. Each needs a file descriptor: where fewer are to be had, accepting pauses until one is free.
+    pub max_connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { handshake_timeout: Duration::from_secs(5), max_handshakes: 256, max_connections: 2_048 }
+    }
+}
+
+/// The connections that come in at `listener`, ready for tonic's `serve_with_incoming`.
+///
+/// Each goes through its handshake in a task of its own, so a slow one holds up nobody. The stream never ends and
+/// never yields an error: a failed accept (for example out of file descriptors) is logged and tried again after a
+/// pause. Dropping the stream closes the port, and every connection that it has not yielded yet.
+pub fn incoming(listener: TcpListener, tls: Arc<ServerConfig>, limits: Limits) -> Incoming {
+    Incoming::new(Box::new(listener), tls, limits)
+}
+
+/// The stream that [`incoming`] makes.
+pub struct Incoming {
+    listener: Box<dyn Accept>,
+    tls: TlsAcceptor,
+    limits: Limits,
+    handshakes: JoinSet<Option<Connection>>,
+    places: Arc<Semaphore>,
+    pause: Option<Pin<Box<Sleep>>>,
+    next_pause: Duration,
+    full: bool,
+}
+
+/// Where connections come from.
+trait Accept: Send + Unpin {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>>;
+}
+
+impl Accept for TcpListener {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+        Self::poll_accept(self, cx)
+    }
+}
+
+impl Incoming {
+    fn new(listener: Box<dyn Accept>, tls: Arc<ServerConfig>, limits: Limits) -> Self {
+        let places = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
+        Self {
+            listener,
+            tls: tls.into(),
+            limits,
+            handshakes: JoinSet::new(),
+            places,
+            pause: None,
+            next_pause: SHORTEST_PAUSE,
+            full: false,
+        }
+    }
+
+    /// Begins the handshake, or closes the connection if there is no place for it.
+    fn on_accepted(&mut self, stream: TcpStream, remote: SocketAddr) {
+        self.next_pause = SHORTEST_PAUSE;
+        let Some(place) = self.place() else {
+            if !self.full {
+                tracing::warn!(%remote, limits = ?self.limits, "refusing connections: the limit is reached");
+            }
+            self.full = true;
+            return;
+        };
+        self.full = false;
+        self.handshakes.spawn(shake_hands(stream, remote, self.tls.clone(), self.limits.handshake_timeout, place));
+    }
+
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if self.handshakes.len() >= self.limits.max_handshakes {
+            return None;
+        }
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    fn on_accept_failed(&mut self, error: &io::Error) {
+        // The client gave up while it waited to be accepted; the listener is fine.
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+            return;
+        }
+        tracing::warn!(%error, pause = ?self.next_pause, "could not accept a connection");
+        self.pause = Some(Box::pin(sleep(self.next_pause)));
+        self.next_pause = (self.next_pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+impl Stream for Incoming {
+    type Item = io::Result<Connection>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            match this.handshakes.poll_join_next(cx) {
+                Poll::Ready(Some(Ok(Some(connection)))) => return Poll::Ready(Some(Ok(connection))),
+                Poll::Ready(Some(_)) => continue,
+                Poll::Ready(None) | Poll::Pending => {}
+            }
+            if let Some(pause) = &mut this.pause {
+                ready!(pause.as_mut().poll(cx));
+                this.pause = None;
+            }
+            match ready!(this.listener.poll_accept(cx)) {
+                Ok((stream, remote)) => this.on_accepted(stream, remote),
+                Err(error) => this.on_accept_failed(&error),
+            }
+        }
+    }
+}
+
+/// `None`: the connection was of no use, and is closed.
+async fn shake_hands(
+    stream: TcpStream,
+    remote: SocketAddr,
+    tls: TlsAcceptor,
+    limit: Duration,
+    place: OwnedSemaphorePermit,
+) -> Option<Connection> {
+    match timeout(limit, wire(stream, tls)).await {
+        Ok(Ok(wire)) => {
+            let caller = Caller { peer: wire.peer(), remote };
+            Some(Connection::new(wire, caller, limit, place))
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%remote, %error, "closed a connection: its handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%remote, ?limit, "closed a connection: its handshake took too long");
+            None
+        }
+    }
+}
+
+async fn wire(stream: TcpStream, tls: TlsAcceptor) -> io::Result<Wire> {
+    // tonic sets this only on listeners of its own; without it a reply can wait 40 ms for the client's ack.
+    stream.set_nodelay(true)?;
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    match first {
+        [TLS_HANDSHAKE] => Ok(Wire::Tls(Box::new(tls.accept(stream).await?))),
+        [HTTP2_PREFACE] => Ok(Wire::Plain(stream)),
+        [other] => Err(io::Error::new(io::ErrorKind::InvalidData, format!("neither TLS nor HTTP/2: {other:#04x}"))),
+    }
+}
+
+impl Wire {
+    /// Whose certificate the handshake verified.
+    fn peer(&self) -> Option<p2p_chat_model::PeerId> {
+        let Self::Tls(stream) = self else { return None };
+        let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+        peer_of(certificate).ok().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use p2p_chat_model::Identity;
+    use tokio::io::AsyncWriteExt;
+    use tokio_stream::StreamExt;
+
+    use super::*;
+
+    /// Fails as often as it has errors left, then accepts.
+    struct Failing(Mutex<Vec<io::ErrorKind>>, TcpListener);
+
+    impl Accept for Failing {
+        fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+            match self.0.lock().unwrap().pop() {
+                Some(kind) => Poll::Ready(Err(kind.into())),
+                None => self.1.poll_accept(cx),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn failed_accepts_are_survived_with_growing_pauses() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let errors = vec![io::ErrorKind::Other, io::ErrorKind::OutOfMemory, io::ErrorKind::ConnectionAborted];
+        let tls = crate::tls::server_config(&Identity::from_seed([1; 32])).unwrap();
+        let mut incoming = Incoming::new(Box::new(Failing(Mutex::new(errors), listener)), tls, Limits::default());
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"P").await.unwrap();
+        let begun = tokio::time::Instant::now();
+        let connection = timeout(Duration::from_secs(5), incoming.next()).await.unwrap().unwrap().unwrap();
+        assert_eq!(connection.caller(), Caller { peer: None, remote: client.local_addr().unwrap() });
+        assert!(begun.elapsed() >= SHORTEST_PAUSE * 3, "an aborted connection costs no pause, the others 10 and 20 ms");
+        assert_eq!(incoming.next_pause, SHORTEST_PAUSE, "a success ends the back-off");
+    }
+}
