@@ -1,0 +1,172 @@
+//! Letting others in, as leader: the call-back, the signed admission, the node id, and the answer.
+
+use p2p_chat_model::{ActiveMember, Address, Name, PeerId, RosterOp, Seq, limits::MAX_MEMBERS};
+
+use crate::{
+    engine::{Engine, Purpose},
+    io::{CallError, Event, PeerCall, Refusal, RequestId, Response},
+    timers::Timer,
+};
+
+/// A join that this leader handles.
+#[derive(Debug, Clone)]
+pub(crate) struct PendingJoin {
+    peer: PeerId,
+    request: u64,
+    name: Name,
+    address: Address,
+    /// Where the admission stands, and until when the answer waits for another member to store it.
+    admitted: Option<(PeerId, Seq, u64)>,
+}
+
+impl Engine {
+    pub(crate) fn on_join(&mut self, id: RequestId, peer: PeerId, request: u64, name: Name, address: Address) {
+        if !self.is_leading() {
+            let other = self.hint().filter(|hint| hint.peer != self.me);
+            self.reply(id, other.map(Response::NotLeader).ok_or(Refusal::Busy("no leader is known")));
+            return;
+        }
+        let full = !self.roster.knows(&peer) && self.roster.known() >= MAX_MEMBERS;
+        let refusal = if peer == self.me {
+            Some(Refusal::Invalid("the leader is in its network already"))
+        } else if full {
+            Some(Refusal::Full)
+        } else if self.pending_joins.len() >= self.setup.config.max_pending_joins {
+            Some(Refusal::Busy("many are joining"))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            self.reply(id, Err(refusal));
+            return;
+        }
+        let join = PendingJoin { peer, request, name, address: address.clone(), admitted: None };
+        self.pending_joins.insert(id, join);
+        let current = self.view().and_then(|view| view.member(&peer)).is_some_and(|member| member.address == address);
+        if current && self.roster.is_member(&peer) {
+            self.heard(peer);
+            self.admit(id);
+            return;
+        }
+        let standing = self.standing(&peer);
+        let timeout = self.setup.config.ping_timeout_ms;
+        self.call(Purpose::CallBack(id), peer, address, PeerCall::Ping(standing), timeout);
+    }
+
+    pub(crate) fn on_called_back(&mut self, id: RequestId, result: Result<Response, CallError>) {
+        let Some(join) = self.pending_joins.get(&id) else { return };
+        if result.is_err() {
+            let refusal = Refusal::Unreachable(join.address.clone());
+            self.pending_joins.remove(&id);
+            self.reply(id, Err(refusal));
+        } else {
+            self.admit(id);
+        }
+    }
+
+    /// The joiner is where it says: finds or writes its admission and takes it into the view.
+    fn admit(&mut self, id: RequestId) {
+        let Some(join) = self.pending_joins.get(&id).cloned() else { return };
+        let standing = self.roster.member(&join.peer).filter(|member| member.stands()).map(|member| member.admitted);
+        if !self.is_leading() || standing.is_none() && !self.may_write() {
+            self.pending_joins.remove(&id);
+            self.reply(id, Err(Refusal::Busy("the leader is being replaced")));
+            return;
+        }
+        let now = self.moment.now;
+        let (by, seq, wait) = match standing {
+            Some((_, by, seq)) => (by, seq, 0),
+            None => {
+                let past = self.feeds.delivered().at(&join.peer);
+                let op = RosterOp::Admit { peer: join.peer, name: join.name.clone(), past };
+                let (seq, _) = self.append(None, Some(op));
+                (self.me, seq, self.setup.config.admission_wait_ms)
+            }
+        };
+        self.activate(&join);
+        if let Some(join) = self.pending_joins.get_mut(&id) {
+            join.admitted = Some((by, seq, now + wait));
+        }
+        self.timers.hasten(Timer::Admission, now + wait);
+    }
+
+    /// Takes a member into the view under the next id, or notes its new address.
+    fn activate(&mut self, join: &PendingJoin) {
+        let current = self.view().and_then(|view| view.member(&join.peer)).map(|member| member.address.clone());
+        match current {
+            Some(address) if address == join.address => {}
+            Some(_) => self.change_view(|view| {
+                for member in view.active.iter_mut().filter(|member| member.peer == join.peer) {
+                    member.address = join.address.clone();
+                }
+            }),
+            None => self.change_view(|view| {
+                let (node, next) = (view.next_id, view.next_id.next());
+                view.next_id = next;
+                let (peer, address) = (join.peer, join.address.clone());
+                view.active.push(ActiveMember { node, peer, address, join_request: join.request });
+            }),
+        }
+        self.liveness.hear_of(join.peer, self.moment.now);
+    }
+
+    pub(crate) fn on_admission_timer(&mut self) {
+        let now = self.moment.now;
+        let due = self.pending_joins.values().filter_map(|join| join.admitted).map(|(_, _, until)| until);
+        if let Some(next) = due.filter(|until| *until > now).min() {
+            self.timers.set(Timer::Admission, next);
+        }
+    }
+
+    /// Answers the joiners whose admission another member holds, or that have waited long enough: so one crash
+    /// can't undo an admission that was answered.
+    pub(crate) fn answer_joins(&mut self) {
+        let ready: Vec<RequestId> =
+            self.pending_joins.iter().filter(|(_, join)| self.is_settled(join)).map(|(id, _)| *id).collect();
+        for id in ready {
+            let Some(join) = self.pending_joins.remove(&id) else { continue };
+            let Some((by, seq, _)) = join.admitted else { continue };
+            let answer = match self.view() {
+                Some(view) if self.is_leading() && view.member(&join.peer).is_some() => Ok(Response::Admitted {
+                    view: view.clone(),
+                    admission: (by, seq),
+                    lamport: self.feeds.lamport(),
+                    frontier: self.feeds.stored().clone(),
+                }),
+                _ => Err(Refusal::Busy("the leader is being replaced")),
+            };
+            self.reply(id, answer);
+        }
+    }
+
+    fn is_settled(&self, join: &PendingJoin) -> bool {
+        let Some((by, seq, until)) = join.admitted else { return false };
+        let others = self.others();
+        let mut witnesses = others.iter().filter(|peer| **peer != join.peer).peekable();
+        let alone = witnesses.peek().is_none();
+        let held = witnesses.any(|peer| self.delivery.cursors.get(peer).is_some_and(|cursor| cursor.acked >= seq));
+        by != self.me || alone || held || self.moment.now >= until
+    }
+
+    pub(crate) fn on_leave(&mut self, id: RequestId, from: PeerId) {
+        if self.is_leading() {
+            if self.is_active(&from) && from != self.me {
+                self.change_view(|view| view.active.retain(|member| member.peer != from));
+            }
+            self.reply(id, Ok(Response::Left));
+        } else {
+            let other = self.hint().filter(|hint| hint.peer != self.me);
+            self.reply(id, other.map(Response::NotLeader).ok_or(Refusal::Busy("no leader is known")));
+        }
+    }
+
+    /// A signed change of the roster was delivered.
+    pub(crate) fn on_roster_change(&mut self, place: (u64, PeerId, Seq), op: &RosterOp) {
+        let author = place.1;
+        self.roster.apply(place, op);
+        if *op == RosterOp::Leave && !self.roster.is_member(&author) {
+            self.event(Event::Left(author));
+            self.drop_out(author);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Anti-entropy (Demers et al. 1987): frontiers are compared on every ping and with a random member now and then;
+//! what is missing is fetched from any member that has it, after a grace in which its author may still bring it.
+
+use std::collections::BTreeMap;
+
+use p2p_chat_model::{EntryKind, PeerId, VectorClock};
+
+use crate::{
+    engine::{Engine, Purpose},
+    feeds::Offer,
+    io::{CallError, Event, PeerCall, RequestId, Response, RunFacts, Write},
+    timers::Timer,
+};
+
+/// What is missing, and from whom it is being fetched.
+#[derive(Debug, Default)]
+pub(crate) struct CatchUp {
+    /// Frontiers of members that have something this node lacks.
+    sources: BTreeMap<PeerId, VectorClock>,
+    fetching: Option<(PeerId, VectorClock)>,
+    announced: bool,
+}
+
+impl CatchUp {
+    /// What somebody has and `stored` lacks, as the frontier that would have it all.
+    pub(crate) fn missing(&self, stored: &VectorClock) -> VectorClock {
+        let mut missing = VectorClock::new();
+        for frontier in self.sources.values() {
+            missing.merge(&frontier.since(stored));
+        }
+        missing
+    }
+}
+
+/// How many entries `frontier` has beyond `stored`.
+pub(crate) fn count_beyond(frontier: &VectorClock, stored: &VectorClock) -> u64 {
+    frontier.iter().map(|(author, seq)| seq.saturating_sub(stored.at(&author))).sum()
+}
+
+impl Engine {
+    /// Another member's frontier was seen.
+    pub(crate) fn learn_frontier(&mut self, peer: PeerId, frontier: &VectorClock) {
+        self.on_frontier_of(peer, frontier);
+        let missing = count_beyond(frontier, self.feeds.stored());
+        if missing == 0 {
+            self.catchup.sources.remove(&peer);
+            return;
+        }
+        self.catchup.sources.insert(peer, frontier.clone());
+        let many = missing > self.setup.config.window_entries;
+        let grace = if many || !self.may_write() { 0 } else { self.setup.config.fetch_grace_ms };
+        self.timers.hasten(Timer::CatchUp, self.moment.now + grace);
+    }
+
+    /// Own entries exist that are not on this disk: nothing is written before they are back.
+    pub(crate) fn on_own_feed_ahead(&mut self, floor: u64) {
+        self.state.own_floor = floor;
+        self.persist();
+        self.timers.hasten(Timer::CatchUp, self.moment.now);
+    }
+
+    pub(crate) fn on_catch_up(&mut self) {
+        if self.catchup.fetching.is_some() {
+            return;
+        }
+        let stored = self.feeds.stored().clone();
+        self.catchup.sources.retain(|_, frontier| !stored.covers(frontier));
+        let most = |(_, frontier): &(&PeerId, &VectorClock)| count_beyond(frontier, &stored);
+        let Some((source, frontier)) = self.catchup.sources.iter().max_by_key(most) else { return };
+        let (source, missing) = (*source, count_beyond(frontier, &stored));
+        let timeout = self.setup.config.fetch_timeout_ms;
+        if !self.call_peer(Purpose::Fetch(source), source, PeerCall::Fetch(stored.clone()), timeout) {
+            self.catchup.sources.remove(&source);
+            self.timers.hasten(Timer::CatchUp, self.moment.now);
+            return;
+        }
+        self.catchup.fetching = Some((source, stored));
+        if missing > self.setup.config.window_entries && !self.catchup.announced {
+            self.catchup.announced = true;
+            self.event(Event::CatchingUp { missing, from: source });
+        }
+    }
+
+    pub(crate) fn on_fetched(&mut self, source: PeerId, runs: &[RunFacts]) {
+        self.heard(source);
+        for run in runs {
+            self.take_run(run);
+        }
+    }
+
+    pub(crate) fn on_fetch_done(&mut self, source: PeerId, result: Result<Response, CallError>) {
+        let Some((_, before)) = self.catchup.fetching.take() else { return };
+        let stored = self.feeds.stored().clone();
+        if result.is_err() || stored == before {
+            self.catchup.sources.remove(&source);
+        }
+        self.catchup.sources.retain(|_, frontier| !stored.covers(frontier));
+        if !self.catchup.sources.is_empty() {
+            self.timers.hasten(Timer::CatchUp, self.moment.now);
+        } else if result.is_ok() && std::mem::take(&mut self.catchup.announced) {
+            self.event(Event::CaughtUp);
+        }
+    }
+
+    /// Serves a member that catches up; its frontier is as good as any other.
+    pub(crate) fn on_fetch(&mut self, id: RequestId, from: PeerId, have: VectorClock) {
+        let upto = self.feeds.stored().clone();
+        self.reply(id, Ok(Response::Serve { have: have.clone(), upto }));
+        self.learn_frontier(from, &have);
+    }
+
+    /// Somebody handed over what can't be taken yet: what is missing before it?
+    pub(crate) fn on_early(&mut self, from: PeerId) {
+        self.compare(from);
+    }
+
+    /// Tells `peer` this node's standing and frontier, and learns the peer's.
+    pub(crate) fn compare(&mut self, peer: PeerId) {
+        if peer == self.me || self.is_asking(&Purpose::Compare(peer)) {
+            return;
+        }
+        let mut standing = self.standing(&peer);
+        standing.frontier = Some(self.feeds.stored().clone());
+        let timeout = self.setup.config.ping_timeout_ms;
+        self.call_peer(Purpose::Compare(peer), peer, PeerCall::Ping(standing), timeout);
+    }
+
+    pub(crate) fn on_compared(&mut self, peer: PeerId, result: Result<Response, CallError>) {
+        match result {
+            Ok(Response::Standing(standing)) => {
+                self.heard(peer);
+                self.learn(peer, &standing);
+            }
+            Err(CallError::Unreachable(_)) if self.is_leading() && self.is_active(&peer) => self.suspect(peer),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn on_anti_entropy(&mut self) {
+        let period = self.setup.config.anti_entropy_ms;
+        let jitter = self.draw(period / 4 + 1);
+        self.set_timer(Timer::AntiEntropy, period - period / 8 + jitter);
+        if let Some(peer) = self.choose(&self.others()) {
+            self.compare(peer);
+        }
+    }
+
+    /// Takes a run in, if it continues its feed. Returns whether it came too early.
+    pub(crate) fn take_run(&mut self, run: &RunFacts) -> bool {
+        let founds = run.entries.first().is_some_and(|entry| entry.kind == EntryKind::Genesis);
+        if !founds && !self.roster.knows(&run.author) {
+            return true;
+        }
+        let caps = (self.setup.config.max_held_per_feed, self.setup.config.max_held);
+        match self.feeds.offer(run.author, run.first, run.previous, &run.entries, &self.roster, caps) {
+            Offer::Taken => {
+                self.write(Write::Run(run.token));
+                for op in run.entries.iter().filter_map(|entry| entry.op.as_ref()) {
+                    self.roster.announce(run.author, op);
+                }
+                self.deliver_ready();
+                false
+            }
+            Offer::Fork(seq) => {
+                if self.feeds.freeze(run.author) {
+                    self.event(Event::Equivocation { author: run.author, seq });
+                }
+                false
+            }
+            Offer::TooEarly => true,
+            Offer::Duplicate | Offer::Refused => false,
+        }
+    }
+}

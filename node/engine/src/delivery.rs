@@ -1,0 +1,221 @@
+//! Delivery of the own feed: for every active member a cursor (up to where it has the feed on disk) and at most
+//! one hand-over in flight. Live fan-out, retry and catching up are the same thing: whatever a member lacks goes
+//! with the next hand-over. There is no queue of messages.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2p_chat_model::{PeerId, Seq, VectorClock};
+
+use crate::{
+    engine::{Engine, Purpose},
+    io::{CallError, Event, PeerCall, RequestId, Response, RunFacts, Way, Write},
+    snapshot::CursorState,
+    timers::Timer,
+};
+
+/// What is known of a member's hold on the own feed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cursor {
+    pub(crate) acked: Seq,
+    in_flight: bool,
+    /// Failures in a row.
+    failures: u32,
+    /// Until when entries go by a relay instead of directly.
+    relayed_until: u64,
+    pub(crate) via: Option<PeerId>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Delivery {
+    pub(crate) cursors: BTreeMap<PeerId, Cursor>,
+    pub(crate) pump_all: bool,
+    pump: BTreeSet<PeerId>,
+}
+
+impl Delivery {
+    pub(crate) fn states(&self, now: u64) -> Vec<CursorState> {
+        let state = |(peer, cursor): (&PeerId, &Cursor)| CursorState {
+            peer: *peer,
+            acked: cursor.acked,
+            via: cursor.via.filter(|_| now < cursor.relayed_until),
+            failing: cursor.failures > 0,
+        };
+        self.cursors.iter().map(state).collect()
+    }
+}
+
+impl Engine {
+    /// Hands over what active members lack, where nothing is in flight and no wait is on.
+    pub(crate) fn pump(&mut self) {
+        if std::mem::take(&mut self.delivery.pump_all) {
+            self.delivery.pump.extend(self.others());
+        }
+        for peer in std::mem::take(&mut self.delivery.pump) {
+            self.push(peer);
+        }
+    }
+
+    /// A member has come into the view: it is handed what it lacks.
+    pub(crate) fn start_pushing(&mut self, peer: PeerId) {
+        let acked = self.state.acked.at(&peer);
+        let cursor = self.delivery.cursors.entry(peer).or_insert(Cursor { acked, ..Cursor::default() });
+        cursor.failures = 0;
+        cursor.relayed_until = 0;
+        self.timers.clear(Timer::Push(peer));
+        self.delivery.pump.insert(peer);
+    }
+
+    /// The wait before the next hand-over to `peer` is over.
+    pub(crate) fn on_push(&mut self, peer: PeerId) {
+        self.delivery.pump.insert(peer);
+    }
+
+    fn push(&mut self, peer: PeerId) {
+        let last = self.feeds.stored().at(&self.me);
+        let waiting = self.timers.is_set(Timer::Push(peer));
+        let active = self.is_active(&peer) && peer != self.me;
+        let Some(cursor) = self.delivery.cursors.get_mut(&peer) else { return };
+        if !active || cursor.in_flight || waiting || cursor.acked >= last {
+            return;
+        }
+        cursor.in_flight = true;
+        // Who lacks much is catching up by itself; the newest run asks how far it is.
+        let config = &self.setup.config;
+        let from = if last - cursor.acked > config.push_gap { last } else { cursor.acked + 1 };
+        let upto = last.min(from + config.window_entries - 1);
+        let (timeout, relayed) = (config.deliver_timeout_ms, self.moment.now < cursor.relayed_until);
+        if relayed && let Some(via) = self.relay_for(peer) {
+            let purpose = Purpose::RelayAsk { peer, via };
+            self.call_peer(purpose, via, PeerCall::Relay(peer), 2 * timeout);
+            return;
+        }
+        let call = PeerCall::Deliver { author: self.me, from, upto };
+        self.call_peer(Purpose::Push(peer), peer, call, timeout);
+    }
+
+    pub(crate) fn on_pushed(&mut self, peer: PeerId, result: Result<Response, CallError>) {
+        let Some(cursor) = self.delivery.cursors.get_mut(&peer) else { return };
+        cursor.in_flight = false;
+        match result {
+            Ok(Response::Acked(acked)) => {
+                cursor.failures = 0;
+                cursor.relayed_until = 0;
+                let acked = acked.at(&self.me);
+                self.heard(peer);
+                self.on_progress(peer, acked, Way::Direct);
+            }
+            Err(CallError::Unreachable(_)) => self.on_push_failed(peer),
+            _ => self.push_later(peer),
+        }
+    }
+
+    /// An ack: moves the cursor, and goes on or waits.
+    fn on_progress(&mut self, peer: PeerId, acked: Seq, way: Way) {
+        let before = self.delivery.cursors.get(&peer).map_or(0, |cursor| cursor.acked);
+        self.set_acked(peer, acked, way);
+        let last = self.feeds.stored().at(&self.me);
+        if acked >= last || acked > before && last - acked <= self.setup.config.push_gap {
+            self.delivery.pump.insert(peer);
+        } else {
+            self.push_later(peer);
+        }
+    }
+
+    fn set_acked(&mut self, peer: PeerId, acked: Seq, way: Way) {
+        let acked = acked.min(self.feeds.stored().at(&self.me));
+        let Some(cursor) = self.delivery.cursors.get_mut(&peer) else { return };
+        let before = std::mem::replace(&mut cursor.acked, acked);
+        self.state.acked.set(peer, acked);
+        if acked > before {
+            self.write(Write::Ack { peer, upto: acked, way });
+            self.event(Event::Acked { peer, upto: acked });
+        }
+    }
+
+    /// A member's frontier was seen: if it has more of the own feed than was acknowledged, it got it elsewhere.
+    pub(crate) fn on_frontier_of(&mut self, peer: PeerId, frontier: &VectorClock) {
+        let has = frontier.at(&self.me);
+        if has > self.feeds.stored().at(&self.me) && has > self.state.own_floor {
+            self.on_own_feed_ahead(has);
+            return;
+        }
+        let acked = self.state.acked.at(&peer);
+        let cursor = self.delivery.cursors.entry(peer).or_insert(Cursor { acked, ..Cursor::default() });
+        if !cursor.in_flight && has != cursor.acked {
+            self.set_acked(peer, has, Way::Fetched);
+            self.delivery.pump.insert(peer);
+        }
+    }
+
+    fn on_push_failed(&mut self, peer: PeerId) {
+        let Some(cursor) = self.delivery.cursors.get_mut(&peer) else { return };
+        cursor.failures += 1;
+        let failures = cursor.failures;
+        if self.leader() == Some(peer) || self.is_leading() {
+            self.suspect(peer);
+        }
+        if failures >= 2 && self.relay_for(peer).is_some() {
+            let until = self.moment.now + self.setup.config.direct_retry_ms;
+            if let Some(cursor) = self.delivery.cursors.get_mut(&peer) {
+                cursor.relayed_until = until;
+            }
+            self.delivery.pump.insert(peer);
+        } else {
+            self.push_later(peer);
+        }
+    }
+
+    fn push_later(&mut self, peer: PeerId) {
+        let config = &self.setup.config;
+        let Some(cursor) = self.delivery.cursors.get_mut(&peer) else { return };
+        let doublings = cursor.failures.min(8);
+        let wait = (config.deliver_backoff_ms << doublings).min(config.deliver_backoff_max_ms);
+        self.set_timer(Timer::Push(peer), wait);
+    }
+
+    /// Who passes entries on to `peer`, whom this node can't reach: whoever reached it on this node's behalf
+    /// before, else the leader.
+    fn relay_for(&self, peer: PeerId) -> Option<PeerId> {
+        let helper = self.liveness.helpers.get(&peer).copied();
+        let relay = helper.or_else(|| self.leader()).filter(|relay| *relay != peer && *relay != self.me);
+        relay.filter(|relay| self.is_active(relay))
+    }
+
+    pub(crate) fn on_relay_answer(&mut self, peer: PeerId, via: PeerId, result: Result<Response, CallError>) {
+        let Some(cursor) = self.delivery.cursors.get_mut(&peer) else { return };
+        cursor.in_flight = false;
+        match result {
+            Ok(Response::Relayed(true, acked)) => {
+                cursor.failures = 0;
+                cursor.via = Some(via);
+                self.heard(via);
+                self.on_progress(peer, acked, Way::Relayed(via));
+                return;
+            }
+            Err(CallError::Unreachable(_)) if self.leader() == Some(via) => self.suspect(via),
+            _ => {}
+        }
+        self.liveness.helpers.remove(&peer);
+        if let Some(cursor) = self.delivery.cursors.get_mut(&peer) {
+            cursor.failures += 1;
+            cursor.relayed_until = 0;
+        }
+        self.push_later(peer);
+    }
+
+    pub(crate) fn on_deliver(&mut self, id: RequestId, from: PeerId, runs: &[RunFacts]) {
+        let mut authors: Vec<PeerId> = runs.iter().map(|run| run.author).collect();
+        let mut early = false;
+        for run in runs {
+            early |= self.take_run(run);
+        }
+        if early {
+            self.on_early(from);
+        }
+        authors.sort_unstable();
+        authors.dedup();
+        let acked = authors.into_iter().map(|author| (author, self.feeds.stored().at(&author)));
+        let acked = acked.filter(|(_, seq)| *seq > 0).collect();
+        self.reply(id, Ok(Response::Acked(acked)));
+    }
+}

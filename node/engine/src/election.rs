@@ -1,0 +1,388 @@
+//! The election: Bully (Garcia-Molina 1982) with the LOWEST id winning, fenced by epochs and votes.
+//!
+//! ```text
+//! Idle --leader lost--> Lower: ELECTION to every lower id
+//!   a lower id takes over --> Awaiting COORDINATOR --too long--> Idle, suspect the leader again
+//!   somebody reaches the leader --> Idle
+//!   no lower id answers --> Votes: own vote on disk, ELECTION to every higher id
+//!     --> Registering: the discovery service decides, the votes where it can't
+//!           won --> leader of the new epoch      lost --> BackOff --> Lower
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use p2p_chat_model::{Certificate, Epoch, NodeId, PeerId, Rank, View, Vote};
+
+use crate::{
+    engine::{Engine, Purpose},
+    io::{CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Event, PeerCall, Refusal, RequestId, Response},
+    registration::Asked,
+    timers::Timer,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Stage {
+    #[default]
+    Idle,
+    Lower {
+        waiting: BTreeSet<PeerId>,
+    },
+    Awaiting,
+    Votes {
+        waiting: BTreeSet<PeerId>,
+    },
+    Registering {
+        service: usize,
+        tries: u32,
+    },
+    BackOff,
+}
+
+/// A request to vote, which waits until this node has pinged the leader itself.
+#[derive(Debug)]
+struct Asker {
+    from: PeerId,
+    epoch: Epoch,
+    node: NodeId,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Election {
+    stage: Stage,
+    epoch: Epoch,
+    votes: BTreeMap<PeerId, Vote>,
+    failures: u32,
+    /// When the leader was found missing.
+    pub(crate) lost_since: Option<u64>,
+    /// The highest epoch that somebody has promised a vote for.
+    promised: Epoch,
+    askers: BTreeMap<RequestId, Asker>,
+    checking: bool,
+}
+
+impl Election {
+    pub(crate) fn is_idle(&self) -> bool {
+        self.stage == Stage::Idle
+    }
+
+    /// The leader lives after all.
+    pub(crate) fn abort(&mut self) {
+        if !matches!(self.stage, Stage::Registering { .. }) {
+            self.stage = Stage::Idle;
+            self.lost_since = None;
+        }
+    }
+
+    /// There is a leader.
+    pub(crate) fn end(&mut self) {
+        self.stage = Stage::Idle;
+        self.failures = 0;
+        self.votes.clear();
+    }
+}
+
+impl Engine {
+    /// Nobody reaches the leader.
+    pub(crate) fn on_leader_lost(&mut self, since: u64) {
+        if self.is_leading() || self.node().is_none() {
+            return;
+        }
+        if self.election.lost_since.is_none() {
+            self.election.lost_since = Some(since);
+            self.event(Event::Leaderless(self.state.epoch));
+        }
+        if self.election.is_idle() || self.election.stage == Stage::BackOff {
+            self.stand();
+        }
+    }
+
+    /// Stands for the next reign: asks the lower ids first.
+    fn stand(&mut self) {
+        let Some(mine) = self.node() else { return };
+        self.election.epoch = self.next_epoch();
+        self.election.votes.clear();
+        let lower = self.others_where(|node, peer, leader| node < mine && Some(peer) != leader);
+        if lower.is_empty() {
+            self.seek_votes();
+            return;
+        }
+        self.election.stage = Stage::Lower { waiting: lower.iter().copied().collect() };
+        self.ask_to_elect(&lower, mine);
+    }
+
+    fn next_epoch(&self) -> Epoch {
+        let voted = self.state.vote.map_or(Epoch(0), |(epoch, _)| epoch);
+        let promised = if self.is_plausible(self.election.promised) { self.election.promised } else { Epoch(0) };
+        self.state.epoch.max(voted).max(promised).next()
+    }
+
+    fn others_where(&self, is_meant: impl Fn(NodeId, PeerId, Option<PeerId>) -> bool) -> Vec<PeerId> {
+        let leader = self.leader();
+        let active = self.view().map_or(&[][..], |view| &view.active);
+        let others = active.iter().filter(|member| member.peer != self.me);
+        others.filter(|member| is_meant(member.node, member.peer, leader)).map(|member| member.peer).collect()
+    }
+
+    fn ask_to_elect(&mut self, peers: &[PeerId], mine: NodeId) {
+        let timeout = self.setup.config.elect_timeout_ms;
+        let epoch = self.election.epoch;
+        self.set_timer(Timer::Election, timeout + self.setup.config.ping_timeout_ms);
+        for peer in peers {
+            self.call_peer(Purpose::Elect(*peer), *peer, PeerCall::Elect(epoch, mine), timeout);
+        }
+    }
+
+    /// No lower id answers: this node is the candidate, votes for itself and asks the higher ids.
+    fn seek_votes(&mut self) {
+        let Some(mine) = self.node() else { return };
+        self.election.epoch = self.next_epoch();
+        let epoch = self.election.epoch;
+        self.state.vote = Some((epoch, self.me));
+        self.persist();
+        let vote = Vote::cast(&self.setup.identity, self.setup.network, epoch, self.me);
+        self.election.votes = BTreeMap::from([(self.me, vote)]);
+        let leading = self.is_leading();
+        let higher = self.others_where(|node, peer, leader| node > mine && (leading || Some(peer) != leader));
+        self.election.stage = Stage::Votes { waiting: higher.iter().copied().collect() };
+        if higher.is_empty() {
+            self.register_reign();
+        } else {
+            self.ask_to_elect(&higher, mine);
+        }
+    }
+
+    /// As leader: the same epoch, or a later one, is on record for another leader that can't be found. Wins it back.
+    pub(crate) fn reassert(&mut self, above: Epoch) {
+        if self.election.is_idle() && self.is_plausible(above) {
+            self.election.promised = self.election.promised.max(above);
+            self.seek_votes();
+        }
+    }
+
+    pub(crate) fn on_elect_answer(&mut self, peer: PeerId, result: Result<Response, CallError>) {
+        if result.is_ok() {
+            self.liveness.hear_of(peer, self.moment.now);
+        }
+        match (&result, &self.election.stage) {
+            (Ok(Response::Outdated(hint)), _) if hint.epoch > self.state.epoch => {
+                self.election.abort();
+                let hint = hint.clone();
+                self.follow_hint(Some(&hint));
+                return;
+            }
+            (Ok(Response::LeaderAlive), Stage::Lower { .. } | Stage::Votes { .. }) if !self.is_leading() => {
+                if let Some(leader) = self.leader() {
+                    self.liveness.helpers.insert(leader, peer);
+                    self.heard(leader);
+                }
+                return;
+            }
+            (Ok(Response::TakeOver), Stage::Lower { .. }) => {
+                self.election.stage = Stage::Awaiting;
+                self.set_timer(Timer::Election, self.setup.config.coordinator_timeout_ms);
+                return;
+            }
+            (Ok(Response::Promised(epoch)), _) => self.election.promised = self.election.promised.max(*epoch),
+            (Ok(Response::Voted(vote)), Stage::Votes { .. }) => self.count(peer, vote.clone()),
+            _ => {}
+        }
+        self.answered(peer);
+    }
+
+    fn count(&mut self, peer: PeerId, vote: Vote) {
+        let fits = vote.voter == peer
+            && vote.epoch == self.election.epoch
+            && vote.candidate == self.me
+            && vote.network == self.setup.network
+            && self.is_active(&peer);
+        if fits {
+            self.election.votes.insert(peer, vote);
+        }
+    }
+
+    /// `peer` has answered, or won't: goes on when nobody's answer can change anything any more.
+    fn answered(&mut self, peer: PeerId) {
+        let majority = self.has_majority();
+        match &mut self.election.stage {
+            Stage::Lower { waiting } => {
+                waiting.remove(&peer);
+                if waiting.is_empty() {
+                    self.seek_votes();
+                }
+            }
+            Stage::Votes { waiting } => {
+                waiting.remove(&peer);
+                if waiting.is_empty() || majority {
+                    self.register_reign();
+                }
+            }
+            Stage::Idle | Stage::Awaiting | Stage::Registering { .. } | Stage::BackOff => {}
+        }
+    }
+
+    fn has_majority(&self) -> bool {
+        self.view().is_some_and(|view| view.is_majority(self.election.votes.len()))
+    }
+
+    pub(crate) fn on_election_timer(&mut self) {
+        match self.election.stage {
+            Stage::Lower { .. } => self.seek_votes(),
+            Stage::Votes { .. } => self.register_reign(),
+            Stage::Awaiting | Stage::BackOff => {
+                self.election.stage = Stage::Idle;
+                if let Some(leader) = self.leader() {
+                    self.suspect(leader);
+                }
+            }
+            Stage::Idle | Stage::Registering { .. } => {}
+        }
+    }
+
+    /// Puts the case before the discovery services, one after the other.
+    fn register_reign(&mut self) {
+        self.election.stage = Stage::Registering { service: 0, tries: 0 };
+        self.ask_service(self.state.epoch);
+    }
+
+    fn ask_service(&mut self, expected: Epoch) {
+        let Stage::Registering { service, .. } = self.election.stage else { return };
+        if service >= self.setup.services {
+            self.decide_alone();
+            return;
+        }
+        let Some(view) = self.next_reign() else { return };
+        let votes = self.election.votes.values().cloned().collect();
+        let serial = self.next_serial(service);
+        self.discover(service, Asked::Reign, DiscoveryCall::Update { view, expected, votes, serial });
+    }
+
+    /// The view this candidate would lead: without the leader before and without the lower ids that did not answer.
+    fn next_reign(&self) -> Option<View> {
+        let (mut view, mine) = (self.view()?.clone(), self.node()?);
+        view.active.retain(|member| member.node >= mine);
+        view.epoch = self.election.epoch;
+        view.version += 1;
+        view.leader = mine;
+        Some(view)
+    }
+
+    pub(crate) fn on_reign_answer(&mut self, service: usize, result: Result<DiscoveryAnswer, CallError>) {
+        let Stage::Registering { service: current, tries } = self.election.stage else { return };
+        if current != service {
+            return;
+        }
+        match result {
+            Ok(DiscoveryAnswer::Accepted(_)) => self.win(),
+            Ok(DiscoveryAnswer::Refused(why, record, serial)) => {
+                self.see_serial(service, serial);
+                let on_record = record.leader.epoch;
+                let again = matches!(why, DiscoveryRefusal::Epoch | DiscoveryRefusal::Outdated);
+                if again && on_record < self.election.epoch && tries < 2 {
+                    self.election.stage = Stage::Registering { service, tries: tries + 1 };
+                    self.ask_service(on_record);
+                } else if on_record > self.state.epoch {
+                    self.fail();
+                    self.follow_hint(Some(&record.leader));
+                } else {
+                    self.fail();
+                }
+            }
+            // It can't judge: the next one, or the votes.
+            Ok(DiscoveryAnswer::Unknown | DiscoveryAnswer::Closed) | Err(_) => {
+                self.election.stage = Stage::Registering { service: service + 1, tries: 0 };
+                self.ask_service(self.state.epoch);
+            }
+        }
+    }
+
+    fn decide_alone(&mut self) {
+        if self.has_majority() { self.win() } else { self.fail() }
+    }
+
+    fn win(&mut self) {
+        let rank = if self.has_majority() { Rank::Majority } else { Rank::Registered };
+        let votes = self.election.votes.values().cloned().collect();
+        if let Some(view) = self.next_reign() {
+            self.take_office(view, Certificate { rank, votes });
+        }
+    }
+
+    fn fail(&mut self) {
+        let config = &self.setup.config;
+        let doublings = self.election.failures.min(8);
+        let wait = (config.election_backoff_ms << doublings).min(config.election_backoff_max_ms);
+        self.election.failures += 1;
+        self.election.stage = Stage::BackOff;
+        let jitter = self.draw(wait / 2 + 1);
+        self.set_timer(Timer::Election, wait / 2 + jitter);
+        self.timers.hasten(Timer::ProbeAway, self.moment.now + self.setup.config.probe_away_ms);
+    }
+
+    /// ELECTION came in.
+    pub(crate) fn on_elect(&mut self, id: RequestId, from: PeerId, epoch: Epoch, node: NodeId) {
+        let known = self.view().and_then(|view| view.node(node)).is_some_and(|member| member.peer == from);
+        let hint = self.hint();
+        if epoch <= self.state.epoch || !known {
+            let answer = hint.map(Response::Outdated).ok_or(Refusal::Busy("no leader is known"));
+            self.reply(id, answer);
+        } else if !self.is_plausible(epoch) {
+            self.reply(id, Err(Refusal::Invalid("the epoch is too far ahead")));
+        } else if self.leader() == Some(from) {
+            // A leader that moves on to a later epoch has nobody to be pinged.
+            self.vote(id, from, epoch);
+        } else if self.is_leading() {
+            self.reply(id, Ok(Response::LeaderAlive));
+        } else if self.election.askers.len() >= self.setup.config.max_pending_requests {
+            self.reply(id, Err(Refusal::Busy("too many elections are under way")));
+        } else {
+            self.election.askers.insert(id, Asker { from, epoch, node });
+            self.check_leader();
+        }
+    }
+
+    /// No vote while this node reaches the leader itself.
+    fn check_leader(&mut self) {
+        let Some(leader) = self.leader() else { return };
+        if !std::mem::replace(&mut self.election.checking, true) {
+            let standing = self.standing(&leader);
+            let timeout = self.setup.config.ping_timeout_ms;
+            self.call_peer(Purpose::VoterCheck, leader, PeerCall::Ping(standing), timeout);
+        }
+    }
+
+    pub(crate) fn on_voter_checked(&mut self, result: Result<Response, CallError>) {
+        self.election.checking = false;
+        let alive = matches!(result, Ok(Response::Standing(_)));
+        if let (Ok(Response::Standing(standing)), Some(leader)) = (result, self.leader()) {
+            self.heard(leader);
+            self.learn(leader, &standing);
+        }
+        for (id, asker) in std::mem::take(&mut self.election.askers) {
+            if asker.epoch <= self.state.epoch {
+                let hint = self.hint();
+                let answer = hint.map(Response::Outdated).ok_or(Refusal::Busy("no leader is known"));
+                self.reply(id, answer);
+            } else if alive || self.is_leading() {
+                self.reply(id, Ok(Response::LeaderAlive));
+            } else if self.node().is_some_and(|mine| mine < asker.node) {
+                self.reply(id, Ok(Response::TakeOver));
+                self.on_leader_lost(self.moment.now);
+            } else {
+                self.vote(id, asker.from, asker.epoch);
+            }
+        }
+    }
+
+    fn vote(&mut self, id: RequestId, candidate: PeerId, epoch: Epoch) {
+        if let Some((voted, whom)) = self.state.vote
+            && (voted > epoch || voted == epoch && whom != candidate)
+        {
+            self.reply(id, Ok(Response::Promised(voted)));
+            return;
+        }
+        self.state.vote = Some((epoch, candidate));
+        self.persist();
+        let vote = Vote::cast(&self.setup.identity, self.setup.network, epoch, candidate);
+        self.reply(id, Ok(Response::Voted(vote)));
+    }
+}

@@ -1,0 +1,201 @@
+//! The log as the engine sees it: per author how much is stored and how much delivered, and the entries between,
+//! held back until everything they depend on is delivered (Birman, Schiper and Stephenson 1991).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use p2p_chat_model::{EntryHash, PeerId, RosterOp, Seq, VectorClock};
+
+use crate::{io::EntryFacts, roster::Roster};
+
+#[derive(Debug, Default)]
+struct Feed {
+    last: Seq,
+    head: Option<EntryHash>,
+    held: VecDeque<EntryFacts>,
+    frozen: bool,
+}
+
+/// What becomes of a run that is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// It continues the feed: store it.
+    Taken,
+    /// It is stored already.
+    Duplicate,
+    /// Entries between are missing, or it names authors that are not known yet.
+    TooEarly,
+    /// It contradicts what is stored: the author has written two entries under one number.
+    Fork(Seq),
+    /// Too many entries wait already, or the feed is frozen.
+    Refused,
+}
+
+/// All feeds of a network.
+#[derive(Debug, Default)]
+pub(crate) struct Feeds {
+    feeds: BTreeMap<PeerId, Feed>,
+    /// What is stored: the frontier.
+    stored: VectorClock,
+    delivered: VectorClock,
+    /// Whose next entry waits for an entry of the key.
+    waiting: BTreeMap<PeerId, BTreeSet<PeerId>>,
+    /// Whose next entry may have become deliverable.
+    ready: BTreeSet<PeerId>,
+    held: usize,
+    lamport: u64,
+    newest: (u64, Option<PeerId>, Seq),
+    digest: Option<u64>,
+}
+
+impl Feeds {
+    pub(crate) fn stored(&self) -> &VectorClock {
+        &self.stored
+    }
+
+    pub(crate) fn delivered(&self) -> &VectorClock {
+        &self.delivered
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// The highest Lamport time seen.
+    pub(crate) fn lamport(&self) -> u64 {
+        self.lamport
+    }
+
+    pub(crate) fn see_lamport(&mut self, lamport: u64) {
+        self.lamport = self.lamport.max(lamport);
+    }
+
+    /// The digest of the frontier, computed when it has changed.
+    pub(crate) fn digest(&mut self) -> u64 {
+        *self.digest.get_or_insert_with(|| self.stored.digest())
+    }
+
+    /// Puts a feed back as the disk holds it; `held` are the entries after `delivered`.
+    pub(crate) fn restore(&mut self, author: PeerId, last: Seq, head: EntryHash, lamport: u64, held: Vec<EntryFacts>) {
+        self.see_lamport(lamport);
+        self.stored.set(author, last);
+        self.delivered.set(author, last - held.len() as Seq);
+        self.held += held.len();
+        self.ready.insert(author);
+        self.digest = None;
+        self.feeds.insert(author, Feed { last, head: Some(head), held: held.into(), frozen: false });
+    }
+
+    /// Takes note of an own entry: written and delivered at once.
+    pub(crate) fn append_own(&mut self, me: PeerId, lamport: u64) -> Seq {
+        let feed = self.feeds.entry(me).or_default();
+        feed.last += 1;
+        // The driver chains own entries; nobody else continues this feed.
+        feed.head = None;
+        let seq = feed.last;
+        self.see_lamport(lamport);
+        self.stored.set(me, seq);
+        self.digest = None;
+        self.mark_delivered(me, seq, lamport);
+        seq
+    }
+
+    /// Decides about a run of another author, or of the own feed coming back from a peer.
+    pub(crate) fn offer(
+        &mut self,
+        author: PeerId,
+        first: Seq,
+        previous: EntryHash,
+        entries: &[EntryFacts],
+        roster: &Roster,
+        caps: (usize, usize),
+    ) -> Offer {
+        let feed = self.feeds.entry(author).or_default();
+        let last = first + entries.len().saturating_sub(1) as Seq;
+        if last <= feed.last {
+            return match (last == feed.last, feed.head, entries.last()) {
+                (true, Some(head), Some(entry)) if entry.hash != head => Offer::Fork(last),
+                _ => Offer::Duplicate,
+            };
+        }
+        if first > feed.last + 1 {
+            return Offer::TooEarly;
+        }
+        if feed.frozen {
+            return Offer::Refused;
+        }
+        // Runs are formed once, by their author: one that overlaps what is stored was formed a second time.
+        if first <= feed.last || feed.head.unwrap_or(previous) != previous {
+            return Offer::Fork(first);
+        }
+        let admitted = |peer: &PeerId| {
+            let admits = |op: &RosterOp| matches!(op, RosterOp::Admit { peer: admitted, .. } if admitted == peer);
+            entries.iter().filter_map(|entry| entry.op.as_ref()).any(admits)
+        };
+        let known = |peer: &PeerId| roster.knows(peer) || admitted(peer);
+        let unknown = |entry: &EntryFacts| entry.clock.iter().any(|(peer, _)| !known(&peer));
+        if entries.iter().any(unknown) {
+            return Offer::TooEarly;
+        }
+        let (per_feed, in_all) = caps;
+        if feed.held.len() + entries.len() > per_feed || self.held + entries.len() > in_all {
+            // A run that can be delivered at once never waits, so it is taken whatever else does.
+            let blocked = entries.iter().any(|entry| !self.delivered.covers(&entry.clock));
+            if blocked || !self.feeds.get(&author).is_some_and(|feed| feed.held.is_empty()) {
+                return Offer::Refused;
+            }
+        }
+        self.take(author, last, entries);
+        Offer::Taken
+    }
+
+    fn take(&mut self, author: PeerId, last: Seq, entries: &[EntryFacts]) {
+        let feed = self.feeds.entry(author).or_default();
+        feed.last = last;
+        feed.head = entries.last().map(|entry| entry.hash);
+        feed.held.extend(entries.iter().cloned());
+        self.held += entries.len();
+        self.stored.set(author, last);
+        self.digest = None;
+        self.ready.insert(author);
+    }
+
+    /// Stops taking entries of `author`, who has contradicted itself. Returns whether it was not stopped before.
+    pub(crate) fn freeze(&mut self, author: PeerId) -> bool {
+        let feed = self.feeds.entry(author).or_default();
+        !std::mem::replace(&mut feed.frozen, true)
+    }
+
+    /// Takes the next entry whose causal past is delivered, and whether it comes before one delivered already.
+    pub(crate) fn next_deliverable(&mut self) -> Option<(PeerId, Seq, EntryFacts, bool)> {
+        loop {
+            let author = *self.ready.first()?;
+            let Some(entry) = self.feeds.get(&author).and_then(|feed| feed.held.front()) else {
+                self.ready.remove(&author);
+                continue;
+            };
+            if let Some((missing, _)) = entry.clock.iter().find(|(peer, seq)| self.delivered.at(peer) < *seq) {
+                self.waiting.entry(missing).or_default().insert(author);
+                self.ready.remove(&author);
+                continue;
+            }
+            let entry = self.feeds.get_mut(&author)?.held.pop_front()?;
+            self.held -= 1;
+            self.see_lamport(entry.lamport);
+            let seq = self.delivered.at(&author) + 1;
+            let late = (entry.lamport, Some(author), seq) < self.newest;
+            self.mark_delivered(author, seq, entry.lamport);
+            return Some((author, seq, entry, late));
+        }
+    }
+
+    fn mark_delivered(&mut self, author: PeerId, seq: Seq, lamport: u64) {
+        self.delivered.set(author, seq);
+        self.newest = self.newest.max((lamport, Some(author), seq));
+        if let Some(waiting) = self.waiting.remove(&author) {
+            self.ready.extend(waiting);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

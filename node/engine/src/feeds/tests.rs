@@ -1,0 +1,3 @@
+use super::*;
+
+const ALICE: PeerId = PeerId::new([1; 32]);

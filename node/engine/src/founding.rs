@@ -1,0 +1,118 @@
+//! Founding a network, and going on with one after a restart.
+
+use p2p_chat_model::View;
+
+use crate::{
+    durable::{Durable, Phase},
+    engine::{Engine, Purpose},
+    io::{CallError, CommandError, CommandId, DiscoveryAnswer, Done, EntryFacts, Event},
+    registration::Asked,
+    start::FeedLog,
+};
+
+impl Engine {
+    pub(crate) fn found(&mut self, command: CommandId, genesis: EntryFacts) {
+        let log = FeedLog {
+            author: self.me,
+            last: 1,
+            head: genesis.hash,
+            lamport: genesis.lamport,
+            held: Vec::new(),
+            roster: vec![(1, genesis)],
+        };
+        self.restore_log(vec![log]);
+        self.state = Durable::new(Phase::Founding, 0);
+        let view = View::founding(self.me, self.setup.address.clone());
+        self.state.epoch = view.epoch;
+        self.state.addresses.insert(self.me, self.setup.address.clone());
+        self.state.view = Some(view);
+        self.persist();
+        self.founding = Some(command);
+        self.register_everywhere();
+        if self.registrars.is_empty() {
+            self.on_founding_failed(CommandError::NoDiscovery("none is configured".to_owned()));
+        }
+    }
+
+    pub(crate) fn on_founded(&mut self, service: usize, result: Result<DiscoveryAnswer, CallError>) {
+        let error = match result {
+            Ok(DiscoveryAnswer::Accepted(_)) => {
+                if let Some(command) = self.founding.take() {
+                    self.state.phase = Phase::Joined;
+                    self.persist();
+                    self.arm();
+                    self.done(command, Ok(Done::Created));
+                }
+                return;
+            }
+            Err(CallError::Exists(_)) => CommandError::NameTaken,
+            Err(CallError::Unmet(reason)) => CommandError::NotReachable(reason),
+            Err(CallError::Unreachable(reason)) => CommandError::NoDiscovery(reason),
+            Err(error) => CommandError::Refused(error.to_string()),
+            Ok(_) => CommandError::Refused("the answer makes no sense".to_owned()),
+        };
+        // One service that accepts is enough, one that knows the name for another network is too many.
+        let others = (0..self.registrars.len())
+            .any(|other| other != service && self.is_asking(&Purpose::Discovery(other, Asked::Create)));
+        if !others || error == CommandError::NameTaken {
+            self.on_founding_failed(error);
+        }
+    }
+
+    fn on_founding_failed(&mut self, error: CommandError) {
+        if let Some(command) = self.founding.take() {
+            self.event(Event::Abandoned);
+            self.stop();
+            self.done(command, Err(error));
+        }
+    }
+
+    /// Goes on after a restart.
+    pub(crate) fn resume(&mut self, durable: Durable) {
+        self.state = durable;
+        match self.state.phase {
+            Phase::Left => self.event(Event::Stopped),
+            // Nobody was told that this node is in: as if it had never asked.
+            Phase::Joining => {
+                self.event(Event::Abandoned);
+                self.stop();
+            }
+            Phase::Founding | Phase::Joined | Phase::Leaving => {
+                // A leave that was cut short has to be asked for again; a network that was founded is led.
+                self.state.phase = Phase::Joined;
+                if self.roster.member(&self.me).is_some() && !self.roster.is_member(&self.me) {
+                    self.stop();
+                    return;
+                }
+                self.resume_joined();
+            }
+        }
+    }
+
+    fn resume_joined(&mut self) {
+        self.delivery.pump_all = true;
+        for peer in self.others() {
+            self.start_pushing(peer);
+            self.liveness.hear_of(peer, self.moment.now);
+        }
+        if self.is_leading() {
+            if let Some(view) = &mut self.state.view
+                && let Some(me) = view.active.iter_mut().find(|member| member.peer == self.me)
+                && me.address != self.setup.address
+            {
+                me.address = self.setup.address.clone();
+                view.version += 1;
+                self.persist();
+            }
+            self.arm();
+            for peer in self.others() {
+                self.coordinate(peer);
+            }
+        } else {
+            self.arm();
+            if let Some(hint) = self.hint() {
+                self.seek(hint);
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The way into the view: joining for the first time, and coming back after having dropped out.
+
+use std::collections::VecDeque;
+
+use p2p_chat_model::{Address, Certificate, PeerId, Seq, VectorClock, View};
+
+use crate::{
+    durable::{Durable, Phase},
+    engine::{Engine, Purpose},
+    io::{
+        CallError, CommandError, CommandId, DiscoveryAnswer, DiscoveryCall, Done, Event, LeaderHint, PeerCall, Response,
+    },
+    registration::Asked,
+    timers::Timer,
+};
+
+/// This node's way into the view.
+#[derive(Debug, Default)]
+pub(crate) struct Joining {
+    /// Who waits for it, the first time.
+    command: Option<CommandId>,
+    /// Whom else to ask.
+    contacts: VecDeque<(PeerId, Address)>,
+    tries: u32,
+    in_flight: bool,
+    /// A later reign heard of while a call was in flight.
+    next: Option<LeaderHint>,
+    last_error: String,
+}
+
+impl Engine {
+    pub(crate) fn start_join(&mut self, command: CommandId, leader: LeaderHint, contacts: Vec<(PeerId, Address)>) {
+        let request = self.draw(u64::MAX);
+        self.state = Durable::new(Phase::Joining, request);
+        self.state.own_floor = self.feeds.stored().at(&self.me);
+        self.persist();
+        self.joining = Some(Joining { command: Some(command), contacts: contacts.into(), ..Joining::default() });
+        self.set_timer(Timer::JoinDeadline, self.setup.config.join_timeout_ms);
+        self.ask_to_join(leader);
+    }
+
+    /// Asks a leader to be let in again, or to be told what it knows of this node.
+    pub(crate) fn seek(&mut self, hint: LeaderHint) {
+        if !matches!(self.state.phase, Phase::Joined | Phase::Joining) || hint.peer == self.me {
+            return;
+        }
+        let joining = self.joining.get_or_insert_default();
+        if joining.in_flight {
+            if joining.next.as_ref().is_none_or(|next| next.epoch < hint.epoch) {
+                joining.next = Some(hint);
+            }
+            return;
+        }
+        self.ask_to_join(hint);
+    }
+
+    fn ask_to_join(&mut self, hint: LeaderHint) {
+        let config = &self.setup.config;
+        let timeout = config.ping_timeout_ms + config.admission_wait_ms + config.deliver_timeout_ms;
+        if let Some(joining) = &mut self.joining {
+            joining.in_flight = true;
+            joining.tries += 1;
+        }
+        let call = PeerCall::Join { request: self.state.join_request };
+        self.call(Purpose::Join(hint.clone()), hint.peer, hint.address, call, timeout);
+    }
+
+    pub(crate) fn on_join_answer(&mut self, hint: LeaderHint, result: Result<Response, CallError>) {
+        let Some(joining) = &mut self.joining else { return };
+        joining.in_flight = false;
+        let next = joining.next.take();
+        match result {
+            Ok(Response::Admitted { view, admission, lamport, frontier }) => {
+                let me = self.me;
+                let current = view.epoch >= self.state.epoch && view.member(&me).is_some();
+                if current && view.leader().is_some_and(|leader| leader.peer == hint.peer) {
+                    self.on_admitted(hint.peer, view, admission, lamport, &frontier);
+                } else {
+                    self.seek_later("the answer of an outdated leader");
+                }
+            }
+            Ok(Response::NotLeader(other)) => {
+                let better = next.filter(|next| next.epoch > other.epoch).unwrap_or(other);
+                let loops = better.peer == hint.peer || better.peer == self.me;
+                if loops || joining.tries % 8 == 0 || better.epoch < self.state.epoch {
+                    self.seek_later("nobody says who leads");
+                } else {
+                    self.ask_to_join(better);
+                }
+            }
+            Err(CallError::Unmet(reason)) if self.state.phase == Phase::Joining => {
+                self.fail_join(CommandError::NotReachable(reason));
+            }
+            Err(error) => {
+                self.on_join_failed(hint.peer, next, &error);
+            }
+            Ok(_) => self.seek_later("an answer that makes no sense"),
+        }
+    }
+
+    fn on_join_failed(&mut self, asked: PeerId, next: Option<LeaderHint>, error: &CallError) {
+        if let Some(next) = next {
+            self.ask_to_join(next);
+            return;
+        }
+        let in_view = self.node().is_some();
+        if in_view && self.leader() == Some(asked) {
+            // This node is in the leader's view as far as it knows: if the leader is gone, there is an election.
+            self.joining = None;
+            self.timers.clear(Timer::Seek);
+            self.suspect(asked);
+            return;
+        }
+        self.seek_later(&error.to_string());
+    }
+
+    fn seek_later(&mut self, error: &str) {
+        if let Some(joining) = &mut self.joining {
+            joining.last_error = error.to_owned();
+        }
+        let retry = self.setup.config.join_retry_ms;
+        let jitter = self.draw(retry);
+        self.set_timer(Timer::Seek, retry + jitter);
+    }
+
+    /// Tries the next way in: the discovery services and the known members in turn.
+    pub(crate) fn on_seek(&mut self) {
+        let Some(joining) = &mut self.joining else { return };
+        if joining.in_flight {
+            return;
+        }
+        joining.tries += 1;
+        let (tries, services) = (joining.tries as usize, self.setup.services);
+        let contact = joining.contacts.pop_front();
+        if let Some(contact) = &contact {
+            joining.contacts.push_back(contact.clone());
+        }
+        if services > 0 && tries % 2 == 0 {
+            joining.in_flight = true;
+            self.discover((tries / 2) % services, Asked::Lookup, DiscoveryCall::Lookup);
+            return;
+        }
+        let known: Vec<PeerId> = self.state.addresses.keys().filter(|peer| **peer != self.me).copied().collect();
+        let known = self.choose(&known).and_then(|peer| Some((peer, self.address_of(&peer)?)));
+        let epoch = self.state.epoch;
+        match contact.or(known) {
+            Some((peer, address)) if peer != self.me => self.ask_to_join(LeaderHint { epoch, peer, address }),
+            _ => self.seek_later("nobody is known who could be asked"),
+        }
+    }
+
+    pub(crate) fn on_lookup(&mut self, _service: usize, result: Result<DiscoveryAnswer, CallError>) {
+        let Some(joining) = &mut self.joining else { return };
+        joining.in_flight = false;
+        match result {
+            Ok(DiscoveryAnswer::Accepted(record)) => {
+                joining.contacts = record.contacts.into();
+                if record.leader.peer == self.me {
+                    self.seek_later("the discovery service lists this node as the leader");
+                } else {
+                    self.ask_to_join(record.leader);
+                }
+            }
+            Ok(_) => self.seek_later("no discovery service knows the network"),
+            Err(error) => self.seek_later(&error.to_string()),
+        }
+    }
+
+    fn on_admitted(
+        &mut self,
+        leader: PeerId,
+        view: View,
+        admission: (PeerId, Seq),
+        lamport: u64,
+        frontier: &VectorClock,
+    ) {
+        let command = self.joining.take().and_then(|joining| joining.command);
+        self.timers.clear(Timer::Seek);
+        self.timers.clear(Timer::JoinDeadline);
+        let first = self.state.phase == Phase::Joining;
+        self.state.phase = Phase::Joined;
+        if first {
+            self.state.admission = Some(admission);
+        }
+        self.state.own_floor = self.state.own_floor.max(frontier.at(&self.me));
+        self.feeds.see_lamport(lamport);
+        let newer =
+            |mine: &View| (mine.epoch, mine.version) < (view.epoch, view.version) || mine.member(&self.me).is_none();
+        if self.view().is_none_or(newer) {
+            let same = self.view().is_some_and(|mine| mine.epoch == view.epoch && mine.leader == view.leader);
+            let certificate = Certificate::founding();
+            self.adopt(view, if same { None } else { Some(certificate) });
+        } else {
+            self.persist();
+        }
+        self.heard(leader);
+        if let (Some(command), Some(node)) = (command, self.node()) {
+            self.done(command, Ok(Done::Joined(node)));
+        }
+        self.learn_frontier(leader, frontier);
+    }
+
+    pub(crate) fn on_join_deadline(&mut self) {
+        let error = self.joining.as_ref().map_or(String::new(), |joining| joining.last_error.clone());
+        self.fail_join(CommandError::NoLeader(error));
+    }
+
+    fn fail_join(&mut self, error: CommandError) {
+        if let Some(command) = self.joining.take().and_then(|joining| joining.command) {
+            self.event(Event::Abandoned);
+            self.stop();
+            self.done(command, Err(error));
+        }
+    }
+}

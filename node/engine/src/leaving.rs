@@ -1,0 +1,163 @@
+//! The way out: the signed Leave entry, the wait until another member holds everything, the hand-over of a leader.
+
+use p2p_chat_model::{Certificate, PeerId, Rank, RosterOp, Seq, View, Vote};
+
+use crate::{
+    durable::Phase,
+    engine::{Engine, Purpose},
+    io::{CallError, CommandError, CommandId, Done, PeerCall, Refusal, RequestId, Response},
+    timers::Timer,
+};
+
+/// This node's way out.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    command: CommandId,
+    entry: Seq,
+    deadline: u64,
+    asked: bool,
+    services_asked: usize,
+}
+
+impl Engine {
+    pub(crate) fn on_leave_command(&mut self, id: CommandId) {
+        if self.leaving.is_some() || !self.may_write() {
+            self.done(id, Err(CommandError::Busy));
+            return;
+        }
+        self.state.phase = Phase::Leaving;
+        self.persist();
+        let (entry, _) = self.append(None, Some(RosterOp::Leave));
+        let deadline = self.moment.now + self.setup.config.leave_wait_ms;
+        self.leaving = Some(Leaving { command: id, entry, deadline, asked: false, services_asked: 0 });
+        self.set_timer(Timer::Leave, self.setup.config.leave_wait_ms);
+    }
+
+    /// Goes on with leaving once another member holds everything, or the wait is over.
+    pub(crate) fn advance_leave(&mut self) {
+        let Some(leaving) = &self.leaving else { return };
+        let entry = leaving.entry;
+        let others = self.others();
+        let held = |peer: &PeerId| self.delivery.cursors.get(peer).is_some_and(|cursor| cursor.acked >= entry);
+        let ready = others.is_empty() || others.iter().any(held) || self.moment.now >= leaving.deadline;
+        if leaving.asked || !ready {
+            return;
+        }
+        if let Some(leaving) = &mut self.leaving {
+            leaving.asked = true;
+        }
+        self.set_timer(Timer::Leave, self.setup.config.leave_wait_ms);
+        let timeout = self.setup.config.deliver_timeout_ms;
+        if others.is_empty() && self.is_leading() {
+            self.close();
+        } else if self.is_leading() {
+            self.hand_over();
+        } else if let Some(leader) = self.leader() {
+            self.call_peer(Purpose::Leave, leader, PeerCall::Leave, timeout);
+        } else {
+            self.finish_leave(false);
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.services_asked = self.setup.services;
+        }
+        self.close_everywhere();
+        if self.setup.services == 0 {
+            self.finish_leave(true);
+        }
+    }
+
+    pub(crate) fn on_closed(&mut self) {
+        let Some(leaving) = &mut self.leaving else { return };
+        leaving.services_asked = leaving.services_asked.saturating_sub(1);
+        if leaving.services_asked == 0 {
+            self.finish_leave(true);
+        }
+    }
+
+    /// Hands the leadership to the next lowest id, which does the rest.
+    fn hand_over(&mut self) {
+        let Some(mut view) = self.view().cloned() else { return };
+        view.active.retain(|member| member.peer != self.me);
+        let (Some(successor), Some((voted, _))) =
+            (view.active.first().cloned(), self.state.vote.or(Some((self.state.epoch, self.me))))
+        else {
+            self.finish_leave(false);
+            return;
+        };
+        view.epoch = self.state.epoch.max(voted).next();
+        view.version += 1;
+        view.leader = successor.node;
+        self.state.vote = Some((view.epoch, successor.peer));
+        self.persist();
+        let vote = Vote::cast(&self.setup.identity, self.setup.network, view.epoch, successor.peer);
+        let call = PeerCall::UpdateView(view, Some(vote));
+        let timeout = self.setup.config.deliver_timeout_ms;
+        self.call_peer(Purpose::Handover(successor.peer), successor.peer, call, timeout);
+    }
+
+    pub(crate) fn on_handed_over(&mut self, to: PeerId, result: Result<Response, CallError>) {
+        if self.leaving.is_none() {
+            return;
+        }
+        if matches!(result, Ok(Response::Taken(true, _))) {
+            self.finish_leave(false);
+        } else {
+            // The next one; who did not answer is no use as a leader.
+            self.drop_out(to);
+            if self.others().is_empty() { self.close() } else { self.hand_over() }
+        }
+    }
+
+    /// The leader hands its leadership to this node.
+    pub(crate) fn on_handover(&mut self, id: RequestId, from: PeerId, view: View, vote: &Vote) {
+        let fits = self.leader() == Some(from)
+            && vote.voter == from
+            && vote.candidate == self.me
+            && vote.epoch == view.epoch
+            && vote.network == self.setup.network
+            && view.leader().is_some_and(|leader| leader.peer == self.me)
+            && view.epoch > self.state.epoch
+            && self.is_plausible(view.epoch)
+            && self.state.phase == Phase::Joined;
+        if !fits {
+            self.reply(id, Err(Refusal::Invalid("the handover does not come from the leader, or not to this node")));
+            return;
+        }
+        let certificate = Certificate { rank: Rank::Registered, votes: vec![vote.clone()] };
+        self.take_office(view, certificate);
+        let hint = self.hint();
+        self.reply(id, Ok(Response::Taken(true, hint)));
+    }
+
+    pub(crate) fn on_leave_answer(&mut self, result: Result<Response, CallError>) {
+        if self.leaving.is_none() {
+            return;
+        }
+        match result {
+            Ok(Response::NotLeader(hint)) if self.leader() != Some(hint.peer) => {
+                let timeout = self.setup.config.deliver_timeout_ms;
+                self.call(Purpose::Leave, hint.peer, hint.address, PeerCall::Leave, timeout);
+            }
+            // The signed Leave entry is what counts: whoever leads next finds it.
+            _ => self.finish_leave(false),
+        }
+    }
+
+    pub(crate) fn on_leave_timer(&mut self) {
+        if self.leaving.as_ref().is_some_and(|leaving| leaving.asked) {
+            self.finish_leave(false);
+        }
+    }
+
+    fn finish_leave(&mut self, closed: bool) {
+        let Some(leaving) = self.leaving.take() else { return };
+        let written = self.feeds.stored().at(&self.me);
+        let held = self.delivery.cursors.values().map(|cursor| cursor.acked).max().unwrap_or(0);
+        let unreplicated = if closed { 0 } else { written.saturating_sub(held) };
+        self.stop();
+        self.done(leaving.command, Ok(Done::Left { unreplicated, closed }));
+    }
+}

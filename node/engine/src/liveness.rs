@@ -1,0 +1,283 @@
+//! Who is alive. A failed ping is not a verdict: two other members are asked to ping the suspect (SWIM, Das,
+//! Gupta and Motivala 2002), and only if they can't either it counts as lost.
+
+use std::collections::BTreeMap;
+
+use p2p_chat_model::PeerId;
+
+use crate::{
+    engine::{Engine, Purpose},
+    io::{CallError, LeaderHint, PeerCall, Refusal, RequestId, Response, Standing},
+    timers::Timer,
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct Liveness {
+    /// When something was last heard of a member.
+    heard: BTreeMap<PeerId, u64>,
+    suspects: BTreeMap<PeerId, Suspicion>,
+    /// Who reached a member that this node could not reach.
+    pub(crate) helpers: BTreeMap<PeerId, PeerId>,
+    /// Who is pinged on whose behalf.
+    pinging_for: BTreeMap<RequestId, PeerId>,
+}
+
+#[derive(Debug)]
+struct Suspicion {
+    since: u64,
+    /// Answers of other members that are still out.
+    asked: usize,
+}
+
+impl Liveness {
+    pub(crate) fn is_suspect(&self, peer: &PeerId) -> bool {
+        self.suspects.contains_key(peer)
+    }
+
+    /// Counts `peer` as heard of at `now`.
+    pub(crate) fn hear_of(&mut self, peer: PeerId, now: u64) {
+        self.heard.insert(peer, now);
+    }
+
+    pub(crate) fn clear_suspicions(&mut self) {
+        self.suspects.clear();
+    }
+}
+
+impl Engine {
+    /// Authenticated traffic of `peer` came in: it lives.
+    pub(crate) fn heard(&mut self, peer: PeerId) {
+        self.liveness.heard.insert(peer, self.moment.now);
+        self.liveness.suspects.remove(&peer);
+        if self.leader() == Some(peer) && !self.is_leading() {
+            self.election.abort();
+            self.arm_silence();
+        }
+    }
+
+    /// Starts the wait for the leader's next sign of life anew.
+    pub(crate) fn arm_silence(&mut self) {
+        let config = &self.setup.config;
+        let (least, span) = (config.silence_min_ms, config.silence_max_ms - config.silence_min_ms);
+        let wait = least + self.draw(span + 1);
+        self.set_timer(Timer::Silence, wait);
+    }
+
+    pub(crate) fn on_silence(&mut self) {
+        if self.is_leading() || self.node().is_none() {
+            return;
+        }
+        self.arm_silence();
+        if let Some(leader) = self.leader().filter(|_| self.election.is_idle()) {
+            self.suspect(leader);
+        }
+    }
+
+    /// Where this node stands, as told to `peer`.
+    pub(crate) fn standing(&mut self, peer: &PeerId) -> Standing {
+        Standing {
+            leader: self.hint(),
+            epoch: self.state.epoch,
+            version: self.view().map_or(0, |view| view.version),
+            digest: self.feeds.digest(),
+            frontier: None,
+            peer_active: self.is_active(peer),
+        }
+    }
+
+    pub(crate) fn on_ping(&mut self, id: RequestId, from: PeerId, theirs: Standing) {
+        let mut mine = self.standing(&from);
+        if theirs.digest != mine.digest {
+            mine.frontier = Some(self.feeds.stored().clone());
+        }
+        self.reply(id, Ok(Response::Standing(mine)));
+        self.learn(from, &theirs);
+    }
+
+    /// Draws the conclusions from where another member stands.
+    pub(crate) fn learn(&mut self, peer: PeerId, theirs: &Standing) {
+        if let Some(frontier) = &theirs.frontier {
+            self.learn_frontier(peer, frontier);
+        }
+        if theirs.epoch > self.state.epoch {
+            self.follow_hint(theirs.leader.as_ref());
+        } else if self.is_leading() {
+            self.look_after(peer, theirs);
+        } else if self.leader() == Some(peer) && theirs.epoch == self.state.epoch && !theirs.peer_active {
+            self.go_outside();
+        }
+    }
+
+    /// As leader: brings a member up to date that follows an older view, or another leader of the same epoch.
+    fn look_after(&mut self, peer: PeerId, theirs: &Standing) {
+        let other = theirs.leader.as_ref().is_some_and(|leader| leader.peer != self.me);
+        let behind = theirs.epoch < self.state.epoch || other;
+        if behind {
+            self.coordinate(peer);
+        } else if self.view().is_some_and(|view| theirs.version < view.version) && self.is_active(&peer) {
+            self.tell_view(peer);
+        }
+    }
+
+    /// Somebody says who leads a later reign, or the same one: asks that leader to be let in.
+    pub(crate) fn follow_hint(&mut self, hint: Option<&LeaderHint>) {
+        if let Some(hint) = hint.filter(|hint| hint.epoch >= self.state.epoch && hint.peer != self.me) {
+            self.seek(hint.clone());
+        }
+    }
+
+    /// Starts to doubt that `peer`, the leader or one of this leader's members, lives.
+    pub(crate) fn suspect(&mut self, peer: PeerId) {
+        if peer == self.me || !self.is_active(&peer) || self.liveness.is_suspect(&peer) {
+            return;
+        }
+        let standing = self.standing(&peer);
+        let timeout = self.setup.config.ping_timeout_ms;
+        self.liveness.suspects.insert(peer, Suspicion { since: self.moment.now, asked: 0 });
+        self.call_peer(Purpose::Suspect(peer), peer, PeerCall::Ping(standing), timeout);
+    }
+
+    pub(crate) fn on_suspect_pinged(&mut self, peer: PeerId, result: Result<Response, CallError>) {
+        if let Ok(Response::Standing(standing)) = result {
+            self.liveness.helpers.remove(&peer);
+            self.heard(peer);
+            let differs = standing.digest != self.feeds.digest();
+            self.learn(peer, &standing);
+            if differs && standing.frontier.is_none() {
+                self.compare(peer);
+            }
+            return;
+        }
+        if !self.liveness.is_suspect(&peer) {
+            return;
+        }
+        let mut others: Vec<PeerId> = self.others().into_iter().filter(|other| *other != peer).collect();
+        let mut asked = 0;
+        while asked < self.setup.config.indirect_pings
+            && let Some(via) = self.choose(&others)
+        {
+            others.retain(|other| *other != via);
+            let timeout = self.setup.config.indirect_timeout_ms;
+            self.call_peer(Purpose::Indirect { target: peer, via }, via, PeerCall::PingVia(peer), timeout);
+            asked += 1;
+        }
+        if let Some(suspicion) = self.liveness.suspects.get_mut(&peer) {
+            suspicion.asked = asked;
+        }
+        if asked == 0 {
+            self.on_lost(peer);
+        }
+    }
+
+    pub(crate) fn on_indirect(&mut self, target: PeerId, via: PeerId, result: Result<Response, CallError>) {
+        let Some(suspicion) = self.liveness.suspects.get_mut(&target) else { return };
+        suspicion.asked = suspicion.asked.saturating_sub(1);
+        let last = suspicion.asked == 0;
+        match result {
+            Ok(Response::Pinged(true, _)) => {
+                self.liveness.helpers.insert(target, via);
+                self.heard(target);
+                return;
+            }
+            Ok(Response::Pinged(false, hint)) => {
+                let later = |hint: &LeaderHint| hint.epoch > self.state.epoch;
+                if let Some(hint) = hint.filter(later) {
+                    self.liveness.suspects.remove(&target);
+                    self.follow_hint(Some(&hint));
+                    return;
+                }
+            }
+            _ => {}
+        }
+        if last {
+            self.on_lost(target);
+        }
+    }
+
+    /// Nobody who was asked reaches `peer`.
+    fn on_lost(&mut self, peer: PeerId) {
+        let Some(suspicion) = self.liveness.suspects.remove(&peer) else { return };
+        if self.leader() == Some(peer) {
+            self.on_leader_lost(suspicion.since);
+        } else if self.is_leading() {
+            self.drop_out(peer);
+        }
+    }
+
+    pub(crate) fn on_ping_via(&mut self, id: RequestId, _from: PeerId, target: PeerId) {
+        let full = self.liveness.pinging_for.len() >= self.setup.config.max_pending_requests;
+        if full || target == self.me || !self.is_active(&target) {
+            let no = Response::Pinged(false, self.hint());
+            self.reply(id, if full { Err(Refusal::Busy("too many pings are under way")) } else { Ok(no) });
+            return;
+        }
+        let standing = self.standing(&target);
+        let timeout = self.setup.config.ping_timeout_ms;
+        self.liveness.pinging_for.insert(id, target);
+        self.call_peer(Purpose::PingFor(id), target, PeerCall::Ping(standing), timeout);
+    }
+
+    pub(crate) fn on_pinged_for(&mut self, id: RequestId, result: Result<Response, CallError>) {
+        let Some(target) = self.liveness.pinging_for.remove(&id) else { return };
+        let reached = matches!(result, Ok(Response::Standing(_)));
+        if let Ok(Response::Standing(standing)) = result {
+            self.heard(target);
+            self.learn(target, &standing);
+        }
+        let hint = self.hint();
+        self.reply(id, Ok(Response::Pinged(reached, hint)));
+    }
+
+    /// The leader's round: who was silent for long is looked after.
+    pub(crate) fn on_members(&mut self) {
+        if !self.is_leading() {
+            return;
+        }
+        self.set_timer(Timer::Members, self.setup.config.silence_min_ms);
+        let silent_since = self.moment.now.saturating_sub(self.setup.config.member_silence_ms);
+        for peer in self.others() {
+            let heard = self.liveness.heard.entry(peer).or_insert(self.moment.now);
+            if *heard < silent_since {
+                self.suspect(peer);
+            }
+        }
+    }
+
+    /// Calls on one member that is away: so a healed partition is found even without a discovery service.
+    pub(crate) fn on_probe_away(&mut self) {
+        self.set_timer(Timer::ProbeAway, self.setup.config.probe_away_ms);
+        let away = |peer: &PeerId| *peer != self.me && !self.is_active(peer);
+        let members = self.roster.iter().filter(|(_, member)| member.stands()).map(|(peer, _)| *peer);
+        let away: Vec<PeerId> = members.filter(away).collect();
+        if let Some(peer) = self.choose(&away) {
+            self.compare(peer);
+        }
+    }
+
+    /// One of `peers`, by chance.
+    pub(crate) fn choose(&mut self, peers: &[PeerId]) -> Option<PeerId> {
+        let index = self.draw(peers.len() as u64);
+        peers.get(index as usize).copied()
+    }
+
+    /// The engine was called far too late: it is itself the sick one. Nobody is suspected for that time.
+    pub(crate) fn on_stall(&mut self) {
+        self.liveness.clear_suspicions();
+        self.election.abort();
+        let now = self.moment.now;
+        self.liveness.heard.values_mut().for_each(|heard| *heard = now);
+        if self.is_leading() {
+            self.timers.hasten(Timer::Lease, now);
+            self.timers.hasten(Timer::ProbeAway, now);
+            let mut others = self.others();
+            for _ in 0..=self.setup.config.indirect_pings {
+                if let Some(peer) = self.choose(&others) {
+                    others.retain(|other| *other != peer);
+                    self.compare(peer);
+                }
+            }
+        } else if self.timers.is_set(Timer::Silence) {
+            self.arm_silence();
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What the discovery services are told: the leader registers the network at each, renews its lease, and brings
+//! its newest view on record. One that has lost the network gets it again.
+
+use p2p_chat_model::Epoch;
+
+use crate::{
+    engine::{Engine, Purpose},
+    io::{CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Record},
+    timers::Timer,
+};
+
+/// What a discovery service was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Asked {
+    Create,
+    Renew,
+    /// To take the leadership over on record, as leader.
+    Update,
+    /// To decide an election.
+    Reign,
+    Lookup,
+    Close,
+}
+
+/// How things stand at one discovery service.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Registrar {
+    serial: u64,
+    due: u64,
+    asking: bool,
+    /// The view has changed since the last renewal was sent.
+    changed: bool,
+}
+
+impl Engine {
+    /// A number above all before, for the next statement to a service. Wall time, so that it grows over restarts.
+    pub(crate) fn next_serial(&mut self, service: usize) -> u64 {
+        let wall_ms = self.moment.wall_ms;
+        let Some(registrar) = self.registrars.get_mut(service) else { return wall_ms };
+        registrar.serial = wall_ms.max(registrar.serial + 1);
+        registrar.serial
+    }
+
+    /// The service has this serial on record.
+    pub(crate) fn see_serial(&mut self, service: usize, serial: u64) {
+        if let Some(registrar) = self.registrars.get_mut(service) {
+            registrar.serial = registrar.serial.max(serial);
+        }
+    }
+
+    /// Brings the newest view on record, everywhere.
+    pub(crate) fn renew_soon(&mut self) {
+        let now = self.moment.now;
+        for registrar in &mut self.registrars {
+            registrar.due = now;
+            registrar.changed = true;
+        }
+        self.timers.set(Timer::Lease, now);
+    }
+
+    pub(crate) fn on_lease(&mut self) {
+        if !self.is_leading() {
+            return;
+        }
+        let now = self.moment.now;
+        for service in 0..self.registrars.len() {
+            if let Some(registrar) = self.registrars.get_mut(service)
+                && registrar.due <= now
+                && !registrar.asking
+            {
+                registrar.changed = false;
+                self.ask_leading(service, Asked::Renew);
+            }
+        }
+        self.arm_lease();
+    }
+
+    fn arm_lease(&mut self) {
+        let due = self.registrars.iter().filter(|registrar| !registrar.asking).map(|registrar| registrar.due).min();
+        match due {
+            Some(due) => self.timers.set(Timer::Lease, due.max(self.moment.now + 1)),
+            None => self.timers.clear(Timer::Lease),
+        }
+    }
+
+    /// Asks a service for something on behalf of the view this node leads.
+    fn ask_leading(&mut self, service: usize, asked: Asked) {
+        let Some(view) = self.view().cloned() else { return };
+        let serial = self.next_serial(service);
+        let call = match asked {
+            Asked::Create => {
+                let Some(admission) = self.roster.admission_chain(&self.me) else { return };
+                DiscoveryCall::Create { view, admission, serial }
+            }
+            _ => DiscoveryCall::Renew { view, serial },
+        };
+        if let Some(registrar) = self.registrars.get_mut(service) {
+            registrar.asking = true;
+        }
+        self.discover(service, asked, call);
+    }
+
+    pub(crate) fn register_everywhere(&mut self) {
+        for service in 0..self.registrars.len() {
+            self.ask_leading(service, Asked::Create);
+        }
+    }
+
+    pub(crate) fn on_discovery(
+        &mut self,
+        service: usize,
+        asked: Asked,
+        result: Result<crate::io::Response, CallError>,
+    ) {
+        let result = match result {
+            Ok(crate::io::Response::Discovery(answer)) => Ok(answer),
+            Ok(_) => Err(CallError::Failed("bug: the answer is not a discovery service's".to_owned())),
+            Err(error) => Err(error),
+        };
+        match asked {
+            Asked::Reign => self.on_reign_answer(service, result),
+            Asked::Lookup => self.on_lookup(service, result),
+            Asked::Close => self.on_closed(),
+            Asked::Create if self.founding.is_some() => {
+                self.finish_asking(service, self.setup.config.lease_renewal_ms);
+                self.on_founded(service, result);
+            }
+            Asked::Create | Asked::Renew | Asked::Update => self.on_lease_answer(service, asked, result),
+        }
+    }
+
+    fn finish_asking(&mut self, service: usize, next_ms: u64) {
+        let now = self.moment.now;
+        if let Some(registrar) = self.registrars.get_mut(service) {
+            registrar.asking = false;
+            registrar.due = if registrar.changed { now } else { now + next_ms };
+        }
+        if self.is_leading() {
+            self.arm_lease();
+        }
+    }
+
+    fn on_lease_answer(&mut self, service: usize, asked: Asked, result: Result<DiscoveryAnswer, CallError>) {
+        let config = &self.setup.config;
+        let (period, retry) = (config.lease_renewal_ms, config.lease_retry_ms);
+        match result {
+            Ok(DiscoveryAnswer::Accepted(_) | DiscoveryAnswer::Closed) => self.finish_asking(service, period),
+            Ok(DiscoveryAnswer::Unknown) if asked != Asked::Create => {
+                self.finish_asking(service, retry);
+                if self.is_leading() {
+                    self.ask_leading(service, Asked::Create);
+                }
+            }
+            Ok(DiscoveryAnswer::Refused(why, record, serial)) => {
+                self.see_serial(service, serial);
+                self.finish_asking(service, retry);
+                if self.is_leading() {
+                    self.on_superseded(service, why, &record);
+                }
+            }
+            // It was lost and registered again by another leader: the next renewal shows who.
+            Ok(DiscoveryAnswer::Unknown) | Err(_) => self.finish_asking(service, retry),
+        }
+    }
+
+    /// Something else than this reign is on record.
+    fn on_superseded(&mut self, service: usize, why: DiscoveryRefusal, record: &Record) {
+        let on_record = record.leader.epoch;
+        let mine = self.state.epoch;
+        if why == DiscoveryRefusal::Outdated {
+            if let Some(registrar) = self.registrars.get_mut(service) {
+                registrar.due = self.moment.now;
+            }
+            self.arm_lease();
+        } else if on_record < mine {
+            self.update_record(service, on_record);
+        } else if record.leader.peer != self.me {
+            self.state.addresses.insert(record.leader.peer, record.leader.address.clone());
+            self.challenge(record);
+        } else {
+            // Its own reign of a later epoch is on record, from before a crash: goes on above it.
+            self.reassert(on_record);
+        }
+    }
+
+    /// A leader that is on record with this epoch or a later one: follows it if it answers, else wins the record back.
+    fn challenge(&mut self, record: &Record) {
+        let later = record.leader.epoch > self.state.epoch;
+        if later {
+            self.follow_hint(Some(&record.leader));
+        } else {
+            self.coordinate(record.leader.peer);
+            self.reassert(record.leader.epoch);
+        }
+    }
+
+    fn update_record(&mut self, service: usize, expected: Epoch) {
+        let Some(view) = self.view().cloned() else { return };
+        if self.is_asking(&Purpose::Discovery(service, Asked::Update)) {
+            return;
+        }
+        let votes = self.state.certificate.votes.clone();
+        let serial = self.next_serial(service);
+        if let Some(registrar) = self.registrars.get_mut(service) {
+            registrar.asking = true;
+        }
+        self.discover(service, Asked::Update, DiscoveryCall::Update { view, expected, votes, serial });
+    }
+
+    pub(crate) fn close_everywhere(&mut self) {
+        let Some(view) = self.view().cloned() else { return };
+        for service in 0..self.registrars.len() {
+            let serial = self.next_serial(service);
+            self.discover(service, Asked::Close, DiscoveryCall::Close { view: view.clone(), serial });
+        }
+    }
+}
