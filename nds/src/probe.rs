@@ -1,0 +1,144 @@
+//! Calling nodes back: does this node answer at this address, and does it lead?
+
+use std::time::Duration;
+
+use p2p_chat_model::{Epoch, Identity};
+use p2p_chat_proto::{convert::ToWire, v1};
+use p2p_chat_transport::{DialSettings, Dialer, TlsError, describe};
+use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
+use tonic::Request;
+
+use crate::registry::{Answer, Answers, Probe};
+
+/// Most nodes that are called back at the same time, over all callers.
+pub const MAX_PROBES: usize = 64;
+
+/// Asks a node whether it lives.
+pub trait Pinger: Send + Sync + 'static {
+    /// Pings once and says what came of it. The answer must be that of the key in the probe. Whoever calls this
+    /// bounds its time.
+    fn ping(&self, probe: &Probe) -> impl Future<Output = Answer> + Send;
+}
+
+/// Pings over TLS with the node's key pinned, under an identity that is made anew at every start: nodes tell a
+/// stranger only that they live and what they lead.
+#[derive(Debug, Clone)]
+pub struct NodePinger {
+    dialer: Dialer,
+}
+
+impl NodePinger {
+    /// A pinger under `identity` that gives up connecting after `connect_timeout`.
+    ///
+    /// # Errors
+    /// When no certificate can be made for the identity.
+    pub fn new(identity: &Identity, connect_timeout: Duration) -> Result<Self, TlsError> {
+        let settings = DialSettings { connect_timeout, ..DialSettings::default() };
+        Ok(Self { dialer: Dialer::new(identity)?.with_settings(settings) })
+    }
+}
+
+impl Pinger for NodePinger {
+    async fn ping(&self, probe: &Probe) -> Answer {
+        let channel = self.dialer.channel(probe.peer, &probe.address);
+        let question = v1::PingRequest { network: probe.network.to_wire(), standing: None };
+        match v1::liveness_client::LivenessClient::new(channel).ping(Request::new(question)).await {
+            Ok(reply) => Answer::Reached { leads_epoch: Epoch(reply.into_inner().leads_epoch) },
+            Err(status) => {
+                let (peer, address, cause) = (probe.peer.short(), &probe.address, describe(&status));
+                tracing::debug!(peer, %address, cause, "a node did not answer");
+                Answer::Unreachable
+            }
+        }
+    }
+}
+
+/// No probe can be made now. That says nothing about the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AllBusy;
+
+/// Bounds a pinger in time and number.
+#[derive(Debug)]
+pub(crate) struct Prober<P> {
+    pinger: std::sync::Arc<P>,
+    timeout: Duration,
+    places: std::sync::Arc<Semaphore>,
+}
+
+impl<P: Pinger> Prober<P> {
+    pub(crate) fn new(pinger: P, timeout: Duration) -> Self {
+        Self { pinger: pinger.into(), timeout, places: Semaphore::new(MAX_PROBES).into() }
+    }
+
+    /// Asks all questions at the same time and adds the answers. Ends within the timeout.
+    pub(crate) async fn ask(&self, probes: Vec<Probe>, answers: &mut Answers) -> Result<(), AllBusy> {
+        let mut asked = JoinSet::new();
+        for probe in probes {
+            let place = self.places.clone().try_acquire_owned().map_err(|_| AllBusy)?;
+            let (pinger, limit) = (self.pinger.clone(), self.timeout);
+            asked.spawn(async move {
+                let answer = timeout(limit, pinger.ping(&probe)).await.unwrap_or(Answer::Unreachable);
+                drop(place);
+                (probe, answer)
+            });
+        }
+        while let Some(asked) = asked.join_next().await {
+            // A ping that panicked has no answer; the decision will want it asked again.
+            answers.extend(asked.ok());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use p2p_chat_model::{NetworkId, PeerId};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    struct Silent(Arc<Notify>);
+
+    impl Pinger for Silent {
+        async fn ping(&self, _: &Probe) -> Answer {
+            self.0.notify_one();
+            std::future::pending().await
+        }
+    }
+
+    fn probes(count: u16) -> Vec<Probe> {
+        let probe = |port| Probe {
+            peer: PeerId::new([1; 32]),
+            address: format!("127.0.0.1:{port}").parse().unwrap(),
+            network: NetworkId::new([2; 32]),
+        };
+        (1..=count).map(probe).collect()
+    }
+
+    #[tokio::test]
+    async fn a_node_that_says_nothing_is_unreachable_after_the_timeout() {
+        let prober = Prober::new(Silent(Arc::default()), Duration::from_millis(1));
+        let mut answers = Answers::new();
+        assert_eq!(prober.ask(probes(2), &mut answers).await, Ok(()));
+        assert_eq!(answers, probes(2).into_iter().map(|probe| (probe, Answer::Unreachable)).collect());
+    }
+
+    #[tokio::test]
+    async fn probes_beyond_the_cap_are_not_made_and_prove_nothing() {
+        let begun = Arc::new(Notify::new());
+        let prober = Arc::new(Prober::new(Silent(begun.clone()), Duration::from_secs(60)));
+        let (busy, all) = (prober.clone(), probes(MAX_PROBES as u16));
+        let task = tokio::spawn(async move { busy.ask(all, &mut Answers::new()).await });
+        begun.notified().await;
+        let mut answers = Answers::new();
+        assert_eq!(prober.ask(probes(1), &mut answers).await, Err(AllBusy));
+        assert_eq!(answers, Answers::new());
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        // A caller that hangs up gives its places back.
+        let all = timeout(Duration::from_secs(10), prober.places.acquire_many(MAX_PROBES as u32)).await;
+        assert!(all.is_ok());
+    }
+}

@@ -1,0 +1,189 @@
+//! The record of all networks: a pure state machine.
+//!
+//! There is no IO and no clock here. A caller hands in what it was told and the time since 1970, and goes on like this:
+//!
+//! 1. `decide_*` looks at a statement and the present record and changes nothing. [`Verdict::AskFirst`] names nodes
+//!    that have to be pinged; the caller does so and decides again with the answers, against the record as it is
+//!    *then*. That second look is the compare-and-set: of two candidates that were asked about at the same time, the
+//!    later one finds the epoch of the earlier.
+//! 2. [`Verdict::Accept`] holds the changes as values. The caller makes them durable,
+//! 3. gives them to [`Registry::apply`],
+//! 4. and only then answers.
+//!
+//! Between a decision and the application of its changes no other change of the same network, and no two
+//! registrations or removals, may come: one task decides and applies.
+
+mod decide;
+mod founding;
+mod record;
+mod refusal;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    time::Duration,
+};
+
+use p2p_chat_model::{Name, NetworkId};
+
+pub use founding::Founding;
+pub use record::{Answer, Answers, Change, Probe, Record, Terms, Tombstone, Verdict};
+pub use refusal::Refusal;
+
+/// Most networks that one [`Registry::upkeep`] purges.
+pub const MAX_PURGED_AT_ONCE: usize = 1_000;
+
+/// Above every network id, for ranges over `(time, network)`.
+const LAST_NETWORK: NetworkId = NetworkId::new([0xff; 32]);
+
+/// Which networks exist, and who leads each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registry {
+    terms: Terms,
+    records: BTreeMap<NetworkId, Record>,
+    names: BTreeMap<Name, NetworkId>,
+    heard: BTreeSet<(Duration, NetworkId)>,
+    tombstones: BTreeMap<NetworkId, Tombstone>,
+    buried: BTreeSet<(Duration, NetworkId)>,
+    members: usize,
+}
+
+impl Registry {
+    /// A registry that knows no network. A stored one is brought back by applying its records and tombstones.
+    pub const fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            records: BTreeMap::new(),
+            names: BTreeMap::new(),
+            heard: BTreeSet::new(),
+            tombstones: BTreeMap::new(),
+            buried: BTreeSet::new(),
+            members: 0,
+        }
+    }
+
+    /// How it is run.
+    pub const fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// How many networks are on record.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether no network is on record.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// What is on record of a network.
+    pub fn record(&self, network: &NetworkId) -> Option<&Record> {
+        self.records.get(network)
+    }
+
+    /// What is on record of the network of that name.
+    pub fn named(&self, name: &Name) -> Option<&Record> {
+        self.names.get(name).and_then(|network| self.record(network))
+    }
+
+    /// What is remembered of a network that was closed or purged.
+    pub fn tombstone(&self, network: &NetworkId) -> Option<&Tombstone> {
+        self.tombstones.get(network)
+    }
+
+    /// Whether the lease of a record has run out.
+    pub fn is_stale(&self, record: &Record, now: Duration) -> bool {
+        now.saturating_sub(record.heard()) >= self.terms.lease
+    }
+
+    /// The records whose names come after `after`, by name.
+    pub fn list(&self, after: Option<&Name>) -> impl Iterator<Item = &Record> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.names.range::<Name, _>((start, Bound::Unbounded)).filter_map(|(_, network)| self.record(network))
+    }
+
+    /// The networks whose lease ran out after the time `since` and not after `now`.
+    pub fn lapsed(&self, since: Duration, now: Duration) -> Vec<NetworkId> {
+        let Some(until) = now.checked_sub(self.terms.lease) else { return Vec::new() };
+        let from = since.checked_sub(self.terms.lease).map_or(Bound::Unbounded, |t| Bound::Excluded((t, LAST_NETWORK)));
+        if since > now {
+            return Vec::new();
+        }
+        self.heard.range((from, Bound::Included((until, LAST_NETWORK)))).map(|(_, network)| *network).collect()
+    }
+
+    /// What is due without anybody asking: networks that nobody renewed for too long go, at most
+    /// [`MAX_PURGED_AT_ONCE`] of them, and so do the oldest of too many tombstones.
+    pub fn upkeep(&self, now: Duration) -> Vec<Change> {
+        let Some(until) = now.checked_sub(self.terms.purge_after) else { return Vec::new() };
+        let due = self.heard.range(..=(until, LAST_NETWORK)).take(MAX_PURGED_AT_ONCE);
+        let purged: Vec<_> = due.filter_map(|(_, network)| self.record(network)).collect();
+        let surplus = (self.tombstones.len() + purged.len()).saturating_sub(self.terms.max_tombstones);
+        let forgotten = self.buried.iter().take(surplus).map(|(_, network)| Change::Forget(*network));
+        let removed = purged.iter().map(|record| Change::Remove(bury(record, record.serial(), now)));
+        forgotten.chain(removed).collect()
+    }
+
+    /// Carries a durable change out. Says whether anything that is listed became different.
+    pub fn apply(&mut self, now: Duration, change: Change) -> bool {
+        match change {
+            Change::Put(record) => self.put(now, record),
+            Change::Touch { network, serial, heard } => self.touch(now, network, serial, heard),
+            Change::Remove(tombstone) => {
+                let removed = self.take_out(&tombstone.network).is_some();
+                self.forget(&tombstone.network);
+                self.buried.insert((tombstone.since, tombstone.network));
+                self.tombstones.insert(tombstone.network, tombstone);
+                removed
+            }
+            Change::Forget(network) => {
+                self.forget(&network);
+                false
+            }
+        }
+    }
+
+    fn put(&mut self, now: Duration, record: Record) -> bool {
+        let before = self.take_out(&record.network());
+        self.forget(&record.network());
+        let differs = before.is_none_or(|before| before.view() != record.view() || self.is_stale(&before, now));
+        self.members += record.view().active.len();
+        self.heard.insert((record.heard(), record.network()));
+        self.names.insert(record.name().clone(), record.network());
+        self.records.insert(record.network(), record);
+        differs
+    }
+
+    fn touch(&mut self, now: Duration, network: NetworkId, serial: u64, heard: Duration) -> bool {
+        let lease = self.terms.lease;
+        let Some(record) = self.records.get_mut(&network) else { return false };
+        let was_stale = now.saturating_sub(record.heard()) >= lease;
+        self.heard.remove(&(record.heard(), network));
+        self.heard.insert((heard, network));
+        record.touch(serial, heard);
+        was_stale
+    }
+
+    fn take_out(&mut self, network: &NetworkId) -> Option<Record> {
+        let record = self.records.remove(network)?;
+        self.members -= record.view().active.len();
+        self.heard.remove(&(record.heard(), *network));
+        self.names.remove(record.name());
+        Some(record)
+    }
+
+    fn forget(&mut self, network: &NetworkId) {
+        if let Some(tombstone) = self.tombstones.remove(network) {
+            self.buried.remove(&(tombstone.since, *network));
+        }
+    }
+}
+
+/// The tombstone of a network whose leader used `serial` last.
+fn bury(record: &Record, serial: u64, now: Duration) -> Tombstone {
+    Tombstone { network: record.network(), epoch: record.epoch(), leader: record.leader().peer, serial, since: now }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+use p2p_chat_model::{
+    Entry, EntryHash, EntryKind, Epoch, Header, Registration, Run, VectorClock, limits::MAX_EPOCH_JUMP,
+};
+
+use crate::{
+    registry::{Answer, Answers, Change, Founding, Record, Refusal, Registry, Terms, Tombstone, Verdict},
+    testing::{admission, answers, apply, at, claim, found, founding, lab, person, probe, reached, registered, view},
+};
+
+fn empty() -> Registry {
+    Registry::new(Terms::default())
+}
+
+fn tombstone(epoch: u64, leader: u8, serial: u64) -> Change {
+    let leader = person(leader).peer();
+    Change::Remove(Tombstone { network: lab(), epoch: Epoch(epoch), leader, serial, since: at(0) })
+}
+
+#[test]
+fn a_network_is_registered_once_its_leader_answered() {
+    let mut registry = empty();
+    let first = claim(1, view(1, 1, &[1]));
+    let founding = founding(&first);
+    let asked = registry.decide_create(at(5), &first, &founding, &Answers::new());
+    assert_eq!(asked, Ok(Verdict::AskFirst(vec![probe(1)])));
+
+    let silent = registry.decide_create(at(5), &first, &founding, &answers(&[(1, Answer::Unreachable)]));
+    let (address, peer) = (probe(1).address, probe(1).peer);
+    assert_eq!(silent, Err(Refusal::Unreachable { address, peer }));
+
+    let verdict = registry.decide_create(at(5), &first, &founding, &answers(&[(1, reached(0))])).unwrap();
+    let record = Record::new(lab(), "lab".parse().unwrap(), view(1, 1, &[1]), 1, at(5)).unwrap();
+    assert_eq!(verdict, Verdict::Accept(vec![Change::Put(record.clone())]));
+    registry.apply(at(5), Change::Put(record.clone()));
+    assert_eq!(registry.named(&"lab".parse().unwrap()), Some(&record));
+}
+
+#[test]
+fn a_retry_stands_and_a_newer_statement_refreshes() {
+    let registry = registered(1, &[1, 2]);
+    let decide =
+        |claim: &Registration| registry.decide_create(at(40), claim, &founding(claim), &answers(&[(1, reached(1))]));
+    assert_eq!(decide(&claim(10, view(1, 10, &[1, 2]))), Ok(Verdict::Standing));
+    assert_eq!(decide(&claim(11, view(1, 9, &[1]))), Ok(Verdict::Standing), "an older view changes nothing");
+    let newer = Record::new(lab(), "lab".parse().unwrap(), view(1, 11, &[1, 2]), 11, at(40)).unwrap();
+    assert_eq!(decide(&claim(11, view(1, 11, &[1, 2]))), Ok(Verdict::Accept(vec![Change::Put(newer)])));
+}
+
+#[test]
+fn another_leader_or_epoch_has_to_use_update_leader() {
+    let registry = registered(3, &[1, 2]);
+    let registered = Refusal::Registered { name: "lab".parse().unwrap(), epoch: Epoch(3), leader: person(1).peer() };
+    for view in [view(4, 11, &[1, 2]), view(2, 11, &[1, 2]), view(3, 11, &[2, 1])] {
+        let claim = claim(11, view);
+        let founding = Founding::prove(&found(1, "lab").1, &[admission(1, 2)], &claim);
+        let founding = founding.or_else(|_| Founding::prove(&found(1, "lab").1, &[], &claim)).unwrap();
+        assert_eq!(registry.decide_create(at(1), &claim, &founding, &Answers::new()), Err(registered.clone()));
+    }
+}
+
+#[test]
+fn a_name_belongs_to_one_network() {
+    let registry = registered(1, &[1]);
+    let (network, genesis) = found(2, "lab");
+    let other = Registration { network, ..claim(1, view(1, 1, &[2])) };
+    let founding = Founding::prove(&genesis, &[], &other).unwrap();
+    let taken = Refusal::NameTaken { name: "lab".parse().unwrap(), holder: lab() };
+    assert_eq!(registry.decide_create(at(99), &other, &founding, &Answers::new()), Err(taken));
+}
+
+#[test]
+fn the_founding_has_to_be_proved() {
+    let (_, genesis) = found(1, "lab");
+    let prove = |genesis: &Run, admissions: &[Run], view| {
+        Founding::prove(genesis, admissions, &claim(1, view)).map(|founding| founding.leader())
+    };
+    let refused = |reason| Err(Refusal::Genesis { network: lab(), reason });
+    let (alice, bob, carol) = (person(1).peer(), person(2).peer(), person(3).peer());
+    assert_eq!(prove(&genesis, &[], view(1, 1, &[1])), Ok(alice));
+    assert_eq!(prove(&found(2, "lab").1, &[], view(1, 1, &[1])), refused("it is of another network"));
+
+    let header = Header { lamport: 2, wall_ms: 0, clock: VectorClock::new(), kind: EntryKind::Text };
+    let text = Entry { header, body: b"hi".to_vec() };
+    let founder = genesis.entries[0].1.clone();
+    let two = Run::sign(&person(1), lab(), 1, EntryHash::NONE, vec![founder, text.clone()]);
+    assert_eq!(prove(&two, &[], view(1, 1, &[1])), refused("it does not hold exactly one entry"));
+    let other = Run::sign(&person(1), lab(), 1, EntryHash::NONE, vec![text]);
+    assert_eq!(prove(&other, &[], view(1, 1, &[1])), refused("its entry is not a genesis entry"));
+
+    let not_creator = Refusal::NotCreator { network: lab(), signer: bob };
+    assert_eq!(prove(&genesis, &[admission(1, 2)], view(1, 1, &[2])), Err(not_creator));
+    let not_admitted = Refusal::NotAdmitted { network: lab(), signer: bob };
+    assert_eq!(prove(&genesis, &[], view(2, 1, &[2])), Err(not_admitted));
+    assert_eq!(prove(&genesis, &[admission(2, 3), admission(1, 2)], view(7, 9, &[3])), Ok(carol));
+}
+
+#[test]
+fn a_proof_serves_only_the_statement_that_it_was_made_for() {
+    let by_alice = claim(1, view(2, 1, &[1]));
+    let by_bob = claim(1, view(2, 1, &[2]));
+    let verdict = empty().decide_create(at(0), &by_bob, &founding(&by_alice), &Answers::new());
+    assert!(matches!(verdict, Err(Refusal::Genesis { .. })), "{verdict:?}");
+    let unequal = Registration { expected_epoch: Epoch(1), ..by_alice.clone() };
+    let verdict = empty().decide_create(at(0), &unequal, &founding(&by_alice), &Answers::new());
+    assert_eq!(verdict, Err(Refusal::ExpectedEpoch { expected: Epoch(1), epoch: Epoch(2) }));
+}
+
+#[test]
+fn an_epoch_never_goes_down_after_close_and_create() {
+    let mut registry = empty();
+    registry.apply(at(0), tombstone(5, 1, 20));
+    let decide = |registry: &Registry, claim: &Registration| {
+        registry.decide_create(at(1), claim, &founding(claim), &answers(&[(1, reached(5))]))
+    };
+    let gone = Refusal::Gone { network: lab(), epoch: Epoch(5), serial: 20 };
+    assert_eq!(decide(&registry, &claim(99, view(4, 1, &[1]))), Err(gone.clone()));
+    assert_eq!(decide(&registry, &claim(20, view(5, 1, &[1]))), Err(gone), "a replay brings nothing back");
+    let again = claim(21, view(5, 1, &[1]));
+    let changes = match decide(&registry, &again) {
+        Ok(Verdict::Accept(changes)) => changes,
+        other => panic!("{other:?}"),
+    };
+    apply(&mut registry, at(1), changes);
+    assert_eq!(registry.record(&lab()).map(Record::epoch), Some(Epoch(5)));
+    assert_eq!(registry.tombstone(&lab()), None);
+}
+
+#[test]
+fn another_leader_needs_a_higher_epoch_than_the_closed_one() {
+    let mut registry = empty();
+    registry.apply(at(0), tombstone(5, 2, 20));
+    let same = claim(99, view(5, 1, &[1]));
+    let gone = Refusal::Gone { network: lab(), epoch: Epoch(5), serial: 20 };
+    assert_eq!(registry.decide_create(at(1), &same, &founding(&same), &Answers::new()), Err(gone));
+    let higher = claim(1, view(6, 1, &[1]));
+    let asked = registry.decide_create(at(1), &higher, &founding(&higher), &Answers::new());
+    assert_eq!(asked, Ok(Verdict::AskFirst(vec![probe(1)])));
+}
+
+#[test]
+fn nobody_uses_the_epochs_up() {
+    let decide = |epoch| {
+        let claim = claim(1, view(epoch, 1, &[1]));
+        empty().decide_create(at(0), &claim, &founding(&claim), &Answers::new())
+    };
+    let (epoch, most) = (Epoch(MAX_EPOCH_JUMP + 1), Epoch(MAX_EPOCH_JUMP));
+    assert_eq!(decide(epoch.0), Err(Refusal::EpochTooHigh { network: lab(), epoch, most }));
+    assert_eq!(decide(most.0), Ok(Verdict::AskFirst(vec![probe(1)])));
+}
+
+#[test]
+fn a_full_registry_takes_no_more() {
+    let claim = claim(1, view(1, 1, &[1, 2]));
+    let decide = |terms| Registry::new(terms).decide_create(at(0), &claim, &founding(&claim), &Answers::new());
+    let none = Terms { max_networks: 0, ..Terms::default() };
+    assert_eq!(decide(none), Err(Refusal::Full("networks")));
+    let one = Terms { max_members: 1, ..Terms::default() };
+    assert_eq!(decide(one), Err(Refusal::Full("active members")));
+    let two = Terms { max_networks: 1, max_members: 2, ..Terms::default() };
+    assert_eq!(decide(two), Ok(Verdict::AskFirst(vec![probe(1)])));
+}

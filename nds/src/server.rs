@@ -1,0 +1,124 @@
+//! The whole service on a listener.
+
+use std::{pin::pin, time::Duration};
+
+use p2p_chat_model::Identity;
+use p2p_chat_proto::v1::discovery_server::{DiscoveryServer, SERVICE_NAME};
+use p2p_chat_transport::{Limits, incoming, server::common_services, tls::server_config};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use crate::{
+    NdsError,
+    clock::Clock,
+    config::Config,
+    probe::{NodePinger, Pinger},
+    registrar::{Command, Registrar},
+    registry::{Answers, Verdict},
+    service::Service,
+    store::Store,
+};
+
+/// How long open calls may take to end after the shutdown began.
+const GRACE: Duration = Duration::from_secs(3);
+/// How often is looked for leases that ran out and networks to purge.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs a Node Discovery Service on `listener` until `shutdown` completes: gRPC over plaintext HTTP/2, with gRPC
+/// reflection (v1 and v1alpha) and `grpc.health.v1`. When it returns, the database is closed and its directory is
+/// free. Dropping the future ends the service too; whatever it answered is on disk either way.
+///
+/// # Errors
+/// Settings that make no sense; a database that can't be opened, is in use, damaged, or not this program's; a server
+/// that fails.
+pub async fn serve(config: Config, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), NdsError> {
+    let identity = Identity::from_seed(rand::random());
+    let pinger = NodePinger::new(&identity, config.probe_timeout)?;
+    serve_with(config, listener, shutdown, pinger).await
+}
+
+/// As [`serve`], with another way of calling nodes back.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_with(
+    config: Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+    pinger: impl Pinger,
+) -> Result<(), NdsError> {
+    config.check()?;
+    let clock = Clock::start();
+    let (dir, terms) = (config.data_dir.clone(), config.terms());
+    let opened = tokio::task::spawn_blocking(move || {
+        let store = Store::open(&dir)?;
+        let registry = store.load(terms, clock.now())?;
+        tracing::info!(file = %store.file().display(), networks = registry.len(), "record opened");
+        Ok::<_, NdsError>((store, registry))
+    });
+    let (store, registry) = opened.await.map_err(|_| NdsError::Ended("the task that opens the record"))??;
+    let (registrar, mut writer) = Registrar::start(store, registry, clock);
+
+    let (stop, mut stopping) = watch::channel(false);
+    let service = Service::new(&config, registrar.clone(), pinger, stopping.clone());
+    let (router, _health) = common_services(&[SERVICE_NAME]).await?;
+    // Nobody has to know this service's key; a client that begins with TLS is served as well.
+    let tls = server_config(&Identity::from_seed(rand::random()))?;
+    let connections = incoming(listener, tls, Limits::default());
+    let router = router.add_service(DiscoveryServer::new(service));
+    let serving = router.serve_with_incoming_shutdown(connections, async {
+        shutdown.await;
+        stop.send_replace(true);
+    });
+    let overdue = async {
+        // An error means that the sender is gone, and then the server has ended.
+        let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
+        sleep(GRACE).await;
+    };
+    let served = tokio::select! {
+        served = pin!(serving) => served.map_err(Into::into),
+        () = overdue => Ok(()),
+        () = upkeep(&registrar, config.lease) => Err(NdsError::Ended("the upkeep")),
+        () = writer.ended() => Err(NdsError::Ended("the writer")),
+    };
+    writer.stop().await;
+    served
+}
+
+/// Tells watchers of leases that ran out, and purges; for ever.
+async fn upkeep(registrar: &Registrar, lease: Duration) {
+    let mut ticks = interval(UPKEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let started = registrar.read(|_, now| now);
+    let mut seen = started;
+    loop {
+        ticks.tick().await;
+        let (lapsed, now) = registrar.read(|registry, now| (registry.lapsed(seen, now), now));
+        registrar.announce(lapsed);
+        seen = now;
+        // A leader that outlived a long rest of this service gets the chance to say so.
+        if now.saturating_sub(started) > lease {
+            purge(registrar).await;
+        }
+    }
+}
+
+async fn purge(registrar: &Registrar) {
+    let is_due =
+        matches!(registrar.consider(&Command::Upkeep, &Answers::new()), Ok(Verdict::Accept(due)) if !due.is_empty());
+    if !is_due {
+        return;
+    }
+    match registrar.submit(Command::Upkeep.into(), Answers::new()).await {
+        Ok(Verdict::Accept(changes)) => {
+            for change in changes {
+                tracing::info!(network = change.network().short(), "purged: nobody renewed it for long");
+            }
+        }
+        Ok(Verdict::Standing | Verdict::AskFirst(_)) => {}
+        Err(error) => tracing::warn!(%error, "networks that are due could not be purged"),
+    }
+}
