@@ -51,8 +51,8 @@ pub struct Config {
     pub join_timeout_ms: u64,
     /// Wait between tries to join or to be let in again.
     pub join_retry_ms: u64,
-    /// How long a leaver waits until another member has everything it wrote.
-    pub leave_wait_ms: u64,
+    /// How long the last steps of a leave may take: the hand-over, or the leader's answer.
+    pub leave_timeout_ms: u64,
     /// How late the engine may be called before it takes itself for the sick one and starts its timers anew.
     pub stall_ms: u64,
     /// Entries handed over in one call to one peer.
@@ -98,7 +98,7 @@ impl Config {
         admission_wait_ms: 1_000,
         join_timeout_ms: 14_000,
         join_retry_ms: 500,
-        leave_wait_ms: 10_000,
+        leave_timeout_ms: 6_000,
         stall_ms: 1_000,
         window_entries: 64,
         push_gap: 256,

@@ -166,7 +166,7 @@ impl Engine {
     fn on_command(&mut self, id: CommandId, command: Command) {
         match command {
             Command::Send => self.on_send(id),
-            Command::Leave => self.on_leave_command(id),
+            Command::Leave(wait_ms) => self.on_leave_command(id, wait_ms),
         }
     }
 

@@ -59,8 +59,8 @@ pub enum Input {
 pub enum Command {
     /// Write a text. The driver holds its bytes under the command's id.
     Send,
-    /// End the membership.
-    Leave,
+    /// End the membership, after waiting at most this long (milliseconds) for another member to hold everything.
+    Leave(u64),
 }
 
 /// What became of a command.

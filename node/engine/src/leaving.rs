@@ -20,7 +20,7 @@ pub(crate) struct Leaving {
 }
 
 impl Engine {
-    pub(crate) fn on_leave_command(&mut self, id: CommandId) {
+    pub(crate) fn on_leave_command(&mut self, id: CommandId, wait_ms: u64) {
         if self.leaving.is_some() || !self.may_write() {
             self.done(id, Err(CommandError::Busy));
             return;
@@ -28,9 +28,9 @@ impl Engine {
         self.state.phase = Phase::Leaving;
         self.persist();
         let (entry, _) = self.append(None, Some(RosterOp::Leave));
-        let deadline = self.moment.now + self.setup.config.leave_wait_ms;
+        let deadline = self.moment.now + wait_ms;
         self.leaving = Some(Leaving { command: id, entry, deadline, asked: false, services_asked: 0 });
-        self.set_timer(Timer::Leave, self.setup.config.leave_wait_ms);
+        self.set_timer(Timer::Leave, wait_ms);
     }
 
     /// Goes on with leaving once another member holds everything, or the wait is over.
@@ -46,7 +46,7 @@ impl Engine {
         if let Some(leaving) = &mut self.leaving {
             leaving.asked = true;
         }
-        self.set_timer(Timer::Leave, self.setup.config.leave_wait_ms);
+        self.set_timer(Timer::Leave, self.setup.config.leave_timeout_ms);
         let timeout = self.setup.config.deliver_timeout_ms;
         if others.is_empty() && self.is_leading() {
             self.close();

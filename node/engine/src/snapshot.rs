@@ -1,5 +1,7 @@
 //! What the engine shows of itself, for `status`, `members` and `inspect`.
 
+use std::collections::BTreeSet;
+
 use p2p_chat_model::{NodeId, PeerId, Seq, VectorClock, View};
 
 use crate::{durable::Phase, engine::Engine, roster::Roster};
@@ -66,6 +68,13 @@ impl Engine {
             writable: self.may_write(),
             cursors: self.delivery.states(self.moment.now),
         }
+    }
+
+    /// Whose requests are listened to: the members, and who is active.
+    pub fn admitted(&self) -> BTreeSet<PeerId> {
+        let members = self.roster.iter().filter(|(_, member)| member.stands()).map(|(peer, _)| *peer);
+        let active = self.state.view.iter().flat_map(|view| &view.active).map(|member| member.peer);
+        members.chain(active).collect()
     }
 
     /// The reign this node leads, if it leads one; cheap, for answering strangers' pings.
