@@ -55,7 +55,8 @@ impl Engine {
 
     pub(crate) fn on_called_back(&mut self, id: RequestId, result: Result<Response, CallError>) {
         let Some(join) = self.pending_joins.get(&id) else { return };
-        if result.is_err() {
+        // A refusal comes from the key that was called: it is there, it only does not know this node yet.
+        if matches!(result, Err(CallError::Unreachable(_))) {
             let refusal = Refusal::Unreachable(join.address.clone());
             self.pending_joins.remove(&id);
             self.reply(id, Err(refusal));
