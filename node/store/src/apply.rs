@@ -1,0 +1,292 @@
+//! One commit's writes, inside a transaction.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use p2p_chat_model::{EntryHash, EntryKind, MessageId, NetworkId, PeerId, Run, Seq};
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use crate::{
+    error::Fault,
+    number::{Id, Number},
+    recent::Change,
+    stored::{NetworkKey, StoredRun, digest, network_key, peer_key, rank},
+    write::{Way, Write},
+};
+
+/// Most acks kept for one peer in one network; the oldest go first.
+pub const MAX_ACKS: i64 = 10_000;
+/// Most peers and feeds the writer remembers something about; then it forgets all and reads again.
+const MAX_MEMO: usize = 4_096;
+
+/// What the writer need not read again. Holds only what is in the file, or in the transaction under way.
+#[derive(Default)]
+pub(crate) struct Memo {
+    networks: BTreeMap<NetworkId, i64>,
+    peers: BTreeMap<PeerId, i64>,
+    /// The run of each feed that was written or delivered from last.
+    runs: BTreeMap<(i64, i64), RunFacts>,
+}
+
+/// What the timeline needs to know of a run.
+struct RunFacts {
+    first: Seq,
+    entries: Vec<EntryFacts>,
+}
+
+#[derive(Clone, Copy)]
+struct EntryFacts {
+    lamport: u64,
+    kind: u8,
+    tag: i64,
+}
+
+impl RunFacts {
+    fn of(run: &Run) -> Self {
+        let facts = |(hash, entry): &(EntryHash, p2p_chat_model::Entry)| EntryFacts {
+            lamport: entry.header.lamport,
+            kind: entry.header.kind.code(),
+            tag: tag(&MessageId::from(*hash)),
+        };
+        Self { first: run.first, entries: run.entries.iter().map(facts).collect() }
+    }
+
+    fn at(&self, seq: Seq) -> Option<EntryFacts> {
+        let index = usize::try_from(seq.checked_sub(self.first)?).ok()?;
+        self.entries.get(index).copied()
+    }
+}
+
+/// The first 48 bits of a message id, by which it is found.
+pub(crate) fn tag(id: &MessageId) -> i64 {
+    id.as_bytes().iter().take(6).fold(0, |tag, byte| tag << 8 | i64::from(*byte))
+}
+
+/// Makes the changes, in order. What becomes known with the commit is added to `changes`.
+pub(crate) fn apply(
+    db: &Connection,
+    memo: &mut Memo,
+    network: NetworkId,
+    writes: &[Write],
+    changes: &mut Vec<Change>,
+) -> Result<(), Fault> {
+    for write in writes {
+        match write {
+            Write::Network { name } => {
+                db.prepare_cached(
+                    "INSERT INTO network (id, name) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+                )?
+                .execute((network.as_bytes(), name.as_str()))?;
+            }
+            Write::Forget => {
+                forget(db, network)?;
+                *memo = Memo::default();
+                changes.push(Change::Forget(network));
+            }
+            other => {
+                let mut change = Commit { db, network: memo.network(db, network)?, memo };
+                change.apply(other, changes)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn forget(db: &Connection, network: NetworkId) -> Result<(), Fault> {
+    let Some(network) = network_key(db, network)? else { return Ok(()) };
+    for table in ["run", "timeline", "roster", "ack", "feed"] {
+        db.execute(&format!("DELETE FROM {table} WHERE network = ?1"), [network.key])?;
+    }
+    db.execute("DELETE FROM network WHERE key = ?1", [network.key])?;
+    db.execute(
+        "DELETE FROM peer WHERE key NOT IN (SELECT author FROM feed UNION SELECT peer FROM ack
+             UNION SELECT relay FROM ack WHERE relay IS NOT NULL)",
+        [],
+    )?;
+    Ok(())
+}
+
+impl Memo {
+    fn network(&mut self, db: &Connection, id: NetworkId) -> Result<NetworkKey, Fault> {
+        if let Some(key) = self.networks.get(&id) {
+            return Ok(NetworkKey { id, key: *key });
+        }
+        let network = network_key(db, id)?.ok_or_else(|| Fault::Refused("the network is not stored".to_owned()))?;
+        self.networks.insert(id, network.key);
+        Ok(network)
+    }
+
+    fn peer(&mut self, db: &Connection, id: &PeerId) -> Result<i64, Fault> {
+        if let Some(key) = self.peers.get(id) {
+            return Ok(*key);
+        }
+        let key = match peer_key(db, id)? {
+            Some(key) => key,
+            None => {
+                db.prepare_cached("INSERT INTO peer (id) VALUES (?1)")?.execute([id.as_bytes()])?;
+                db.last_insert_rowid()
+            }
+        };
+        if self.peers.len() >= MAX_MEMO {
+            self.peers.clear();
+        }
+        self.peers.insert(*id, key);
+        Ok(key)
+    }
+
+    fn remember(&mut self, feed: (i64, i64), facts: RunFacts) {
+        if self.runs.len() >= MAX_MEMO {
+            self.runs.clear();
+        }
+        self.runs.insert(feed, facts);
+    }
+}
+
+/// Where a feed stands.
+struct Feed {
+    last: Seq,
+    head: EntryHash,
+    delivered: Seq,
+}
+
+/// A network that is being written to.
+struct Commit<'a> {
+    db: &'a Connection,
+    network: NetworkKey,
+    memo: &'a mut Memo,
+}
+
+impl Commit<'_> {
+    fn apply(&mut self, write: &Write, changes: &mut Vec<Change>) -> Result<(), Fault> {
+        match write {
+            Write::State(state) => {
+                let mut update = self.db.prepare_cached("UPDATE network SET state = ?2 WHERE key = ?1")?;
+                update.execute((self.network.key, state))?;
+                Ok(())
+            }
+            Write::Run { run, bytes } => self.run(run, bytes, changes),
+            Write::Deliver { author, seq, arrived_ms, late } => self.deliver(author, *seq, *arrived_ms, *late),
+            Write::Ack { peer, upto, way, time_ms } => self.ack(peer, *upto, *way, *time_ms),
+            Write::MarkRead { position } => {
+                let position = i64::try_from(*position).unwrap_or(i64::MAX);
+                let mut update = self.db.prepare_cached(
+                    "UPDATE network SET read = max(read, min(?2, ifnull(
+                         (SELECT max(position) FROM timeline WHERE network = ?1), 0))) WHERE key = ?1",
+                )?;
+                update.execute((self.network.key, position))?;
+                Ok(())
+            }
+            Write::Network { .. } | Write::Forget => Ok(()),
+        }
+    }
+
+    fn feed(&self, author: i64) -> Result<Option<Feed>, Fault> {
+        let mut query =
+            self.db.prepare_cached("SELECT last, head, delivered FROM feed WHERE network = ?1 AND author = ?2")?;
+        let feed = query.query_row((self.network.key, author), |row| {
+            let head = row.get::<_, Id>(1)?.into();
+            Ok(Feed { last: row.get::<_, Number>(0)?.0, head, delivered: row.get::<_, Number>(2)?.0 })
+        });
+        Ok(feed.optional()?)
+    }
+
+    fn run(&mut self, run: &Run, bytes: &Bytes, changes: &mut Vec<Change>) -> Result<(), Fault> {
+        let author = self.memo.peer(self.db, &run.author)?;
+        let feed = self.feed(author)?.unwrap_or(Feed { last: 0, head: EntryHash::NONE, delivered: 0 });
+        let Some((_, newest)) = run.entries.last().filter(|_| run.network == self.network.id) else {
+            return Err(Fault::Refused("the run is empty or of another network".to_owned()));
+        };
+        if run.first.checked_sub(1) != Some(feed.last) || run.previous != feed.head {
+            let (first, short, last) = (run.first, run.author.short(), feed.last);
+            return Err(Fault::Refused(format!("a run from entry {first} does not continue feed {short} at {last}")));
+        }
+        let (last, head) = (run.last(), run.head());
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO run (network, author, first, last, rank, digest, bytes)
+             VALUES (:network, :author, :first, :last, :rank, :digest, :bytes)",
+        )?;
+        insert.execute(named_params! {
+            ":network": self.network.key, ":author": author, ":first": Number(run.first), ":last": Number(last),
+            ":rank": Number(rank(run)), ":digest": digest(head), ":bytes": &bytes[..],
+        })?;
+        let mut update = self.db.prepare_cached(
+            "INSERT INTO feed (network, author, last, head, lamport, delivered) VALUES (?1, ?2, ?3, ?4, ?5, 0)
+             ON CONFLICT DO UPDATE SET last = excluded.last, head = excluded.head, lamport = excluded.lamport",
+        )?;
+        let lamport = Number(newest.header.lamport);
+        update.execute((self.network.key, author, Number(last), head.as_bytes(), lamport))?;
+        for (seq, (_, entry)) in (run.first..).zip(&run.entries) {
+            if !matches!(entry.header.kind, EntryKind::Text | EntryKind::Unknown(_)) {
+                let mut insert = self.db.prepare_cached("INSERT INTO roster VALUES (?1, ?2, ?3)")?;
+                insert.execute((self.network.key, author, Number(seq)))?;
+            }
+        }
+        self.memo.remember((self.network.key, author), RunFacts::of(run));
+        let (network, author, bytes) = (self.network.id, run.author, bytes.clone());
+        changes.push(Change::Run { network, author, first: run.first, last, bytes });
+        Ok(())
+    }
+
+    fn deliver(&mut self, author: &PeerId, seq: Seq, arrived_ms: u64, late: bool) -> Result<(), Fault> {
+        let peer = self.memo.peer(self.db, author)?;
+        let stands = self.feed(peer)?.map_or((0, 0), |feed| (feed.delivered, feed.last));
+        if seq.checked_sub(1) != Some(stands.0) || seq > stands.1 {
+            let (short, (delivered, last)) = (author.short(), stands);
+            return Err(Fault::Refused(format!(
+                "entry {seq} of feed {short} can't be delivered: {delivered} of {last} stored ones are"
+            )));
+        }
+        let facts = self.facts(peer, seq)?;
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO timeline (network, position, author, seq, lamport, kind, tag, arrived_ms, late)
+             SELECT :network, 1 + ifnull(max(position), 0), :author, :seq, :lamport, :kind, :tag, :arrived_ms, :late
+             FROM timeline WHERE network = :network",
+        )?;
+        insert.execute(named_params! {
+            ":network": self.network.key, ":author": peer, ":seq": Number(seq), ":lamport": Number(facts.lamport),
+            ":kind": facts.kind, ":tag": facts.tag, ":arrived_ms": Number(arrived_ms), ":late": late,
+        })?;
+        let mut update = self.db.prepare_cached("UPDATE feed SET delivered = ?3 WHERE network = ?1 AND author = ?2")?;
+        update.execute((self.network.key, peer, Number(seq)))?;
+        Ok(())
+    }
+
+    fn facts(&mut self, author: i64, seq: Seq) -> Result<EntryFacts, Fault> {
+        let feed = (self.network.key, author);
+        if let Some(facts) = self.memo.runs.get(&feed).and_then(|run| run.at(seq)) {
+            return Ok(facts);
+        }
+        let missing = || Fault::Corrupt(format!("entry {seq} of a feed is counted but not stored"));
+        let key = StoredRun::key_at(self.db, self.network, author, seq)?.ok_or_else(missing)?;
+        let run = RunFacts::of(&StoredRun::of_key(self.db, self.network, key)?.run);
+        let facts = run.at(seq).ok_or_else(missing)?;
+        self.memo.remember(feed, run);
+        Ok(facts)
+    }
+
+    fn ack(&mut self, peer: &PeerId, upto: Seq, way: Way, time_ms: u64) -> Result<(), Fault> {
+        let peer = self.memo.peer(self.db, peer)?;
+        let (code, relay) = match way {
+            Way::Direct => (0, None),
+            Way::Relayed(relay) => (1, Some(self.memo.peer(self.db, &relay)?)),
+            Way::Fetched => (2, None),
+        };
+        let mut newest = self.db.prepare_cached(
+            "SELECT upto, number FROM ack WHERE network = ?1 AND peer = ?2 ORDER BY upto DESC LIMIT 1",
+        )?;
+        let before = newest.query_row((self.network.key, peer), |row| Ok((row.get::<_, Number>(0)?.0, row.get(1)?)));
+        let (known, number) = before.optional()?.unwrap_or((0, 0i64));
+        if upto <= known {
+            return Ok(());
+        }
+        let number = number.saturating_add(1);
+        let mut insert = self.db.prepare_cached("INSERT INTO ack VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+        insert.execute((self.network.key, peer, Number(upto), number, Number(time_ms), code, relay))?;
+        let mut expire = self.db.prepare_cached(
+            "DELETE FROM ack WHERE network = ?1 AND peer = ?2 AND number <= ?3 AND upto =
+                 (SELECT min(upto) FROM ack WHERE network = ?1 AND peer = ?2)",
+        )?;
+        expire.execute((self.network.key, peer, number.saturating_sub(MAX_ACKS)))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,36 @@
+//! What can be read. Every answer comes from one snapshot of what is committed; of a network that is not stored, all
+//! answers are empty.
+
+mod custody;
+mod feeds;
+mod runs;
+mod timeline;
+
+use p2p_chat_model::NetworkId;
+use rusqlite::Connection;
+
+use crate::{
+    Store, StoreError,
+    error::Fault,
+    stored::{NetworkKey, network_key},
+};
+
+pub use custody::Custody;
+pub use feeds::{RosterEntry, StoredFeed, StoredNetwork};
+pub use runs::RunCursor;
+pub use timeline::{Lookup, PAGE_BYTES, StoredMessage, TimelineKey};
+
+impl Store {
+    /// Asks something about one network.
+    async fn read<T, Q>(&self, network: NetworkId, query: Q) -> Result<T, StoreError>
+    where
+        T: Default + Send + 'static,
+        Q: FnOnce(&Connection, NetworkKey) -> Result<T, Fault> + Send + 'static,
+    {
+        let query = move |db: &Connection| match network_key(db, network)? {
+            Some(network) => query(db, network),
+            None => Ok(T::default()),
+        };
+        self.inner.readers.read(query).await
+    }
+}

@@ -1,0 +1,98 @@
+use bytes::Bytes;
+use p2p_chat_model::{Entry, EntryHash, EntryKind, Genesis, Header, Identity, Run, VectorClock};
+
+use super::*;
+
+fn found(seed: u8) -> (Identity, Run) {
+    let identity = Identity::from_seed([seed; 32]);
+    let genesis = Genesis { salt: [seed; 32], name: "lab".parse().unwrap(), creator: "alice".parse().unwrap() };
+    let (_, run) = Run::found(&identity, &genesis, 1);
+    (identity, run)
+}
+
+fn first_writes(run: &Run) -> Vec<Write> {
+    vec![
+        Write::Network { name: "lab".parse().unwrap() },
+        Write::Run { run: run.clone(), bytes: Bytes::from(run.encode()) },
+    ]
+}
+
+fn text(identity: &Identity, network: NetworkId, seq: u64, previous: EntryHash) -> Run {
+    let header = Header { lamport: seq, wall_ms: 0, clock: VectorClock::new(), kind: EntryKind::Text };
+    let body = vec![b'x'; 60_000];
+    Run::sign(identity, network, seq, previous, vec![Entry { header, body }])
+}
+
+// A cap on the file's pages fails like a full disk, on any machine.
+#[tokio::test]
+async fn commits_fail_together_when_the_file_can_not_grow_and_go_on_when_there_is_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open_capped(directory.path(), Some(200)).unwrap();
+    let (alice, genesis) = found(1);
+    let (_, ballast) = found(2);
+    let (lab, den) = (genesis.network, ballast.network);
+    store.commit(lab, first_writes(&genesis)).await.unwrap();
+    let mut writes = first_writes(&ballast);
+    writes.push(Write::State(vec![1; 400_000]));
+    store.commit(den, writes).await.unwrap();
+
+    // While the writer waits for the file with one commit in hand, all others gather for the next transaction.
+    let rival = rusqlite::Connection::open(store.file()).unwrap();
+    rival.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let holder = store.commit(lab, vec![Write::MarkRead { position: 0 }]);
+    while store.inner.queue.waiting() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut head = genesis.head();
+    let mut runs = Vec::new();
+    for seq in 2..12 {
+        runs.push(text(&alice, lab, seq, head));
+        head = runs[runs.len() - 1].head();
+    }
+    let write = |run: &Run| vec![Write::Run { run: run.clone(), bytes: Bytes::from(run.encode()) }];
+    let pending: Vec<_> = runs.iter().map(|run| store.commit(lab, write(run))).collect();
+    let bystander = store.commit(den, vec![Write::State(vec![2])]);
+    rival.execute_batch("COMMIT").unwrap();
+    let full = Err(StoreError::Full { file: store.file().to_owned() });
+    holder.await.unwrap();
+    for commit in pending {
+        assert_eq!(commit.await, full);
+    }
+    assert_eq!(bystander.await, full, "one transaction, one fate");
+    assert_eq!(store.entry_count(lab).await, Ok(1));
+    assert_eq!(store.runs(lab, alice.peer(), 2, 1).await, Ok(vec![]), "nor in memory");
+
+    store.commit(den, vec![Write::Forget]).await.unwrap();
+    store.check_writable(lab).await.unwrap();
+    for run in &runs[..3] {
+        store.commit(lab, write(run)).await.unwrap();
+    }
+    assert_eq!(store.entry_count(lab).await, Ok(4));
+}
+
+#[tokio::test]
+async fn more_than_may_wait_is_refused_until_it_is_checked() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let (_, genesis) = found(1);
+    let lab = genesis.network;
+    store.commit(lab, first_writes(&genesis)).await.unwrap();
+    let rival = rusqlite::Connection::open(store.file()).unwrap();
+    rival.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mebibyte = || vec![Write::State(vec![7; 1 << 20])];
+    let pending: Vec<_> = (0..80).map(|_| store.commit(lab, mebibyte())).collect();
+    let small = store.commit(lab, vec![Write::State(vec![8])]);
+    rival.execute_batch("COMMIT").unwrap();
+    let mut outcomes = Vec::new();
+    for commit in pending {
+        outcomes.push(commit.await);
+    }
+    let overloaded = Err(StoreError::Overloaded { file: store.file().to_owned() });
+    let taken = outcomes.iter().take_while(|outcome| outcome.is_ok()).count();
+    // What the writer had already taken does not wait any more.
+    assert!((60..=68).contains(&taken), "{taken}");
+    assert!(outcomes[taken..].iter().all(|outcome| *outcome == overloaded));
+    assert_eq!(small.await, overloaded, "it would fit, but comes after what was refused");
+    store.check_writable(lab).await.unwrap();
+    store.commit(lab, vec![Write::State(vec![9])]).await.unwrap();
+}

@@ -1,0 +1,78 @@
+//! What can be written.
+
+use bytes::Bytes;
+use p2p_chat_model::{Name, PeerId, Run, Seq};
+
+/// One change of what is stored of a network. A commit is a list of them, taken in order and as a whole.
+#[derive(Debug, Clone)]
+pub enum Write {
+    /// The network exists here, under this name. Comes before anything else of the network.
+    Network {
+        /// Its name.
+        name: Name,
+    },
+    /// The engine's durable state, whatever it is; replaces the one before.
+    State(Vec<u8>),
+    /// A run that continues its author's feed.
+    Run {
+        /// The run, decoded.
+        run: Run,
+        /// The exact bytes it was decoded from, or was encoded to by its author.
+        bytes: Bytes,
+    },
+    /// The next entry of a feed is delivered: it enters the timeline and gets the network's next position. Positions
+    /// count from 1 without gaps. The run of the entry is in this or in an earlier commit.
+    Deliver {
+        /// Whose entry.
+        author: PeerId,
+        /// Its number: the one after the author's last delivered entry.
+        seq: Seq,
+        /// When it arrived, milliseconds since 1970, by this node's clock.
+        arrived_ms: u64,
+        /// Whether it is shown as late.
+        late: bool,
+    },
+    /// A peer has this node's feed on disk up to an entry. Nothing new if it was known to have as much. The newest
+    /// [`crate::MAX_ACKS`] are kept for each peer.
+    Ack {
+        /// Who has it.
+        peer: PeerId,
+        /// Up to which entry.
+        upto: Seq,
+        /// How it got there.
+        way: Way,
+        /// When this node learnt of it, milliseconds since 1970.
+        time_ms: u64,
+    },
+    /// Everything up to this position has been read. Never moves backwards, nor beyond the last position.
+    MarkRead {
+        /// The position of the last message read.
+        position: u64,
+    },
+    /// Deletes everything of the network and overwrites it. A commit that begins with this is taken in any case.
+    /// Takes about 15 seconds a million entries, during which no other commit proceeds.
+    Forget,
+}
+
+impl Write {
+    /// About how much the write adds to a transaction, in bytes.
+    pub(crate) fn weight(&self) -> usize {
+        const ROW: usize = 128;
+        match self {
+            Self::State(state) => ROW + state.len(),
+            Self::Run { bytes, .. } => ROW + bytes.len(),
+            _ => ROW,
+        }
+    }
+}
+
+/// How an entry of this node got to a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// This node handed it over.
+    Direct,
+    /// The named peer passed it on.
+    Relayed(PeerId),
+    /// The peer took it from somebody by itself.
+    Fetched,
+}
