@@ -164,6 +164,7 @@ impl Engine {
     /// A signed change of the roster was delivered.
     pub(crate) fn on_roster_change(&mut self, place: (u64, PeerId, Seq), op: &RosterOp) {
         let author = place.1;
+        self.roster.announce(author, op);
         self.roster.apply(place, op);
         if *op == RosterOp::Leave && !self.roster.is_member(&author) {
             self.event(Event::Left(author));

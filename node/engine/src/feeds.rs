@@ -77,8 +77,14 @@ impl Feeds {
     /// Puts a feed back as the disk holds it; `held` are the entries after `delivered`.
     pub(crate) fn restore(&mut self, author: PeerId, last: Seq, head: EntryHash, lamport: u64, held: Vec<EntryFacts>) {
         self.see_lamport(lamport);
+        let delivered = last - held.len() as Seq;
+        // The Lamport time of the last delivered entry is below that of the first one held.
+        let reached = held.first().map_or(lamport, |entry| entry.lamport - 1);
+        if delivered > 0 {
+            self.newest = self.newest.max((reached, Some(author), delivered));
+        }
         self.stored.set(author, last);
-        self.delivered.set(author, last - held.len() as Seq);
+        self.delivered.set(author, delivered);
         self.held += held.len();
         self.ready.insert(author);
         self.digest = None;
