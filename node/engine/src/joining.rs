@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use p2p_chat_model::{Address, Certificate, PeerId, Seq, VectorClock, View};
+use p2p_chat_model::{Address, Certificate, Epoch, PeerId, Seq, VectorClock, View};
 
 use crate::{
     durable::{Durable, Phase},
@@ -68,7 +68,7 @@ impl Engine {
     pub(crate) fn on_join_answer(&mut self, hint: LeaderHint, result: Result<Response, CallError>) {
         let Some(joining) = &mut self.joining else { return };
         joining.in_flight = false;
-        let next = joining.next.take();
+        let (next, tries) = (joining.next.take(), joining.tries);
         match result {
             Ok(Response::Admitted { view, admission, lamport, frontier }) => {
                 let me = self.me;
@@ -81,8 +81,12 @@ impl Engine {
             }
             Ok(Response::NotLeader(other)) => {
                 let better = next.filter(|next| next.epoch > other.epoch).unwrap_or(other);
+                if self.is_leading() && better.peer == self.me {
+                    self.win_back(hint.epoch);
+                    return;
+                }
                 let loops = better.peer == hint.peer || better.peer == self.me;
-                if loops || joining.tries % 8 == 0 || better.epoch < self.state.epoch {
+                if loops || tries % 8 == 0 || better.epoch < self.state.epoch {
                     self.seek_later("nobody says who leads");
                 } else {
                     self.ask_to_join(better);
@@ -91,19 +95,22 @@ impl Engine {
             Err(CallError::Unmet(reason)) if self.state.phase == Phase::Joining => {
                 self.fail_join(CommandError::NotReachable(reason));
             }
-            Err(error) => {
-                self.on_join_failed(hint.peer, next, &error);
-            }
+            Err(error) => self.on_join_failed(&hint, next, &error),
             Ok(_) => self.seek_later("an answer that makes no sense"),
         }
     }
 
-    fn on_join_failed(&mut self, asked: PeerId, next: Option<LeaderHint>, error: &CallError) {
+    fn on_join_failed(&mut self, hint: &LeaderHint, next: Option<LeaderHint>, error: &CallError) {
         if let Some(next) = next {
             self.ask_to_join(next);
             return;
         }
+        let asked = hint.peer;
         let in_view = self.node().is_some();
+        if self.is_leading() && !matches!(error, CallError::Busy(_)) {
+            self.win_back(hint.epoch);
+            return;
+        }
         if in_view && self.leader() == Some(asked) {
             // This node is in the leader's view as far as it knows: if the leader is gone, there is an election.
             self.joining = None;
@@ -112,6 +119,14 @@ impl Engine {
             return;
         }
         self.seek_later(&error.to_string());
+    }
+
+    /// As leader: who is on record for `epoch` does not lead, or can't be reached. It won the record and never
+    /// took office, or its side of a partition has to be outvoted.
+    fn win_back(&mut self, epoch: Epoch) {
+        self.joining = None;
+        self.timers.clear(Timer::Seek);
+        self.reassert(epoch);
     }
 
     fn seek_later(&mut self, error: &str) {
