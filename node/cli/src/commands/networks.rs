@@ -1,0 +1,142 @@
+//! `networks`, `create`, `join`, `leave`, `forget`, and how to get into a network one way or another.
+
+use std::time::Duration;
+
+use p2p_chat_proto::v1;
+use tonic::{Code, Status};
+
+use crate::{
+    client::Client,
+    console::{Console, one_line},
+    failure::Failure,
+    render::{json, text},
+    values::is_network_id,
+};
+
+/// `p2p-chat networks`
+pub(crate) async fn list(client: &Client, console: &mut Console) -> Result<(), Failure> {
+    let answer = client.networks().await?;
+    for service in &answer.unreachable {
+        let (url, why) = (one_line(&service.url), one_line(&service.error));
+        console.note(format!("the discovery service {url} did not answer: {why}"));
+    }
+    if answer.networks.is_empty() && !answer.unreachable.is_empty() {
+        return Err(Failure::Unreachable(
+            "no discovery service could be asked; start one with p2p-chat nds, or name another with --nds".to_owned(),
+        ));
+    }
+    if console.json {
+        return answer.networks.iter().try_for_each(|network| console.object(&json::Network::from(network)));
+    }
+    if answer.networks.is_empty() {
+        return console.line("there are no networks; found one with p2p-chat create NET");
+    }
+    console.line(text::networks(&answer.networks))
+}
+
+/// `p2p-chat create`
+pub(crate) async fn create(client: &Client, console: &mut Console, network: &str) -> Result<(), Failure> {
+    let founded = client.create(network).await?;
+    if console.json {
+        return console.object(&json::Network::from(&founded));
+    }
+    console.line(format!("founded {} ({})", one_line(&founded.name), one_line(&founded.id)))
+}
+
+/// `p2p-chat join`
+pub(crate) async fn join(client: &Client, console: &mut Console, network: &str) -> Result<(), Failure> {
+    let joined = client.join(network).await?;
+    let network = joined.network.unwrap_or_default();
+    if console.json {
+        return console.object(&json::Joined { network: (&network).into(), node_id: joined.node_id });
+    }
+    let (name, leader) = (one_line(&network.name), one_line(&network.leader));
+    console.line(format!("joined {name} as node {}; {leader} leads epoch {}", joined.node_id, network.epoch))
+}
+
+/// `p2p-chat leave`
+pub(crate) async fn leave(
+    client: &Client,
+    console: &mut Console,
+    network: &str,
+    patience: Duration,
+) -> Result<(), Failure> {
+    let left = client.leave(network, patience).await?;
+    if left.unreplicated > 0 {
+        console.note(format!("nobody else has {} of this node", text::count(left.unreplicated, "entry")));
+    }
+    if console.json {
+        return console.object(&json::Left { network, unreplicated: left.unreplicated, closed: left.closed });
+    }
+    let closed = if left.closed { "; nobody else was in it, so it is closed" } else { "" };
+    console.line(format!("left {network}{closed}"))
+}
+
+/// `p2p-chat forget`
+pub(crate) async fn forget(client: &Client, console: &mut Console, network: &str) -> Result<(), Failure> {
+    let entries = client.forget(network).await?;
+    if console.json {
+        return console.object(&json::Forgotten { network, entries });
+    }
+    console.line(format!("forgot {network}: {} deleted", text::count(entries, "entry")))
+}
+
+/// How a network was entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entered {
+    /// The node was in it before.
+    Already,
+    /// By joining it.
+    Joined,
+    /// By founding it.
+    Founded,
+}
+
+/// Joins a network, unless the node is in it.
+pub(crate) async fn ensure_joined(client: &Client, network: &str) -> Result<Entered, Status> {
+    if is_in(client, network).await? {
+        return Ok(Entered::Already);
+    }
+    match client.join(network).await {
+        Ok(_) => Ok(Entered::Joined),
+        Err(status) if status.code() == Code::AlreadyExists => Ok(Entered::Already),
+        Err(status) => Err(status),
+    }
+}
+
+/// Founds a network, unless the node is in it.
+pub(crate) async fn ensure_created(client: &Client, network: &str) -> Result<Entered, Status> {
+    if is_in(client, network).await? {
+        return Ok(Entered::Already);
+    }
+    client.create(network).await.map(|_| Entered::Founded)
+}
+
+/// Joins a network, or founds it where there is none. An id never founds one.
+pub(crate) async fn ensure_in(client: &Client, network: &str) -> Result<Entered, Status> {
+    match ensure_joined(client, network).await {
+        Err(status) if status.code() == Code::NotFound && !is_network_id(network) => {}
+        result => return result,
+    }
+    match client.create(network).await {
+        Ok(_) => Ok(Entered::Founded),
+        // Somebody else founded it in the meantime.
+        Err(status) if status.code() == Code::AlreadyExists => ensure_joined(client, network).await,
+        Err(status) => Err(status),
+    }
+}
+
+/// Where the node stands in a network that it is or was in.
+pub(crate) fn state_of<'a>(status: &'a v1::StatusResponse, network: &str) -> Option<&'a v1::NetworkState> {
+    let by_id = status.networks.iter().find(|state| state.id == network);
+    by_id.or_else(|| status.networks.iter().find(|state| state.name == network && is_inside(state)))
+}
+
+async fn is_in(client: &Client, network: &str) -> Result<bool, Status> {
+    let status = client.status().await?;
+    Ok(state_of(&status, network).is_some_and(is_inside))
+}
+
+fn is_inside(state: &v1::NetworkState) -> bool {
+    matches!(state.phase(), v1::Phase::Joining | v1::Phase::Joined | v1::Phase::Broken)
+}

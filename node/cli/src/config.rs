@@ -1,0 +1,133 @@
+//! Configuration files: TOML, every key checked, an unknown one refused.
+
+use std::{fs, io, net::SocketAddr, path::Path};
+
+use p2p_chat_model::{Name, view::Address};
+use serde::{Deserialize, Deserializer, de::Error};
+
+use crate::{
+    args::Preset,
+    failure::Failure,
+    values::{self, ServiceUrl},
+};
+
+/// What a file may set. A key that is absent is left to the next source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FileConfig {
+    /// How the node calls itself.
+    #[serde(deserialize_with = "name")]
+    pub(crate) name: Option<Name>,
+    /// The discovery services, in the order in which they are asked.
+    #[serde(deserialize_with = "nds")]
+    pub(crate) nds: Option<Vec<ServiceUrl>>,
+    /// Where to listen.
+    #[serde(deserialize_with = "listen")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Where others reach the node.
+    #[serde(deserialize_with = "advertise")]
+    pub(crate) advertise: Option<Address>,
+    /// How patient the node is.
+    pub(crate) preset: Option<Preset>,
+}
+
+impl FileConfig {
+    /// Reads a file that has to be there.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, path),
+            Err(error) => Err(unreadable(path, &error)),
+        }
+    }
+
+    /// Reads a file that may be absent.
+    pub(crate) fn read_if_present(path: &Path) -> Result<Self, Failure> {
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, path),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(unreadable(path, &error)),
+        }
+    }
+
+    /// Takes what `self` does not set from `other`.
+    #[must_use]
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            name: self.name.or(other.name),
+            nds: self.nds.or(other.nds),
+            listen: self.listen.or(other.listen),
+            advertise: self.advertise.or(other.advertise),
+            preset: self.preset.or(other.preset),
+        }
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+        toml::from_str(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|b| *b == b'\n').count());
+            let message = error.message().trim_end().replace('\n', "; ");
+            Failure::Usage(format!("{}, line {line}: {message}; correct the file", path.display()))
+        })
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    Failure::Usage(format!("cannot read the configuration file {}: {error}; check its path and rights", path.display()))
+}
+
+fn name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Name>, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map(Some).map_err(|error| Error::custom(format!("name: {error}")))
+}
+
+fn nds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<ServiceUrl>>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    let urls = texts.iter().map(|text| text.parse().map_err(|error| Error::custom(format!("nds: {error}"))));
+    urls.collect::<Result<_, _>>().map(Some)
+}
+
+fn listen<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(from)?;
+    values::listen_address(&text).map(Some).map_err(|error| Error::custom(format!("listen: {error}")))
+}
+
+fn advertise<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Address>, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map(Some).map_err(|error| Error::custom(format!("advertise: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<FileConfig, Failure> {
+        FileConfig::parse(text, Path::new("/etc/chat.toml"))
+    }
+
+    #[test]
+    fn a_full_file_is_understood() {
+        let file = parse(
+            "name = \"alice\"\nnds = [\"http://nds:7400\"]\nlisten = \"0.0.0.0:1\"\n\
+             advertise = \"alice:7500\"\npreset = \"wan\"\n",
+        );
+        let file = file.expect("understood");
+        assert_eq!(file.name.map(|name| name.to_string()), Some("alice".to_owned()));
+        assert_eq!(file.nds.map(|urls| urls.len()), Some(1));
+        assert_eq!(file.preset, Some(Preset::Wan));
+        assert_eq!(parse(""), Ok(FileConfig::default()));
+    }
+
+    #[test]
+    fn an_error_names_file_line_and_key() {
+        let sentence = |text: &str| parse(text).expect_err("refused").to_string();
+        let unknown = sentence("name = \"a\"\ncolour = \"red\"\n");
+        assert!(unknown.starts_with("/etc/chat.toml, line 2: unknown field `colour`, expected one of"), "{unknown}");
+        assert!(!unknown.contains('\n'));
+        let bad = sentence("\nname = \"\"\n");
+        assert_eq!(bad, "/etc/chat.toml, line 2: name: a name must not be empty; correct the file");
+        assert!(sentence("listen = 7500").contains("line 1: invalid type: integer"));
+        assert!(sentence("listen = \"7500\"").contains("listen: expected IP:PORT"));
+        assert!(sentence("name = ").contains("/etc/chat.toml, line 1"));
+    }
+}

@@ -1,0 +1,197 @@
+//! From the arguments to the exit code.
+
+use std::{ffi::OsString, io::Read, process::ExitCode};
+
+use clap::{CommandFactory, Parser};
+
+use crate::{
+    args::{Cli, Command, NodeArgs},
+    chat,
+    client::Client,
+    commands::{answers, health, messages, networks, serve},
+    console::Console,
+    demo,
+    failure::Failure,
+    holder::Mode,
+    host::Host,
+    session::Session,
+    settings::{Env, Settings},
+    surroundings::{Interrupt, Surroundings},
+};
+
+/// Reads the arguments of this process. On `--help`, `--version` or wrong usage (exit code 2) the process ends here.
+pub fn parse() -> Cli {
+    Cli::parse()
+}
+
+/// Reads arguments, the program's name first.
+///
+/// # Errors
+/// Wrong usage, and also `--help` and `--version`: what to print, where, and with which exit code.
+pub fn parse_from(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(args)
+}
+
+/// Carries out one command with the environment, streams and signals of this process.
+///
+/// Must be called inside a Tokio runtime with time and IO, by `block_on` (the future is not `Send`). To be called once: it takes over SIGINT and SIGTERM.
+pub async fn run(cli: Cli, host: &impl Host) -> ExitCode {
+    match Surroundings::of_process() {
+        Ok(surroundings) => ExitCode::from(run_in(cli, host, surroundings).await),
+        Err(failure) => ExitCode::from(failure.exit_code()),
+    }
+}
+
+/// Carries out one command in the given surroundings; says what failed, and returns the exit code.
+pub async fn run_in(cli: Cli, host: &impl Host, mut surroundings: Surroundings) -> u8 {
+    let console = Console::new(&mut surroundings, cli.global.json);
+    let typed_is_visible = surroundings.input_is_terminal && surroundings.out_is_terminal;
+    let Surroundings { env, input, interrupt, input_is_terminal, .. } = surroundings;
+    let mut run = Run { host, console, env, input: Some(input), input_is_terminal, typed_is_visible, interrupt };
+    let result = run.command(cli).await;
+    let result = result.and_then(|()| run.console.flush());
+    match result {
+        Ok(()) => 0,
+        Err(failure) => {
+            if failure != Failure::OutputClosed {
+                run.console.note(crate::console::one_line(&failure.to_string()));
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+/// One run of the program.
+pub(crate) struct Run<'a, H> {
+    pub(crate) host: &'a H,
+    pub(crate) console: Console,
+    pub(crate) env: Env,
+    /// Standard input, until somebody takes it.
+    input: Option<Box<dyn Read + Send>>,
+    /// Whether somebody types.
+    pub(crate) input_is_terminal: bool,
+    /// Whether what is typed can be seen where the output is.
+    pub(crate) typed_is_visible: bool,
+    pub(crate) interrupt: Interrupt,
+}
+
+impl<H: Host> Run<'_, H> {
+    async fn command(&mut self, cli: Cli) -> Result<(), Failure> {
+        let node = match &cli.command {
+            Command::Serve { node, .. }
+            | Command::Chat { node, .. }
+            | Command::Create { node, .. }
+            | Command::Join { node, .. } => node.clone(),
+            _ => NodeArgs::default(),
+        };
+        let settings = match &cli.command {
+            Command::Completions { shell } => return self.completions(*shell),
+            Command::Health { address, timeout } => return health::check(address, *timeout, self).await,
+            Command::Demo => return demo::run(self).await,
+            _ => Settings::resolve(&cli.global, &node, &self.env)?,
+        };
+        match cli.command {
+            Command::Nds { listen } => serve::discovery(self, &settings, listen).await,
+            Command::Serve { create, join, .. } => serve::node(self, &settings, create, join).await,
+            Command::Chat { network, node } => chat::chat(self, &settings, &node, network).await,
+            Command::Listen { network, from } => messages::listen(self, &settings, &network, from).await,
+            Command::Send { network, text, wait, timeout } => {
+                let text = self.text_to_send(text).await?;
+                let send = async |client: &Client, console: &mut Console| {
+                    messages::send(client, console, &network, text, wait, timeout).await
+                };
+                self.with_node(&settings, &node, send).await.map(drop)
+            }
+            command => {
+                let founds_or_joins = matches!(command, Command::Create { .. } | Command::Join { .. });
+                let ask = async |client: &Client, console: &mut Console| ask(client, console, &command).await;
+                let was_own = self.with_node(&settings, &node, ask).await?;
+                if founds_or_joins && was_own {
+                    self.console.note("this node ends here; keep one running with p2p-chat serve, or chat");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets `command` talk to a node, and closes the node afterwards if it was started for that; says if it was.
+    async fn with_node(
+        &mut self,
+        settings: &Settings,
+        node: &NodeArgs,
+        command: impl AsyncFnOnce(&Client, &mut Console) -> Result<(), Failure>,
+    ) -> Result<bool, Failure> {
+        let session = self.open(settings, Mode::Command).await?;
+        self.explain_what_is_ignored(&session, node);
+        let result = tokio::select! {
+            result = command(&session.client, &mut self.console) => result,
+            () = self.interrupt.wait() => Err(interrupted()),
+        };
+        let flushed = self.console.flush();
+        let was_own = session.is_own();
+        let closed = session.close(&mut self.console, &mut self.interrupt).await;
+        result.and(flushed).and(closed).map(|()| was_own)
+    }
+
+    /// Opens a session; an interrupt ends the attempt.
+    pub(crate) async fn open(&mut self, settings: &Settings, mode: Mode) -> Result<Session<H::Node>, Failure> {
+        tokio::select! {
+            session = Session::open(self.host, settings, mode) => session,
+            () = self.interrupt.wait() => Err(interrupted()),
+        }
+    }
+
+    /// Says so where options for the node come too late.
+    pub(crate) fn explain_what_is_ignored(&mut self, session: &Session<H::Node>, node: &NodeArgs) {
+        let is_given =
+            node.name.is_some() || node.listen.is_some() || node.advertise.is_some() || node.preset.is_some();
+        if is_given && !session.is_own() {
+            let at = session.settings.data_dir.display();
+            self.console
+                .note(format!("a node runs on {at} already; --name, --listen, --advertise and --preset are ignored"));
+        }
+    }
+
+    /// Standard input; the second caller gets an empty one.
+    pub(crate) fn take_input(&mut self) -> Box<dyn Read + Send> {
+        self.input.take().unwrap_or_else(|| Box::new(std::io::empty()))
+    }
+
+    async fn text_to_send(&mut self, text: String) -> Result<String, Failure> {
+        if text != "-" {
+            return crate::values::message_text(text).map_err(Failure::Usage);
+        }
+        let input = self.take_input();
+        tokio::select! {
+            text = crate::input::message(input) => text,
+            () = self.interrupt.wait() => Err(interrupted()),
+        }
+    }
+
+    fn completions(&mut self, shell: clap_complete::Shell) -> Result<(), Failure> {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), "p2p-chat", &mut script);
+        self.console.raw(&script)
+    }
+}
+
+/// The commands that are a question to a node and its answer.
+async fn ask(client: &Client, console: &mut Console, command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Create { network, .. } => networks::create(client, console, network).await,
+        Command::Join { network, .. } => networks::join(client, console, network).await,
+        Command::Leave { network, timeout } => networks::leave(client, console, network, *timeout).await,
+        Command::Forget { network } => networks::forget(client, console, network).await,
+        Command::Networks => networks::list(client, console).await,
+        Command::Members { network } => answers::members(client, console, network).await,
+        Command::History { network, limit } => messages::history(client, console, network, limit.unwrap_or(0)).await,
+        Command::Status => answers::status(client, console).await,
+        Command::Inspect { network, message } => answers::inspect(client, console, network, message).await,
+        _ => Err(Failure::Failed("bug: this command asks a node nothing".to_owned())),
+    }
+}
+
+/// What to say when the user gives up.
+pub(crate) fn interrupted() -> Failure {
+    Failure::Failed("interrupted".to_owned())
+}

@@ -1,0 +1,197 @@
+//! Questions to the node and what is printed of its answers.
+
+use std::collections::BTreeMap;
+
+use p2p_chat_cli::Mode;
+use p2p_chat_proto::v1;
+use tonic::{Code, Status};
+
+use crate::support::{ALICE, BOB, World, failed, info, member, network_state, ok};
+
+const HOSTILE: &str = "m\u{1b}[2Jal\nlory\u{202e}";
+
+#[tokio::test]
+async fn members_are_a_table_for_people_and_objects_for_programs() {
+    let world = World::new();
+    let owner = v1::Member { role: "owner".to_owned(), ..member("日本", BOB, 1) };
+    world.host.node.state().members = vec![owner, member("alice", ALICE, 12), member(HOSTILE, BOB, 0)];
+    let table = "\
+ID  NAME                        ROLE    STATE   ADDRESS        PEER
+1   日本                        owner   active  10.0.0.1:7500  b0b00000  leader
+12  alice                       member  active  10.0.0.1:7500  a11ce000  this node
+-   m\\u{1b}[2Jal\\nlory\\u{202e}  member  away    10.0.0.1:7500  b0b00000
+";
+    assert_eq!(world.run(&["members", "lab"]).await, ok(table));
+    let lines = world.run(&["members", "lab", "--json"]).await.out;
+    let first = lines.lines().next().expect("a line");
+    assert_eq!(
+        first,
+        format!(
+            r#"{{"name":"日本","peer":"{BOB}","node_id":1,"role":"owner","state":"active","address":"10.0.0.1:7500","leader":true}}"#
+        )
+    );
+    let last: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(lines.lines().last().expect("a line")).expect("an object");
+    assert_eq!(last["name"], HOSTILE);
+    assert!(!lines.contains(['\u{1b}', '\u{202e}']), "{lines:?}");
+}
+
+#[tokio::test]
+async fn networks_are_listed_and_a_silent_discovery_service_is_named() {
+    let world = World::new();
+    let silent = v1::DiscoveryState {
+        url: "http://nds:7400".to_owned(),
+        error: "refused\u{7}".to_owned(),
+        ..Default::default()
+    };
+    let stale = v1::NetworkInfo { joined: false, stale: true, ..info("old") };
+    world.host.node.state().networks =
+        v1::NetworksResponse { networks: vec![info("lab"), stale], unreachable: vec![silent.clone()] };
+    let seen = world.run(&["networks"]).await;
+    let table = "\
+NAME  LEADER  ADDRESS        EPOCH  MEMBERS  ID
+lab   bob     10.0.0.2:7500  4      2        1ab00000  joined
+old   bob     10.0.0.2:7500  4      2        1ab00000  stale
+";
+    assert_eq!((seen.code, seen.out.as_str()), (0, table));
+    assert_eq!(seen.err, "p2p-chat: the discovery service http://nds:7400 did not answer: refused\\u{7}\n");
+    let seen = world.run(&["--json", "networks"]).await;
+    let object = format!(
+        r#"{{"name":"lab","id":"{}","leader":"bob","leader_address":"10.0.0.2:7500","epoch":4,"members":2,"joined":true,"stale":false}}"#,
+        info("lab").id
+    );
+    assert_eq!(seen.out.lines().next(), Some(object.as_str()));
+
+    world.host.node.state().networks = v1::NetworksResponse { networks: vec![], unreachable: vec![silent] };
+    let seen = world.run(&["networks"]).await;
+    assert_eq!((seen.code, seen.out.as_str()), (6, ""));
+    world.host.node.state().networks = v1::NetworksResponse::default();
+    assert_eq!(world.run(&["networks"]).await, ok("there are no networks; found one with p2p-chat create NET\n"));
+    assert_eq!(world.run(&["networks", "--json"]).await, ok(""));
+}
+
+#[tokio::test]
+async fn status_says_what_is_missing_and_owed() {
+    let world = World::new();
+    let missing = v1::Missing { author_name: "bob".to_owned(), author_peer: BOB.to_owned(), entries: 1 };
+    let owed = v1::Owed {
+        member_name: HOSTILE.to_owned(),
+        member_peer: BOB.to_owned(),
+        entries: 2,
+        way: "relayed by bob".to_owned(),
+    };
+    let state = v1::NetworkState { missing: vec![missing], owed: vec![owed], unread: 3, ..network_state("lab") };
+    let left = v1::NetworkState { phase: v1::Phase::Left.into(), node_id: 0, ..network_state("old") };
+    {
+        let mut node = world.host.node.state();
+        node.status.networks = vec![state, left];
+        node.status.discovery =
+            vec![v1::DiscoveryState { url: "http://nds:7400".to_owned(), reachable: true, ..Default::default() }];
+    }
+    let text = format!(
+        "\
+node       alice ({ALICE}) at 10.0.0.1:7500, pid 42, version 0.1.0
+data       /data
+discovery  http://nds:7400, reachable
+network    lab (1ab00000), joined as node 3
+  leader   bob (b0b00000) leads epoch 4
+  members  2 of 3 active, view version 9
+  log      5 entries, 0 held back, 3 unread
+  missing  1 entry of bob
+  owed     2 entries to m\\u{{1b}}[2Jal\\nlory\\u{{202e}} (relayed by bob)
+network    old (1ab00000), left
+  log      5 entries, 0 held back, 0 unread
+"
+    );
+    assert_eq!(world.run(&["status"]).await, ok(&text));
+    let seen = world.run(&["status", "--json"]).await;
+    let object: serde_json::Value = serde_json::from_str(&seen.out).expect("one object");
+    assert_eq!(object["networks"][0]["owed"][0]["way"], "relayed by bob");
+    assert_eq!(object["networks"][1]["phase"], "left");
+    assert_eq!(seen.out.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn inspect_shows_who_has_a_message() {
+    let world = World::new();
+    let custody = |name: &str, state: &str, time_ms, way: &str, active| v1::Custody {
+        member_name: name.to_owned(),
+        member_peer: BOB.to_owned(),
+        state: state.to_owned(),
+        time_ms,
+        way: way.to_owned(),
+        active,
+    };
+    world.host.node.state().inspection = v1::InspectResponse {
+        message: Some(crate::support::message(7, "hi\nthere")),
+        custody: vec![
+            custody("bob", "stored", 1_763_631_007_000, "relayed by carol", true),
+            custody("dave", "not yet", 0, "", false),
+        ],
+    };
+    let text = "\
+message 00000007-0000-8000-8000-000000000000: entry 7 of bob, 09:30:07
+  hi
+  there
+MEMBER  STATE    SINCE     WAY
+bob     stored   09:30:07  relayed by carol
+dave    not yet  -         -                 away
+";
+    assert_eq!(world.run(&["inspect", "lab", "0000000"]).await, ok(text));
+    let seen = world.run(&["inspect", "lab", "ABCD", "--json"]).await;
+    let object: serde_json::Value = serde_json::from_str(&seen.out).expect("one object");
+    assert_eq!(object["message"]["time"], "2025-11-20T09:30:07.000Z");
+    assert_eq!(object["custody"][0]["time"], "2025-11-20T09:30:07.000Z");
+    assert_eq!(object["custody"][1]["time"], serde_json::Value::Null);
+    world.host.node.was_called("inspect lab abcd", 1).await;
+}
+
+#[tokio::test]
+async fn networks_are_founded_joined_left_and_forgotten() {
+    let world = World::new();
+    let _running = world.host.run_elsewhere(&world.dir.path().join(".local/share/p2p-chat"), Mode::Serve);
+    let id = info("lab").id;
+    assert_eq!(world.run(&["create", "lab"]).await, ok(&format!("founded lab ({id})\n")));
+    world.host.node.state().listed.push("lab".to_owned());
+    assert_eq!(world.run(&["join", "lab"]).await, ok("joined lab as node 3; bob leads epoch 4\n"));
+    let object: serde_json::Value =
+        serde_json::from_str(&world.run(&["join", "lab", "--json"]).await.out).expect("one object");
+    assert_eq!((&object["name"], &object["node_id"]), (&"lab".into(), &3.into()));
+    assert_eq!(world.run(&["leave", "lab"]).await, ok("left lab\n"));
+    world.host.node.state().left = v1::LeaveNetworkResponse { unreplicated: 2, closed: true };
+    let seen = world.run(&["leave", "lab", "--timeout", "1", "--json"]).await;
+    assert_eq!(seen.out, "{\"network\":\"lab\",\"unreplicated\":2,\"closed\":true}\n");
+    assert_eq!(seen.err, "p2p-chat: nobody else has 2 entries of this node\n");
+    world.host.node.was_called("leave lab 1000", 1).await;
+    assert_eq!(world.run(&["forget", "lab"]).await, ok("forgot lab: 2 entries deleted\n"));
+    assert_eq!(world.run(&["forget", "lab", "--json"]).await, ok("{\"network\":\"lab\",\"entries\":2}\n"));
+}
+
+#[tokio::test]
+async fn what_the_node_refuses_becomes_one_sentence_and_an_exit_code() {
+    let world = World::new();
+    let codes = [
+        (Code::InvalidArgument, 2),
+        (Code::NotFound, 3),
+        (Code::PermissionDenied, 4),
+        (Code::Unauthenticated, 4),
+        (Code::DeadlineExceeded, 5),
+        (Code::Unavailable, 6),
+        (Code::AlreadyExists, 1),
+        (Code::ResourceExhausted, 1),
+    ];
+    for (code, exit_code) in codes {
+        world.host.node.refuses("members", Status::new(code, "no \u{1b}[31mway\nout"));
+        let expected = failed(exit_code, "no \\u{1b}[31mway\\nout");
+        assert_eq!(world.run(&["members", "lab"]).await, expected, "{code:?}");
+    }
+}
+
+#[tokio::test]
+async fn completions_are_printed_without_a_node() {
+    let world = World::new();
+    let seen = world.run(&["completions", "bash"]).await;
+    assert_eq!(seen.code, 0);
+    assert!(seen.out.trim_end().ends_with("fi") && seen.out.contains("complete -F"), "a script for bash");
+    assert_eq!(world.host.started(), []);
+}

@@ -1,0 +1,127 @@
+//! `serve` and `nds`.
+
+use p2p_chat_cli::{Failure, Mode};
+use tonic::Status;
+
+use crate::support::{Outcome, Started, World, failed, ok};
+
+#[tokio::test]
+async fn serve_says_where_it_listens_and_enters_its_networks() {
+    let world = World::new();
+    let run = world.start(&["serve", "--name", "carol", "--create", "one", "--join", "two", "--preset", "wan"]);
+    run.out.shows("listening on 127.0.0.1:7555\n").await;
+    run.err.shows("cannot join two yet").await;
+    world.host.node.state().listed.push("two".to_owned());
+    world.host.node.was_called("join two", 2).await;
+    let options = world.host.node_options();
+    assert_eq!((options.mode, options.listen.to_string().as_str()), (Mode::Serve, "0.0.0.0:7500"));
+    assert_eq!((options.name.as_str(), options.name_is_given), ("carol", true));
+    assert_eq!(options.preset, p2p_chat_cli::Preset::Wan);
+    let seen = run.interrupted().await;
+    let err = "p2p-chat: cannot join two yet: there is no network two; found it first\n";
+    assert_eq!(seen, Outcome { err: err.to_owned(), ..ok("listening on 127.0.0.1:7555\n") });
+    assert_eq!(world.host.stopped(), 1);
+    assert!(world.host.node.calls().contains(&"create one".to_owned()));
+}
+
+#[tokio::test]
+async fn serve_does_not_found_or_join_what_it_is_in() {
+    let world = World::new();
+    world.host.node.enter("lab");
+    let run = world.start(&["serve", "--create", "lab", "--join", "lab", "--join", "new", "--json"]);
+    world.host.node.was_called("join new", 1).await;
+    let seen = run.interrupted().await;
+    assert_eq!(seen.out, "{\"listening\":\"127.0.0.1:7555\"}\n");
+    let calls = world.host.node.calls();
+    assert!(!calls.iter().any(|call| call == "create lab" || call == "join lab"), "{calls:?}");
+}
+
+#[tokio::test]
+async fn serve_ends_when_a_network_can_never_be_entered_or_the_node_fails() {
+    let world = World::new();
+    world.host.node.refuses("create", Status::already_exists("the name lab is taken; choose another"));
+    let seen = world.run(&["serve", "--create", "lab"]).await;
+    assert_eq!((seen.code, seen.err.as_str()), (1, "p2p-chat: the name lab is taken; choose another\n"));
+    assert_eq!(world.host.stopped(), 1);
+    let run = world.start(&["serve"]);
+    run.out.shows("listening").await;
+    world.host.die(Failure::Failed("the disk is full; free some space".to_owned()));
+    let seen = run.end().await;
+    assert_eq!((seen.code, seen.err.as_str()), (1, "p2p-chat: the disk is full; free some space\n"));
+}
+
+#[tokio::test]
+async fn a_second_process_on_one_data_directory_is_told_so() {
+    let world = World::new();
+    let dir = world.dir.path().join("data");
+    let _first = world.host.run_elsewhere(&dir, Mode::Serve);
+    let at = dir.display().to_string();
+    let sentence = format!(
+        "the data directory {at} is in use by another p2p-chat (pid 77); stop that one, or name another with --data-dir"
+    );
+    assert_eq!(world.run(&["serve", "--data-dir", &at]).await, failed(1, &sentence));
+    assert_eq!(world.run(&["nds", "--data-dir", &at]).await, failed(1, &sentence));
+}
+
+#[tokio::test]
+async fn a_command_uses_the_node_that_runs_and_says_what_it_ignores() {
+    let world = World::new();
+    let dir = world.dir.path().join("data");
+    let at = dir.display().to_string();
+    let _running = world.host.run_elsewhere(&dir, Mode::Serve);
+    world.host.node.state().listed.push("lab".to_owned());
+    let seen = world.run(&["join", "lab", "--name", "eve", "--data-dir", &at]).await;
+    let err =
+        format!("p2p-chat: a node runs on {at} already; --name, --listen, --advertise and --preset are ignored\n");
+    assert_eq!(seen, Outcome { err, ..ok("joined lab as node 3; bob leads epoch 4\n") });
+    assert_eq!((world.host.started(), world.host.stopped()), (vec![], 0));
+}
+
+#[tokio::test]
+async fn a_command_waits_for_a_node_that_is_just_starting() {
+    let world = World::new();
+    let dir = world.dir.path().join("data");
+    world.host.held().insert(dir.clone());
+    let run = world.start(&["members", "lab", "--data-dir", &dir.display().to_string()]);
+    tokio::task::yield_now().await;
+    world.host.held().remove(&dir);
+    let _running = world.host.run_elsewhere(&dir, Mode::Serve);
+    assert_eq!(run.end().await.code, 0);
+}
+
+#[tokio::test]
+async fn nds_keeps_its_record_below_the_default_directory_or_where_told() {
+    let world = World::new();
+    let run = world.start(&["nds"]);
+    run.out.shows("listening on 127.0.0.1:7555\n").await;
+    assert_eq!(run.interrupted().await, ok("listening on 127.0.0.1:7555\n"));
+    let at = world.dir.path().join("data");
+    let run = world.start(&["nds", "--listen", "127.0.0.1:0", "--data-dir", &at.display().to_string()]);
+    run.out.shows("listening").await;
+    run.interrupted().await;
+    let started = world.host.started();
+    let [Started::Nds(first), Started::Nds(second)] = started.as_slice() else { panic!("{started:?}") };
+    assert_eq!(first.data_dir, world.dir.path().join(".local/share/p2p-chat/nds"));
+    assert_eq!(first.listen.to_string(), "0.0.0.0:7400");
+    assert_eq!((second.data_dir.as_path(), second.listen.to_string().as_str()), (at.as_path(), "127.0.0.1:0"));
+    assert_eq!(world.host.stopped(), 2);
+}
+
+#[tokio::test]
+async fn bad_settings_are_found_before_anything_starts() {
+    let world = World::new();
+    let file = world.dir.path().join("bad.toml");
+    std::fs::write(&file, "colour = \"red\"\n").expect("written");
+    let seen = world.run(&["serve", "--config", &file.display().to_string()]).await;
+    assert_eq!(seen.code, 2);
+    assert!(seen.err.contains("bad.toml, line 1: unknown field `colour`"), "{}", seen.err);
+    assert_eq!(world.host.started(), []);
+}
+
+#[tokio::test]
+async fn a_demo_whose_processes_do_not_start_fails_and_says_why() {
+    // The program that runs here is this test, which understands none of the arguments.
+    let seen = World::new().run(&["demo"]).await;
+    assert_eq!(seen.code, 1);
+    assert!(seen.err.starts_with("p2p-chat: nds did not start: error: Unrecognized option"), "{}", seen.err);
+}
