@@ -202,7 +202,8 @@ impl Engine {
 
     /// `peer` has answered, or won't: goes on when nobody's answer can change anything any more.
     fn answered(&mut self, peer: PeerId) {
-        let majority = self.has_majority();
+        // Who leads already has time to hear everybody, and may need the votes of those on record.
+        let majority = self.has_majority() && !self.is_leading();
         match &mut self.election.stage {
             Stage::Lower { waiting } => {
                 waiting.remove(&peer);

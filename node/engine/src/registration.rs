@@ -155,7 +155,7 @@ impl Engine {
                 self.see_serial(service, serial);
                 self.finish_asking(service, retry);
                 if self.is_leading() {
-                    self.on_superseded(service, why, &record);
+                    self.on_superseded(service, asked, why, &record);
                 }
             }
             // It was lost and registered again by another leader: the next renewal shows who.
@@ -164,7 +164,7 @@ impl Engine {
     }
 
     /// Something else than this reign is on record.
-    fn on_superseded(&mut self, service: usize, why: DiscoveryRefusal, record: &Record) {
+    fn on_superseded(&mut self, service: usize, asked: Asked, why: DiscoveryRefusal, record: &Record) {
         let on_record = record.leader.epoch;
         let mine = self.state.epoch;
         if why == DiscoveryRefusal::Outdated {
@@ -172,8 +172,17 @@ impl Engine {
                 registrar.due = self.moment.now;
             }
             self.arm_lease();
-        } else if on_record < mine {
+        } else if on_record < mine && asked != Asked::Update {
             self.update_record(service, on_record);
+        } else if on_record < mine && why == DiscoveryRefusal::NotActive {
+            // The view on record is older than this member: those whom it knows have to vote.
+            self.reassert(mine);
+        } else if on_record < mine {
+            // The next renewal tries again; the leader on record may not know yet that it is replaced.
+            if record.leader.peer != self.me {
+                self.state.addresses.insert(record.leader.peer, record.leader.address.clone());
+                self.coordinate(record.leader.peer);
+            }
         } else if record.leader.peer != self.me {
             self.state.addresses.insert(record.leader.peer, record.leader.address.clone());
             self.challenge(record);
