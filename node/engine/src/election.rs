@@ -202,8 +202,7 @@ impl Engine {
 
     /// `peer` has answered, or won't: goes on when nobody's answer can change anything any more.
     fn answered(&mut self, peer: PeerId) {
-        // Who leads already has time to hear everybody, and may need the votes of those on record.
-        let majority = self.has_majority() && !self.is_leading();
+        let majority = self.has_majority();
         match &mut self.election.stage {
             Stage::Lower { waiting } => {
                 waiting.remove(&peer);
@@ -257,6 +256,16 @@ impl Engine {
         self.discover(service, Asked::Reign, DiscoveryCall::Update { view, expected, votes, serial });
     }
 
+    /// The view on record is too old to know this member: shows its admission, as for a network that was lost.
+    fn ask_newly(&mut self, service: usize) {
+        let (Some(view), Some(admission)) = (self.next_reign(), self.roster.admission_chain(&self.me)) else {
+            self.fail();
+            return;
+        };
+        let serial = self.next_serial(service);
+        self.discover(service, Asked::Reign, DiscoveryCall::Create { view, admission, serial });
+    }
+
     /// The view this candidate would lead: without the leader before and without the lower ids that did not answer.
     fn next_reign(&self) -> Option<View> {
         let (mut view, mine) = (self.view()?.clone(), self.node()?);
@@ -281,6 +290,8 @@ impl Engine {
                 if again && on_record < self.election.epoch && tries < 2 {
                     self.election.stage = Stage::Registering { service, tries: tries + 1 };
                     self.ask_service(on_record);
+                } else if why == DiscoveryRefusal::NotActive {
+                    self.ask_newly(service);
                 } else if on_record > self.state.epoch {
                     self.fail();
                     self.follow_hint(Some(&record.leader));
@@ -288,6 +299,8 @@ impl Engine {
                     self.fail();
                 }
             }
+            // The leader on record answers and leads.
+            Err(CallError::Exists(_)) => self.fail(),
             // It can't judge: the next one, or the votes.
             Ok(DiscoveryAnswer::Unknown | DiscoveryAnswer::Closed) | Err(_) => {
                 self.election.stage = Stage::Registering { service: service + 1, tries: 0 };
@@ -297,7 +310,8 @@ impl Engine {
     }
 
     fn decide_alone(&mut self) {
-        if self.has_majority() { self.win() } else { self.fail() }
+        // Who leads already gains nothing that a service would know of.
+        if self.has_majority() && !self.is_leading() { self.win() } else { self.fail() }
     }
 
     fn win(&mut self) {

@@ -175,8 +175,8 @@ impl Engine {
         } else if on_record < mine && asked != Asked::Update {
             self.update_record(service, on_record);
         } else if on_record < mine && why == DiscoveryRefusal::NotActive {
-            // The view on record is older than this member: those whom it knows have to vote.
-            self.reassert(mine);
+            // The view on record is older than this member: it shows its admission instead.
+            self.ask_leading(service, Asked::Create);
         } else if on_record < mine {
             // The next renewal tries again; the leader on record may not know yet that it is replaced.
             if record.leader.peer != self.me {
