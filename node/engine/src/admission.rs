@@ -169,6 +169,16 @@ impl Engine {
         if *op == RosterOp::Leave && !self.roster.is_member(&author) {
             self.event(Event::Left(author));
             self.drop_out(author);
+            self.put_off_joins_of(author);
+        }
+    }
+
+    /// A join from before the leave must not undo it. Whoever means to come back asks again.
+    fn put_off_joins_of(&mut self, peer: PeerId) {
+        let of_peer = self.pending_joins.iter().filter(|(_, join)| join.peer == peer).map(|(id, _)| *id);
+        for id in of_peer.collect::<Vec<_>>() {
+            self.pending_joins.remove(&id);
+            self.reply(id, Err(Refusal::Busy("the joiner has just left")));
         }
     }
 }
