@@ -26,6 +26,9 @@ impl Engine {
             return;
         }
         self.state.phase = Phase::Leaving;
+        // An answer that lets this node in again must not call the leave off.
+        self.joining = None;
+        self.timers.clear(Timer::Seek);
         self.persist();
         let (entry, _) = self.append(None, Some(RosterOp::Leave));
         let deadline = self.moment.now + wait_ms;
