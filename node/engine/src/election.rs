@@ -65,6 +65,11 @@ impl Election {
         self.stage == Stage::Idle
     }
 
+    /// The requests to vote that wait for a ping.
+    pub(crate) fn take_requests(&mut self) -> Vec<RequestId> {
+        std::mem::take(&mut self.askers).into_keys().collect()
+    }
+
     /// The leader lives after all.
     pub(crate) fn abort(&mut self) {
         if !matches!(self.stage, Stage::Registering { .. }) {

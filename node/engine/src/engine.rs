@@ -257,6 +257,15 @@ impl Engine {
         self.persist();
         self.timers.clear_all();
         self.calls.clear();
+        let waiting = [
+            std::mem::take(&mut self.pending_joins).into_keys().collect::<Vec<_>>(),
+            std::mem::take(&mut self.relays).into_keys().collect(),
+            self.liveness.take_requests(),
+            self.election.take_requests(),
+        ];
+        for request in waiting.into_iter().flatten() {
+            self.reply(request, Err(Refusal::NotHere));
+        }
         while let Some(id) = self.waiting_texts.pop_front() {
             self.done(id, Err(CommandError::Left));
         }

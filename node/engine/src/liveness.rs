@@ -39,6 +39,11 @@ impl Liveness {
         self.heard.insert(peer, now);
     }
 
+    /// The requests that wait for a ping.
+    pub(crate) fn take_requests(&mut self) -> Vec<RequestId> {
+        std::mem::take(&mut self.pinging_for).into_keys().collect()
+    }
+
     pub(crate) fn clear_suspicions(&mut self) {
         self.suspects.clear();
     }
