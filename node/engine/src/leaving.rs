@@ -72,6 +72,11 @@ impl Engine {
         }
     }
 
+    /// Whether the discovery services are being told that the network ends.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.leaving.as_ref().is_some_and(|leaving| leaving.services_asked > 0)
+    }
+
     pub(crate) fn on_closed(&mut self) {
         let Some(leaving) = &mut self.leaving else { return };
         leaving.services_asked = leaving.services_asked.saturating_sub(1);

@@ -59,7 +59,7 @@ impl Engine {
     }
 
     pub(crate) fn on_lease(&mut self) {
-        if !self.is_leading() {
+        if !self.is_leading() || self.is_closing() {
             return;
         }
         let now = self.moment.now;
@@ -147,7 +147,7 @@ impl Engine {
             Ok(DiscoveryAnswer::Accepted(_) | DiscoveryAnswer::Closed) => self.finish_asking(service, period),
             Ok(DiscoveryAnswer::Unknown) if asked != Asked::Create => {
                 self.finish_asking(service, retry);
-                if self.is_leading() {
+                if self.is_leading() && !self.is_closing() {
                     self.ask_leading(service, Asked::Create);
                 }
             }
