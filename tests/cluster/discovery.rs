@@ -1,0 +1,79 @@
+//! The discovery service dies; the group does not need it to go on.
+
+use std::time::{Duration, Instant};
+
+use p2p_chat_proto::v1;
+use tonic::{Code, Status};
+
+use crate::support::{Cluster, LAB, Lines, figure, let_pass, node::call, wait::secs};
+
+const NAMES: [&str; 4] = ["alice", "bob", "carol", "dave"];
+
+/// How soon a discovery service that is back must list the network again.
+const LISTED_AGAIN: Duration = secs(15);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chat_leave_and_election_go_on_without_the_discovery_service() {
+    let mut cluster = Cluster::of(Lines::Direct, &NAMES).await;
+    let mut writers = cluster.talk(&NAMES, 10);
+    let_pass(secs(1)).await;
+
+    cluster.nds.kill();
+    what_needs_the_service_fails_clearly(&mut cluster).await;
+    let dave = writers.pop().expect("four writers");
+    dave.stop().await;
+    let leave = v1::LeaveNetworkRequest { network: LAB.to_owned(), timeout_ms: 5_000 };
+    let left = cluster.node("dave").client().leave(call(leave)).await.expect("leave needs the leader only");
+    assert_eq!(left.into_inner(), v1::LeaveNetworkResponse { unreplicated: 0, closed: false });
+    cluster.agree(&NAMES[..3], secs(10)).await;
+
+    cluster.node_mut("alice").kill();
+    let killed = Instant::now();
+    let reign = cluster.agree(&NAMES[1..3], secs(25)).await;
+    figure(format!("leader killed with no discovery service: elected by majority after {:.1?}", killed.elapsed()));
+    assert_eq!(reign.leader, "bob");
+
+    is_listed_again(&mut cluster, "its disk", reign.epoch).await;
+    cluster.nds.kill();
+    cluster.nds.wipe();
+    is_listed_again(&mut cluster, "an empty disk", reign.epoch).await;
+
+    cluster.node_mut("alice").restart().await;
+    let after = cluster.agree(&NAMES[..3], secs(20)).await;
+    assert_eq!((after.leader.as_str(), after.epoch), ("bob", reign.epoch));
+    cluster.conclude(writers, &NAMES[..3]).await;
+}
+
+async fn what_needs_the_service_fails_clearly(cluster: &mut Cluster) {
+    let create = v1::CreateRequest { network: "garden".to_owned() };
+    let refused = cluster.node("bob").client().create(call(create)).await.expect_err("there is no service");
+    is_clear(&refused, &cluster.nds.url());
+    cluster.add("erin").await.start(&[]).await;
+    let join = v1::JoinNetworkRequest { network: LAB.to_owned() };
+    let refused = cluster.node("erin").client().join(tonic::Request::new(join)).await.expect_err("there is no service");
+    is_clear(&refused, &cluster.nds.url());
+    for name in ["bob", "erin"] {
+        let status = cluster.node(name).status().await.expect("it runs");
+        assert!(status.networks.iter().all(|state| state.name != "garden"), "a failed create left {status:?}");
+        assert!(name == "bob" || status.networks.is_empty(), "a failed join left {status:?}");
+        assert!(status.discovery.iter().all(|service| !service.reachable), "{status:?}");
+    }
+    cluster.node_mut("erin").kill();
+}
+
+fn is_clear(refused: &Status, url: &str) {
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+    let sentence = refused.message();
+    let address = url.trim_start_matches("http://");
+    assert!(sentence.contains(address) && !sentence.contains('\n') && sentence.len() < 300, "{sentence:?}");
+}
+
+async fn is_listed_again(cluster: &mut Cluster, with: &str, epoch: u64) {
+    cluster.nds.restart().await;
+    let back = Instant::now();
+    let bob = hex::decode(&cluster.node("bob").peer).expect("a peer id");
+    let wanted = |record: &v1::NetworkRecord| record.leader == bob && record.epoch == epoch && !record.stale;
+    cluster.nds.lists(LAB, "bob leads", wanted).await;
+    figure(format!("discovery service back with {with}: the network is listed after {:.1?}", back.elapsed()));
+    assert!(back.elapsed() < LISTED_AGAIN, "it took {:?}", back.elapsed());
+}

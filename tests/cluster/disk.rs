@@ -1,0 +1,108 @@
+//! The disk is full, or can't be written.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use p2p_chat_proto::v1::{NoticeKind, Phase, Wait};
+use tonic::Code;
+
+use crate::support::{
+    Cluster, LAB, Lines, Recorder,
+    disk::SmallDisk,
+    eventually, history, let_pass,
+    report::skip,
+    wait::{ensure, secs},
+};
+
+const NAMES: [&str; 3] = ["alice", "bob", "carol"];
+const DISK_MEBIBYTES: u32 = 48;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_stops_acknowledgements_and_harms_nothing() {
+    let mut cluster = Cluster::new(Lines::Direct).await;
+    let disk = match SmallDisk::mount(&cluster.data_dir("carol"), DISK_MEBIBYTES) {
+        Ok(disk) => disk,
+        Err(reason) => return skip("a full disk stops acknowledgements and harms nothing", reason),
+    };
+    cluster.found(&NAMES).await;
+    let writers = cluster.talk(&NAMES[..2], 10);
+    let recorder = Recorder::start(cluster.node("carol"), LAB);
+    cluster.ledger.say(cluster.node("carol"), "the disk is still fine").await.expect("it is");
+    let_pass(secs(1)).await;
+
+    disk.fill();
+    let carol = cluster.node("carol");
+    let refused = {
+        let mut number = 0;
+        // Some space may have been set aside before: what fits in there is acknowledged, and has to stay.
+        eventually(secs(20), "the refusal of a message", async || {
+            number += 1;
+            let text = format!("{number} {}", "into the full disk ".repeat(2_000));
+            let said = cluster.ledger.say(carol, &text).await;
+            said.err().ok_or_else(|| format!("{number} messages were taken"))
+        })
+        .await
+    };
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(refused.message().contains("full") || refused.message().contains("space"), "{refused}");
+    let state = eventually(secs(10), "carol's knowledge of her state", async || {
+        let state = carol.state().await?;
+        ensure(state.phase() == Phase::Broken, || format!("{state:?}"))?;
+        Ok(state)
+    })
+    .await;
+    assert!(!state.problem.is_empty(), "{state:?}");
+    recorder.notice(NoticeKind::Broken, "").await;
+    let alice = cluster.node("alice");
+    let unmet = cluster.ledger.say_and_wait(alice, "carol can't store this", Wait::All).await;
+    assert_eq!(unmet.map_err(|status| status.code()), Err(Code::DeadlineExceeded));
+    let said = alice.history().await.into_iter().find(|message| message.text == "carol can't store this");
+    let said = said.expect("alice's own disk is fine");
+    assert_eq!(alice.custody(&said.id, "carol").await.map(|custody| custody.state).as_deref(), Ok("not yet"));
+    let readable = carol.history().await;
+    assert!(readable.iter().any(|message| message.text == "the disk is still fine"));
+
+    disk.free();
+    recorder.notice(NoticeKind::Mended, "").await;
+    cluster.agree(&NAMES, secs(30)).await;
+    cluster.conclude(writers, &NAMES).await;
+    let after = carol.history().await;
+    let kept = readable.iter().all(|message| after.iter().any(|later| later.id == message.id));
+    assert!(kept, "what could be read while the disk was full is gone");
+    recorder.check().unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_only_data_directory_is_refused_by_name_and_left_as_it_is() {
+    let mut cluster = Cluster::new(Lines::Direct).await;
+    let dir = cluster.data_dir("carol");
+    let disk = match SmallDisk::mount(&dir, DISK_MEBIBYTES) {
+        Ok(disk) => disk,
+        Err(reason) => return skip("a read-only data directory is refused by name and left as it is", reason),
+    };
+    cluster.found(&NAMES).await;
+    cluster.ledger.say(cluster.node("carol"), "written before").await.expect("the disk is fine");
+    cluster.rest(&NAMES).await;
+    cluster.node_mut("carol").terminate().await;
+
+    disk.set_read_only(true);
+    let before = contents(&dir);
+    let finished = cluster.node_mut("carol").try_start(&[]).await.expect_err("it can't write");
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert!(finished.stderr.contains(&dir.display().to_string()), "{finished:?}");
+    assert!(!finished.stderr.contains("panicked"), "{finished:?}");
+    assert!(contents(&dir) == before, "a file was changed");
+
+    disk.set_read_only(false);
+    cluster.node_mut("carol").restart().await;
+    cluster.assert_histories(&NAMES).await;
+    let history = cluster.node("carol").history().await;
+    history::check(&history, &cluster.ledger.lock()).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Every file and its bytes.
+fn contents(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(dir).expect("the directory can be listed").flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let read = |path| fs::read(path).expect("the file can be read");
+    files.map(|entry| (entry.file_name().to_string_lossy().into_owned(), read(entry.path()))).collect()
+}

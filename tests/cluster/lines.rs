@@ -1,0 +1,36 @@
+//! The lines that other tests cut are really dead, for those two ends only, and live again afterwards.
+
+use crate::support::{Cluster, Lines, Process, lines::Seat, report::skip, wait::secs};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_between_namespaces_is_dead_for_its_two_ends_only() {
+    match Lines::wired() {
+        Ok(lines) => cut_is_dead_for_its_two_ends_only(lines).await,
+        Err(reason) => skip("a cut between namespaces is dead for its two ends only", reason),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_between_proxies_is_dead_for_its_two_ends_only() {
+    cut_is_dead_for_its_two_ends_only(Lines::proxied()).await;
+}
+
+async fn cut_is_dead_for_its_two_ends_only(lines: Lines) {
+    let cluster = Cluster::new(lines.clone()).await;
+    let (alice, bob) = (lines.seat("alice", 1).await, lines.seat("bob", 1).await);
+    for round in 0..2 {
+        assert!(reaches(&cluster, "alice", &alice).await && reaches(&cluster, "bob", &bob).await, "round {round}");
+        lines.cut(&["alice"], &["nds"]);
+        assert!(!reaches(&cluster, "alice", &alice).await, "the cut line carries");
+        assert!(reaches(&cluster, "bob", &bob).await, "the other line is cut too");
+        lines.heal();
+    }
+}
+
+/// Whether a health probe of the discovery service by this host succeeds.
+async fn reaches(cluster: &Cluster, name: &str, seat: &Seat) -> bool {
+    let args = ["health", &cluster.nds.url(), "--timeout", "2"].map(str::to_owned);
+    let mut probe = Process::start(name, &seat.prefix, &args, &cluster.logs());
+    cluster.lines.spawned(name, probe.pid());
+    probe.end(secs(10)).await.status.success()
+}

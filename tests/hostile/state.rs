@@ -1,0 +1,93 @@
+//! All that an outsider, a member or a user could have changed.
+
+use std::collections::BTreeMap;
+
+use p2p_chat_proto::v1::{self, discovery_client::DiscoveryClient};
+
+use crate::support::{
+    Cluster, NodeProcess, eventually,
+    wait::{ensure, secs},
+};
+
+/// Everything that has to be the same before and after.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct State {
+    nodes: BTreeMap<String, Facts>,
+    records: Vec<v1::NetworkRecord>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Facts {
+    identity: (String, String, String),
+    networks: Vec<v1::NetworkState>,
+    members: Vec<v1::Member>,
+    history: Vec<v1::Message>,
+}
+
+impl State {
+    /// Reads it once it does not change any more by itself.
+    pub(crate) async fn at_rest(cluster: &Cluster) -> Self {
+        let mut last = Self::read(cluster).await;
+        let mut equal = 0;
+        eventually(secs(30), "rest before the hostile calls", async || {
+            let now = Self::read(cluster).await;
+            equal = if now == last { equal + 1 } else { 0 };
+            let difference = last.difference(&now);
+            last = now;
+            ensure(equal > 20, || format!("{difference:?}"))
+        })
+        .await;
+        last
+    }
+
+    /// Reads it.
+    pub(crate) async fn read(cluster: &Cluster) -> Self {
+        let mut nodes = BTreeMap::new();
+        for node in cluster.running() {
+            nodes.insert(node.name.clone(), Facts::read(node).await);
+        }
+        let listed =
+            DiscoveryClient::new(cluster.nds.channel()).list_networks(v1::ListNetworksRequest::default()).await;
+        let mut records = listed.expect("the discovery service answers").into_inner().records;
+        // The lease runs on by itself.
+        records.iter_mut().for_each(|record| record.stale = false);
+        Self { nodes, records }
+    }
+
+    /// The first difference, for people.
+    pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+        if self.records != other.records {
+            return Some(format!("at the discovery service, from {:?} to {:?}", self.records, other.records));
+        }
+        for (name, before) in &self.nodes {
+            let Some(after) = other.nodes.get(name) else { return Some(format!("{name} is gone")) };
+            if before.networks != after.networks || before.identity != after.identity {
+                return Some(format!("at {name}, from {:?} to {:?}", before.networks, after.networks));
+            }
+            if before.members != after.members {
+                return Some(format!("at {name}, from {:?} to {:?}", before.members, after.members));
+            }
+            if before.history != after.history {
+                let new = after.history.iter().find(|message| !before.history.contains(message));
+                return Some(format!("in the history of {name}, now with {new:?}"));
+            }
+        }
+        None
+    }
+}
+
+impl Facts {
+    async fn read(node: &NodeProcess) -> Self {
+        let status =
+            node.status().await.unwrap_or_else(|error| panic!("{error}; its log: {}", node.process().tail(20)));
+        let mut networks = status.networks;
+        for network in &mut networks {
+            // What others claim to have, and what is under way, is no state of this node's.
+            (network.missing, network.owed) = (Vec::new(), Vec::new());
+            network.leader_alive = true;
+        }
+        let identity = (status.peer, status.name, status.address);
+        let members = node.members().await.unwrap_or_else(|status| panic!("{}: {status}", node.name));
+        Self { identity, networks, members, history: node.history().await }
+    }
+}

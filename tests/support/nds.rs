@@ -1,0 +1,98 @@
+//! The discovery service as a process.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use p2p_chat_proto::v1::{self, discovery_client::DiscoveryClient, get_network_request::Key};
+use p2p_chat_transport::dial;
+use tonic::{Code, Status, transport::Channel};
+
+use super::{
+    Lines, Process,
+    lines::Seat,
+    wait::{eventually, secs},
+};
+
+/// A discovery service. It keeps its address over restarts.
+pub(crate) struct Nds {
+    pub(crate) dir: PathBuf,
+    logs: PathBuf,
+    seat: Seat,
+    address: String,
+    process: Option<Process>,
+    lines: Lines,
+}
+
+impl Nds {
+    /// Starts one whose data is in `dir`.
+    pub(crate) async fn start(dir: PathBuf, logs: &Path, lines: &Lines) -> Self {
+        let seat = lines.seat("nds", 7400).await;
+        let address = seat.listen.clone();
+        let mut nds = Self { dir, logs: logs.to_owned(), seat, address, lines: lines.clone(), process: None };
+        nds.restart().await;
+        nds
+    }
+
+    /// Starts it again on the same data and address.
+    pub(crate) async fn restart(&mut self) {
+        let words = ["nds", "--listen", &self.address, "--data-dir", &self.dir.display().to_string()];
+        let args: Vec<String> = words.map(str::to_owned).into();
+        let mut process = Process::start("nds", &self.seat.prefix, &args, &self.logs);
+        self.lines.spawned("nds", process.pid());
+        self.address = process.listening().await.unwrap_or_else(|end| panic!("the discovery service ended: {end:?}"));
+        self.lines.listens("nds", &self.address);
+        self.process = Some(process);
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// The running process.
+    pub(crate) fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the discovery service runs")
+    }
+
+    /// Takes its disk away; only while it is down.
+    pub(crate) fn wipe(&self) {
+        assert!(self.process.is_none(), "the discovery service still runs");
+        fs::remove_dir_all(&self.dir).expect("its data can be deleted");
+    }
+
+    /// The URL that nodes use.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.seat.advertise.as_ref().unwrap_or(&self.address))
+    }
+
+    /// Its port, to speak to directly. Not reachable from here when it is in a network namespace.
+    pub(crate) fn channel(&self) -> Channel {
+        dial::plaintext(&format!("http://{}", self.address)).expect("its address is one")
+    }
+
+    /// What it has on record of a network.
+    pub(crate) async fn record(&self, name: &str) -> Result<v1::NetworkRecord, Status> {
+        let mut request = tonic::Request::new(v1::GetNetworkRequest { key: Some(Key::Name(name.to_owned())) });
+        request.set_timeout(secs(5));
+        let response = DiscoveryClient::new(self.channel()).get_network(request).await?;
+        response.into_inner().record.ok_or_else(|| Status::new(Code::Internal, "an answer without a record"))
+    }
+
+    /// Waits until the record of `network` is as wanted.
+    pub(crate) async fn lists(
+        &self,
+        network: &str,
+        what: &str,
+        wanted: impl Fn(&v1::NetworkRecord) -> bool,
+    ) -> v1::NetworkRecord {
+        eventually(secs(20), format!("a record at the discovery service: {what}"), async || {
+            let record = self.record(network).await.map_err(|status| status.to_string())?;
+            if wanted(&record) { Ok(record) } else { Err(format!("the record is {record:?}")) }
+        })
+        .await
+    }
+}
