@@ -111,7 +111,7 @@ impl Engine {
             self.win_back(hint.epoch);
             return;
         }
-        if in_view && self.leader() == Some(asked) {
+        if in_view && self.leader() == Some(asked) && self.state.phase == Phase::Joined {
             // This node is in the leader's view as far as it knows: if the leader is gone, there is an election.
             self.joining = None;
             self.timers.clear(Timer::Seek);
