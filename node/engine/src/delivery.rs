@@ -105,7 +105,10 @@ impl Engine {
                 self.on_progress(peer, acked, Way::Direct);
             }
             Err(CallError::Unreachable(_)) => self.on_push_failed(peer),
-            _ => self.push_later(peer),
+            _ => {
+                cursor.failures += 1;
+                self.push_later(peer);
+            }
         }
     }
 
