@@ -137,7 +137,9 @@ impl Engine {
     }
 
     pub(crate) fn on_anti_entropy(&mut self) {
-        let period = self.setup.config.anti_entropy_ms;
+        // Who leaves wants to know soon that somebody has everything.
+        let config = &self.setup.config;
+        let period = if self.leaving.is_some() { config.join_retry_ms } else { config.anti_entropy_ms };
         let jitter = self.draw(period / 4 + 1);
         self.set_timer(Timer::AntiEntropy, period - period / 8 + jitter);
         if let Some(peer) = self.choose(&self.others()) {

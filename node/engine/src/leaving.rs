@@ -5,7 +5,7 @@ use p2p_chat_model::{Certificate, PeerId, Rank, RosterOp, Seq, View, Vote};
 use crate::{
     durable::Phase,
     engine::{Engine, Purpose},
-    io::{CallError, CommandError, CommandId, Done, PeerCall, Refusal, RequestId, Response},
+    io::{CallError, CommandError, CommandId, Done, PeerCall, Refusal, RequestId, Response, Standing},
     timers::Timer,
 };
 
@@ -15,6 +15,8 @@ pub(crate) struct Leaving {
     command: CommandId,
     entry: Seq,
     deadline: u64,
+    /// Another member has everything that is on disk here: what this node's entries depend on, too.
+    covered: bool,
     asked: bool,
     services_asked: usize,
 }
@@ -32,8 +34,19 @@ impl Engine {
         self.persist();
         let (entry, _) = self.append(None, Some(RosterOp::Leave));
         let deadline = self.moment.now + wait_ms;
-        self.leaving = Some(Leaving { command: id, entry, deadline, asked: false, services_asked: 0 });
+        self.leaving = Some(Leaving { command: id, entry, deadline, covered: false, asked: false, services_asked: 0 });
         self.set_timer(Timer::Leave, wait_ms);
+        self.timers.hasten(Timer::AntiEntropy, self.moment.now + self.setup.config.fetch_grace_ms);
+    }
+
+    /// Where an active member stands was seen: it may have everything, and then this node may go.
+    pub(crate) fn on_standing_while_leaving(&mut self, peer: PeerId, theirs: &Standing) {
+        let same = theirs.digest == self.feeds.digest();
+        let covered = same || theirs.frontier.as_ref().is_some_and(|frontier| frontier.covers(self.feeds.stored()));
+        let active = self.is_active(&peer);
+        if let Some(leaving) = &mut self.leaving {
+            leaving.covered |= covered && active;
+        }
     }
 
     /// Goes on with leaving once another member holds everything, or the wait is over.
@@ -42,7 +55,8 @@ impl Engine {
         let entry = leaving.entry;
         let others = self.others();
         let held = |peer: &PeerId| self.delivery.cursors.get(peer).is_some_and(|cursor| cursor.acked >= entry);
-        let ready = others.is_empty() || others.iter().any(held) || self.moment.now >= leaving.deadline;
+        let safe = leaving.covered && others.iter().any(held);
+        let ready = others.is_empty() || safe || self.moment.now >= leaving.deadline;
         if leaving.asked || !ready {
             return;
         }
@@ -52,7 +66,8 @@ impl Engine {
         self.set_timer(Timer::Leave, self.setup.config.leave_timeout_ms);
         let timeout = self.setup.config.deliver_timeout_ms;
         if others.is_empty() && self.is_leading() {
-            self.close();
+            // Members that are away come back to the network, and take the record over then.
+            if self.roster.is_empty() { self.close() } else { self.finish_leave(false) }
         } else if self.is_leading() {
             self.hand_over();
         } else if let Some(leader) = self.leader() {
@@ -115,7 +130,13 @@ impl Engine {
         } else {
             // The next one; who did not answer is no use as a leader.
             self.drop_out(to);
-            if self.others().is_empty() { self.close() } else { self.hand_over() }
+            if !self.others().is_empty() {
+                self.hand_over();
+            } else if self.roster.is_empty() {
+                self.close();
+            } else {
+                self.finish_leave(false);
+            }
         }
     }
 

@@ -104,6 +104,7 @@ impl Engine {
         if let Some(frontier) = &theirs.frontier {
             self.learn_frontier(peer, frontier);
         }
+        self.on_standing_while_leaving(peer, theirs);
         if theirs.epoch > self.state.epoch {
             self.follow_hint(theirs.leader.as_ref());
         } else if self.is_leading() {
@@ -151,6 +152,12 @@ impl Engine {
             if differs && standing.frontier.is_none() {
                 self.compare(peer);
             }
+            return;
+        }
+        if matches!(result, Err(CallError::NotMember(_))) && self.leader() == Some(peer) && !self.is_leading() {
+            // It lives, and has learnt of a leave that it did not know when it let this node in again.
+            self.heard(peer);
+            self.go_outside();
             return;
         }
         if !self.liveness.is_suspect(&peer) {
