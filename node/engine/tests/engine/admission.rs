@@ -1,0 +1,217 @@
+//! The way in, seen by the leader.
+
+use p2p_chat_engine::{
+    CallError, Config, DiscoveryCall, Durable, Event, FeedLog, Output, PeerCall, Phase, Refusal, Request, Response,
+    Start, Way, Write,
+};
+use p2p_chat_model::{Identity, NodeId, PeerId, RosterOp, limits::MAX_MEMBERS};
+
+use crate::common::*;
+
+fn join(who: Who, request: u64) -> Request {
+    Request::Join { request, name: who.name(), address: who.address() }
+}
+
+/// alice leads bob.
+fn alice() -> Node {
+    Node::settled(ALICE, ALICE, &[ALICE, BOB])
+}
+
+/// carol's join at alice, up to the answered call-back.
+fn carol_is_called_back(node: &mut Node) -> Vec<Output> {
+    node.request(CAROL, join(CAROL, 7));
+    node.answer(node.id(1), Ok(Response::Alive))
+}
+
+#[test]
+fn the_address_of_a_joiner_is_called_back_before_anything_changes() {
+    let mut node = alice();
+    let outputs = node.request(CAROL, join(CAROL, 7));
+    let standing = p2p_chat_engine::Standing { peer_active: false, ..node.standing(None) };
+    assert_eq!(outputs, [node.call(1, CAROL, PeerCall::Ping(standing), CONFIG.ping_timeout_ms)]);
+    let outputs = node.answer(node.id(1), unreachable());
+    assert_eq!(outputs, [node.reply(Err(Refusal::Unreachable(CAROL.address())))]);
+    assert_eq!(node.snapshot().roster.len(), 2);
+}
+
+#[test]
+fn an_admission_is_written_and_numbered_and_told_to_everybody() {
+    let mut node = alice();
+    let outputs = carol_is_called_back(&mut node);
+    let op = RosterOp::Admit { peer: CAROL.peer(), name: CAROL.name(), past: 0 };
+    let (seq, lamport, wall_ms) = (3, 3, WALL);
+    let own = Write::Own { text: None, op: Some(op), seq, lamport, wall_ms, clock: clock(&[]) };
+    let mut next = view(1, 6, ALICE, &[ALICE, BOB, CAROL]);
+    next.active[2].join_request = 7;
+    let push = |from| PeerCall::Deliver { author: ALICE.peer(), from, upto: 3 };
+    let mut pushes = [(BOB, 3), (CAROL, 1)];
+    pushes.sort_by_key(|(who, _)| who.peer());
+    let expected = [
+        Output::Write(own),
+        event(Event::Delivered { author: ALICE.peer(), seq: 3 }),
+        event(Event::Joined(CAROL.peer(), NodeId(3))),
+        node.saved(|state| {
+            state.addresses.insert(CAROL.peer(), CAROL.address());
+            state.view = Some(next.clone());
+        }),
+        node.call(1, BOB, PeerCall::UpdateView(next.clone(), None), CONFIG.deliver_timeout_ms),
+        node.call(2, CAROL, PeerCall::UpdateView(next.clone(), None), CONFIG.deliver_timeout_ms),
+        node.discover(3, 0, DiscoveryCall::Renew { view: next, serial: WALL + 1 }),
+        node.call(4, pushes[0].0, push(pushes[0].1), CONFIG.deliver_timeout_ms),
+        node.call(5, pushes[1].0, push(pushes[1].1), CONFIG.deliver_timeout_ms),
+    ];
+    assert_eq!(outputs, expected);
+}
+
+#[test]
+fn a_joiner_is_answered_once_another_member_holds_the_admission() {
+    let mut node = alice();
+    let outputs = carol_is_called_back(&mut node);
+    let to_bob = outputs.iter().find_map(|output| match output {
+        Output::Call { id, peer, call: PeerCall::Deliver { .. }, .. } if *peer == BOB.peer() => Some(*id),
+        _ => None,
+    });
+    let outputs = node.answer(to_bob.unwrap(), Ok(Response::Acked(clock(&[(ALICE, 3)]))));
+    let frontier = clock(&[(ALICE, 3)]);
+    let admitted =
+        Response::Admitted { view: node.snapshot().view.unwrap(), admission: (ALICE.peer(), 3), lamport: 3, frontier };
+    let expected = [
+        Output::Write(Write::Ack { peer: BOB.peer(), upto: 3, way: Way::Direct }),
+        event(Event::Acked { peer: BOB.peer(), upto: 3 }),
+        node.reply(Ok(admitted)),
+    ];
+    assert_eq!(outputs, expected);
+}
+
+#[test]
+fn a_joiner_is_answered_after_a_while_even_if_nobody_else_holds_the_admission() {
+    let mut node = alice();
+    carol_is_called_back(&mut node);
+    let asked = node.now;
+    let outputs = node.tick_until(|output| matches!(output, Output::Reply(..)));
+    assert_eq!(node.now, asked + CONFIG.admission_wait_ms);
+    assert!(outputs.iter().any(|output| matches!(output, Output::Reply(_, Ok(Response::Admitted { .. })))));
+}
+
+#[test]
+fn a_lonely_leader_answers_at_once() {
+    let mut node = Node::settled(ALICE, ALICE, &[ALICE]);
+    node.request(BOB, join(BOB, 7));
+    let outputs = node.answer(node.id(1), Ok(Response::Alive));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Reply(_, Ok(Response::Admitted { .. })))));
+}
+
+#[test]
+fn a_retry_gets_the_same_number_and_admission_and_writes_nothing() {
+    let mut node = alice();
+    carol_is_called_back(&mut node);
+    let outputs = node.request(CAROL, join(CAROL, 7));
+    let view = node.snapshot().view.unwrap();
+    assert_eq!(view.member(&CAROL.peer()).map(|member| member.node), Some(NodeId(3)));
+    assert_eq!(view.next_id, NodeId(4));
+    let (admission, frontier) = ((ALICE.peer(), 3), clock(&[(ALICE, 3)]));
+    assert_eq!(outputs, [node.reply(Ok(Response::Admitted { view, admission, lamport: 3, frontier }))]);
+}
+
+#[test]
+fn a_member_that_comes_back_gets_a_new_number_without_a_new_admission() {
+    let view = view(1, 5, ALICE, &[ALICE, CAROL]);
+    let mut node = Node::settled_with(ALICE, 0, CONFIG, &view);
+    node.request(BOB, join(BOB, 8));
+    let outputs = node.answer(node.id(1), Ok(Response::Alive));
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Write(Write::Own { .. }))), "{outputs:?}");
+    assert!(outputs.contains(&event(Event::Joined(BOB.peer(), NodeId(4)))), "{outputs:?}");
+    let reply = outputs.iter().find_map(|output| match output {
+        Output::Reply(_, Ok(Response::Admitted { view, admission, .. })) => Some((view.next_id, *admission)),
+        _ => None,
+    });
+    assert_eq!(reply, Some((NodeId(5), (ALICE.peer(), 2))));
+}
+
+#[test]
+fn a_member_with_a_new_address_keeps_its_number() {
+    let mut node = alice();
+    let address: p2p_chat_model::Address = "bob:7600".parse().unwrap();
+    node.request(BOB, Request::Join { request: 1, name: BOB.name(), address: address.clone() });
+    node.answer(node.id(1), Ok(Response::Alive));
+    let view = node.snapshot().view.unwrap();
+    assert_eq!(view.node(NodeId(2)).map(|member| &member.address), Some(&address));
+    assert_eq!((view.active.len(), view.version), (2, 6));
+}
+
+#[test]
+fn a_follower_names_the_leader() {
+    let mut node = Node::settled(BOB, ALICE, &[ALICE, BOB]);
+    let outputs = node.request(CAROL, join(CAROL, 7));
+    assert_eq!(outputs, [node.reply(Ok(Response::NotLeader(ALICE.hint(1))))]);
+}
+
+#[test]
+fn a_leader_does_not_join_itself() {
+    let mut node = alice();
+    let outputs = node.request(ALICE, join(ALICE, 7));
+    assert_eq!(outputs, [node.reply(Err(Refusal::Invalid("the leader is in its network already")))]);
+}
+
+#[test]
+fn joins_beyond_the_bound_are_told_to_wait() {
+    let config = Config { max_pending_joins: 1, ..CONFIG };
+    let mut node = Node::settled_with(ALICE, 0, config, &view(1, 5, ALICE, &[ALICE, BOB]));
+    node.request(CAROL, join(CAROL, 7));
+    let outputs = node.request(DAVE, join(DAVE, 7));
+    assert_eq!(outputs, [node.reply(Err(Refusal::Busy("many are joining")))]);
+}
+
+#[test]
+fn a_full_network_admits_nobody_new_but_knows_its_own() {
+    let mut log: FeedLog = founding_log(&[ALICE, BOB]);
+    for number in 2..MAX_MEMBERS as u64 {
+        let mut seed = [9; 32];
+        seed[..8].copy_from_slice(&number.to_be_bytes());
+        let peer: PeerId = Identity::from_seed(seed).peer();
+        let admitted = RosterOp::Admit { peer, name: "somebody".parse().unwrap(), past: 0 };
+        log.last += 1;
+        log.roster.push((log.last, op(ALICE, log.last, log.last, &[], admitted)));
+    }
+    let durable: Durable = durable(&view(1, 5, ALICE, &[ALICE]));
+    let (mut node, _) = Node::start(ALICE, 0, Start::Resume { durable, log: vec![log] });
+    let outputs = node.request(CAROL, join(CAROL, 7));
+    assert_eq!(outputs, [node.reply(Err(Refusal::Full))]);
+    let outputs = node.request(BOB, join(BOB, 7));
+    assert_eq!(callees(&outputs), [BOB.peer()]);
+}
+
+#[test]
+fn a_deposed_leader_answers_the_joiners_that_wait() {
+    let mut node = alice();
+    carol_is_called_back(&mut node);
+    let next = view(2, 7, BOB, &[BOB]);
+    node.request(BOB, Request::UpdateView(next, None));
+    let outputs = node.tick_until(|output| matches!(output, Output::Reply(..)));
+    let refusals = outputs.iter().filter_map(|output| match output {
+        Output::Reply(_, result) => Some(result.clone()),
+        _ => None,
+    });
+    assert_eq!(refusals.collect::<Vec<_>>(), [Err(Refusal::Busy("the leader is being replaced"))]);
+}
+
+#[test]
+fn whoever_waits_for_a_leader_that_leaves_is_answered() {
+    let mut node = Node::settled_with(ALICE, 0, CONFIG, &view(1, 5, ALICE, &[ALICE]));
+    node.request(BOB, join(BOB, 7));
+    let outputs = node.command(p2p_chat_engine::Command::Leave(0));
+    assert_eq!(node.snapshot().phase, Phase::Left);
+    assert!(outputs.contains(&node.reply(Err(Refusal::NotHere))), "{outputs:?}");
+}
+
+#[test]
+fn a_leave_that_overtakes_the_call_back_is_not_undone_by_an_admission() {
+    let mut node = Node::settled_with(ALICE, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, CAROL]));
+    node.request(BOB, join(BOB, 8));
+    let call = node.id(1);
+    let leave = run(1, BOB, 1, vec![op(BOB, 1, 9, &[(ALICE, 3)], RosterOp::Leave)]);
+    node.request(CAROL, Request::Deliver(vec![leave]));
+    assert!(!node.snapshot().roster.is_member(&BOB.peer()));
+    node.answer(call, Err(CallError::NotHere("bob is not in that network".to_owned())));
+    assert!(!node.snapshot().roster.is_member(&BOB.peer()), "bob has left and is a member again");
+}

@@ -1,0 +1,205 @@
+//! The way in, seen by the joiner.
+
+use p2p_chat_engine::{
+    CallError, Command, CommandError, DiscoveryAnswer, DiscoveryCall, Done, Event, FeedLog, Input, Output, PeerCall,
+    Phase, Record, Request, Response, Start, Write,
+};
+use p2p_chat_model::{Epoch, NodeId, VectorClock};
+
+use crate::common::*;
+
+/// Joins take this long: the call-back, the wait for a witness, the answer.
+const JOIN_MS: u64 = CONFIG.ping_timeout_ms + CONFIG.admission_wait_ms + CONFIG.deliver_timeout_ms;
+
+fn carol_joins(log: Vec<FeedLog>) -> (Node, Vec<Output>) {
+    let contacts = vec![(BOB.peer(), BOB.address())];
+    let command = p2p_chat_engine::CommandId(0);
+    Node::start(CAROL, 1, Start::Join { command, leader: ALICE.hint(1), contacts, log })
+}
+
+fn ask(node: &Node) -> PeerCall {
+    PeerCall::Join { request: node.on_disk().join_request }
+}
+
+fn admitted(epoch: u64) -> Result<Response, CallError> {
+    let view = view(epoch, 3, ALICE, &[ALICE, BOB, CAROL]);
+    let frontier = clock(&[(ALICE, 3)]);
+    Ok(Response::Admitted { view, admission: (ALICE.peer(), 3), lamport: 9, frontier })
+}
+
+#[test]
+fn a_joiner_writes_down_its_request_and_asks_the_leader_it_was_told_of() {
+    let (node, outputs) = carol_joins(Vec::new());
+    let expected = [node.saved(|state| *state = node.on_disk().clone()), node.call(1, ALICE, ask(&node), JOIN_MS)];
+    assert_eq!(outputs, expected);
+    assert_eq!((node.on_disk().phase, node.on_disk().epoch, &node.on_disk().view), (Phase::Joining, Epoch(0), &None));
+}
+
+#[test]
+fn an_admitted_joiner_saves_the_view_says_so_and_fetches_everything_at_once() {
+    let (mut node, _) = carol_joins(Vec::new());
+    let outputs = node.answer(node.id(1), admitted(1));
+    let view = view(1, 3, ALICE, &[ALICE, BOB, CAROL]);
+    let expected = [
+        node.saved(|state| {
+            state.phase = Phase::Joined;
+            state.epoch = Epoch(1);
+            state.admission = Some((ALICE.peer(), 3));
+            state.addresses = durable(&view).addresses;
+            state.view = Some(view);
+        }),
+        event(Event::LeaderChanged { leader: ALICE.peer(), node: NodeId(1), epoch: Epoch(1), after_ms: 0 }),
+        Output::Done(p2p_chat_engine::CommandId(0), Ok(Done::Joined(NodeId(3)))),
+        node.call(1, ALICE, PeerCall::Fetch(VectorClock::new()), CONFIG.fetch_timeout_ms),
+    ];
+    assert_eq!(outputs, expected);
+}
+
+#[test]
+fn a_text_waits_until_the_own_admission_is_delivered() {
+    let (mut node, _) = carol_joins(Vec::new());
+    node.answer(node.id(1), admitted(1));
+    let fetch = node.id(1);
+    assert_eq!(node.command(Command::Send), []);
+    let command = node.last_command();
+    let early = vec![run(1, ALICE, 1, vec![genesis(), admit(2, BOB)])];
+    let outputs = node.step(Input::Fetched(fetch, early));
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Write(Write::Own { .. }))), "{outputs:?}");
+    let outputs = node.step(Input::Fetched(fetch, vec![run(2, ALICE, 3, vec![admit(3, CAROL)])]));
+    let own =
+        Write::Own { text: Some(command), op: None, seq: 1, lamport: 10, wall_ms: WALL, clock: clock(&[(ALICE, 3)]) };
+    let push = PeerCall::Deliver { author: CAROL.peer(), from: 1, upto: 1 };
+    let [deliver, shown] = delivered(ALICE, 3, admit(3, CAROL), false);
+    let mut expected = vec![
+        Output::Write(Write::Run(p2p_chat_engine::RunToken(2))),
+        deliver,
+        shown,
+        Output::Write(own),
+        event(Event::Delivered { author: CAROL.peer(), seq: 1 }),
+        Output::Done(command, Ok(Done::Sent { seq: 1, lamport: 10 })),
+    ];
+    let mut others = [ALICE, BOB];
+    others.sort_by_key(|who| who.peer());
+    for (nth, who) in (1..).zip(others) {
+        expected.push(node.call(nth, who, push.clone(), CONFIG.deliver_timeout_ms));
+    }
+    assert_eq!(outputs, expected);
+}
+
+#[test]
+fn a_joiner_that_asked_a_follower_asks_the_leader_it_is_told() {
+    let (mut node, _) = carol_joins(Vec::new());
+    let outputs = node.answer(node.id(1), Ok(Response::NotLeader(BOB.hint(2))));
+    assert_eq!(outputs, [node.call(1, BOB, ask(&node), JOIN_MS)]);
+}
+
+#[test]
+fn nodes_that_name_each_other_as_leader_are_not_asked_without_end() {
+    let (mut node, mut outputs) = carol_joins(Vec::new());
+    for turn in 0.. {
+        let (asked, other) = if turn % 2 == 0 { (ALICE, BOB) } else { (BOB, ALICE) };
+        if outputs.is_empty() {
+            assert!(turn <= 8, "asked {turn} times without a pause");
+            return;
+        }
+        let call = call_to(&outputs, asked);
+        outputs = node.answer(call, Ok(Response::NotLeader(other.hint(1))));
+        outputs.retain(|output| matches!(output, Output::Call { .. }));
+    }
+}
+
+#[test]
+fn a_joiner_whose_address_leads_nowhere_gives_up_at_once() {
+    let (mut node, _) = carol_joins(Vec::new());
+    let outputs = node.answer(node.id(1), Err(CallError::Unmet("carol:7500 is not you".to_owned())));
+    let expected = [
+        event(Event::Abandoned),
+        node.saved(|state| state.phase = Phase::Left),
+        event(Event::Stopped),
+        Output::Done(
+            p2p_chat_engine::CommandId(0),
+            Err(CommandError::NotReachable("carol:7500 is not you".to_owned())),
+        ),
+    ];
+    assert_eq!(outputs, expected);
+    assert_eq!(node.engine.deadline(), None);
+}
+
+#[test]
+fn an_unreachable_leader_sends_the_joiner_to_the_discovery_service_and_to_whom_it_lists() {
+    let (mut node, _) = carol_joins(Vec::new());
+    assert_eq!(node.answer(node.id(1), unreachable()), []);
+    let outputs = node.next_tick();
+    assert_eq!(outputs, [node.discover(1, 0, DiscoveryCall::Lookup)]);
+    let answer = Record { leader: BOB.hint(2), contacts: vec![(ALICE.peer(), ALICE.address())] };
+    let outputs = node.answer(node.id(1), discovery(DiscoveryAnswer::Accepted(answer)));
+    assert_eq!(outputs, [node.call(1, BOB, ask(&node), JOIN_MS)]);
+}
+
+#[test]
+fn a_join_that_finds_nobody_ends_with_its_deadline_and_the_reason() {
+    let (mut node, mut outputs) = carol_joins(Vec::new());
+    let end = node.now + CONFIG.join_timeout_ms;
+    loop {
+        for output in std::mem::take(&mut outputs) {
+            match output {
+                Output::Call { id, .. } | Output::Discover { id, .. } => {
+                    let more = node.answer(id, unreachable());
+                    assert_eq!(more, []);
+                }
+                Output::Done(_, result) => {
+                    let reason = "unreachable: no route".to_owned();
+                    assert_eq!(result, Err(CommandError::NoLeader(reason)));
+                    assert_eq!(node.now, end);
+                    return;
+                }
+                _ => {}
+            }
+        }
+        outputs = node.next_tick();
+    }
+}
+
+#[test]
+fn an_answer_of_a_leader_behind_the_own_epoch_is_not_taken() {
+    let state = durable(&view(4, 9, ALICE, &[ALICE, BOB, CAROL]));
+    let log = vec![founding_log(&[ALICE, BOB, CAROL])];
+    let (mut node, outputs) = Node::start(CAROL, 1, Start::Resume { durable: state, log });
+    let call = call_to(&outputs, ALICE);
+    assert_eq!(node.answer(call, admitted(3)), []);
+    assert_eq!(node.snapshot().epoch, Epoch(4));
+}
+
+#[test]
+fn who_left_before_joins_with_its_old_feed_and_writes_only_once_all_of_it_is_back() {
+    let log = vec![founding_log(&[ALICE, BOB, CAROL]), text_log(CAROL, 4, 8)];
+    let (mut node, _) = carol_joins(log);
+    assert_eq!(node.on_disk().own_floor, 4);
+    let view = view(1, 3, ALICE, &[ALICE, BOB, CAROL]);
+    let frontier = clock(&[(ALICE, 3), (CAROL, 6)]);
+    let admission = (ALICE.peer(), 3);
+    let outputs = node.answer(node.id(1), Ok(Response::Admitted { view, admission, lamport: 20, frontier }));
+    let fetch = call_to(&outputs, ALICE);
+    assert_eq!(node.on_disk().own_floor, 6);
+    assert!(!node.snapshot().writable);
+    assert_eq!(node.command(Command::Send), []);
+    let back = run(5, CAROL, 5, vec![text(CAROL, 5, 9, &[]), text(CAROL, 6, 10, &[])]);
+    let outputs = node.step(Input::Fetched(fetch, vec![back]));
+    let sent = |output: &Output| matches!(output, Output::Done(_, Ok(Done::Sent { seq: 7, lamport: 21 })));
+    assert!(outputs.iter().any(sent), "{outputs:?}");
+}
+
+#[test]
+fn a_leader_that_does_not_know_the_joiner_yet_is_refused_and_changes_nothing() {
+    let (mut node, _) = carol_joins(Vec::new());
+    let standing = p2p_chat_engine::Standing {
+        leader: Some(ALICE.hint(1)),
+        epoch: Epoch(1),
+        version: 1,
+        digest: 0,
+        frontier: None,
+        peer_active: false,
+    };
+    let outputs = node.request(ALICE, Request::Ping(standing));
+    assert_eq!(outputs, [node.reply(Err(p2p_chat_engine::Refusal::NotMember))]);
+}

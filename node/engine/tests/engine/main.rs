@@ -1,0 +1,16 @@
+//! The engine's decisions, one input at a time: each test compares the exact outputs of a step. What several nodes
+//! do together is the simulator's business, not this one's.
+
+mod admission;
+mod catchup;
+mod common;
+mod delivery;
+mod election;
+mod holdback;
+mod joining;
+mod leaving;
+mod liveness;
+mod registration;
+mod relay;
+mod resume;
+mod views;

@@ -1,0 +1,140 @@
+//! What the command line asks this process to run.
+
+use std::{net::SocketAddr, time::Duration};
+
+use p2p_chat_cli::{
+    DEFAULT_NDS, Failure, Holder, Host, NdsOptions, NodeOptions, Preset, Running, SOCKET, StartFailure,
+};
+use p2p_chat_engine::Config;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use crate::{
+    lock::LockError,
+    node::{Node, NodeError, Options},
+};
+
+/// Runs nodes and discovery services in this process.
+#[derive(Debug, Default)]
+pub struct ProcessHost;
+
+/// A node started for the command line.
+pub struct HostedNode {
+    node: Node,
+    data_dir: std::path::PathBuf,
+}
+
+impl std::fmt::Debug for HostedNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostedNode").field("data_dir", &self.data_dir).finish_non_exhaustive()
+    }
+}
+
+/// A discovery service started for the command line.
+#[derive(Debug)]
+pub struct HostedNds {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<Result<(), p2p_chat_nds::NdsError>>,
+}
+
+impl Host for ProcessHost {
+    type Node = HostedNode;
+    type Nds = HostedNds;
+
+    async fn start(&self, options: NodeOptions) -> Result<HostedNode, StartFailure> {
+        let data_dir = options.data_dir.clone();
+        let config = match options.preset {
+            Preset::Lan => Config::LAN,
+            Preset::Wan => Config::WAN,
+        };
+        let node = Node::start(Options {
+            socket: data_dir.join(SOCKET),
+            data_dir: options.data_dir,
+            name: options.name,
+            name_is_given: options.name_is_given,
+            services: options.nds.iter().map(ToString::to_string).collect(),
+            embed: options.embed_nds.then(|| DEFAULT_NDS.to_owned()),
+            listen: options.listen,
+            advertise: options.advertise,
+            config,
+        })
+        .await
+        .map_err(|error| match error {
+            NodeError::Lock(LockError::Held(_)) => StartFailure::Held,
+            error => StartFailure::Failed(Failure::Failed(error.to_string())),
+        })?;
+        let written = Holder::this_process(options.mode).write(&data_dir);
+        written.map_err(|error| {
+            let dir = data_dir.display();
+            StartFailure::Failed(Failure::Failed(format!("can't write to {dir} ({error}); make it writable")))
+        })?;
+        Ok(HostedNode { node, data_dir })
+    }
+
+    async fn start_nds(&self, options: NdsOptions) -> Result<HostedNds, StartFailure> {
+        let at = options.listen;
+        let refused = |reason: String| StartFailure::Failed(Failure::Failed(reason));
+        let listener = TcpListener::bind(at).await.map_err(|error| {
+            refused(format!("can't listen on {at} ({error}); choose another with --listen, or stop what uses it"))
+        })?;
+        let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
+        let (stop, mut stopped) = watch::channel(false);
+        let until = async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        let task = tokio::spawn(p2p_chat_nds::serve(p2p_chat_nds::Config::new(options.data_dir), listener, until));
+        let mut nds = HostedNds { address, stop, task };
+        // A record that can't be opened shows at once.
+        tokio::select! {
+            biased;
+            ended = nds.stopped() => ended.map(|()| nds).map_err(StartFailure::Failed),
+            answers = answers(address) => if answers { Ok(nds) } else {
+                Err(refused(format!("the discovery service at {address} does not answer")))
+            },
+        }
+    }
+}
+
+/// Waits until the service at `address` answers.
+async fn answers(address: SocketAddr) -> bool {
+    let Ok(channel) = p2p_chat_transport::dial::plaintext(&format!("http://{address}")) else { return false };
+    let mut client = p2p_chat_proto::v1::discovery_client::DiscoveryClient::new(channel);
+    let request = p2p_chat_proto::v1::ListNetworksRequest { page_size: 1, page_token: String::new() };
+    client.list_networks(request).await.is_ok()
+}
+
+impl Running for HostedNode {
+    fn address(&self) -> SocketAddr {
+        self.node.address()
+    }
+
+    async fn stopped(&mut self) -> Result<(), Failure> {
+        self.node.stopped().await;
+        Ok(())
+    }
+
+    async fn shutdown(self, patience: Duration) -> Result<u64, Failure> {
+        // Whoever looks for the node's purpose finds nothing rather than something outdated.
+        let _ = Holder::remove(&self.data_dir);
+        Ok(self.node.shutdown(patience).await)
+    }
+}
+
+impl Running for HostedNds {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    async fn stopped(&mut self) -> Result<(), Failure> {
+        match (&mut self.task).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Failure::Failed(error.to_string())),
+            Err(error) => Err(Failure::Failed(format!("bug: the discovery service broke: {error}"))),
+        }
+    }
+
+    async fn shutdown(mut self, _patience: Duration) -> Result<u64, Failure> {
+        self.stop.send_replace(true);
+        self.stopped().await.map(|()| 0)
+    }
+}

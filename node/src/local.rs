@@ -1,0 +1,212 @@
+//! The local API: what the command line, screens and bots call.
+
+mod follow;
+mod send;
+mod show;
+mod status;
+
+use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+
+use p2p_chat_engine::{Command, CommandError, Done};
+use p2p_chat_model::{Name, name::NameError};
+use p2p_chat_proto::v1::{self, node_server};
+use p2p_chat_store::{StoreError, Write};
+use tokio::sync::watch;
+use tokio_stream::Stream;
+use tonic::{Code, Request, Response, Status, async_trait};
+
+use crate::{
+    directory::{Listed, LookupError},
+    hub::{Hub, HubError},
+    network::Unmet,
+};
+
+/// How long a leave waits for another member to hold everything, unless told otherwise.
+const LEAVE_WAIT: Duration = Duration::from_secs(10);
+/// How long a shutdown waits, unless told otherwise.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Local {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) data_dir: PathBuf,
+    /// Set to true, it ends the node.
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+type EventStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// A duration from the wire; 0 means the default.
+fn wait_of(ms: u32, default: Duration) -> Duration {
+    if ms == 0 { default } else { Duration::from_millis(u64::from(ms)) }
+}
+
+fn network_name(text: &str) -> Result<Name, Status> {
+    text.parse().map_err(|error: NameError| Status::invalid_argument(format!("the network's name is refused: {error}")))
+}
+
+/// The status of what went wrong with a network of this node. The one place where codes are chosen.
+pub(crate) fn hub_status(error: HubError) -> Status {
+    let text = error.to_string();
+    match error {
+        HubError::Unknown(_) => Status::not_found(text),
+        HubError::Left(_) | HubError::Ambiguous(_) | HubError::StillIn(_) => Status::failed_precondition(text),
+        HubError::Member(_) => Status::already_exists(text),
+        HubError::Full => Status::resource_exhausted(text),
+        HubError::Store(error) => store_status(&error),
+        HubError::Command(error) => command_status(&error),
+    }
+}
+
+pub(crate) fn store_status(error: &StoreError) -> Status {
+    let code = match error {
+        StoreError::Corrupt { .. } => Code::DataLoss,
+        _ => Code::ResourceExhausted,
+    };
+    Status::new(code, error.to_string())
+}
+
+pub(crate) fn unmet_status(error: &Unmet) -> Status {
+    match error {
+        Unmet::Command(error) => command_status(error),
+        Unmet::Unable(problem) => Status::resource_exhausted(problem.clone()),
+    }
+}
+
+fn command_status(error: &CommandError) -> Status {
+    let code = match error {
+        CommandError::NameTaken => Code::AlreadyExists,
+        CommandError::NoDiscovery(_) | CommandError::NoLeader(_) => Code::Unavailable,
+        CommandError::NotReachable(_) | CommandError::Left => Code::FailedPrecondition,
+        CommandError::Refused(_) => Code::PermissionDenied,
+        CommandError::Busy => Code::Aborted,
+    };
+    Status::new(code, error.to_string())
+}
+
+fn lookup_status(error: &LookupError) -> Status {
+    match error {
+        LookupError::Unknown(_) => Status::not_found(error.to_string()),
+        LookupError::Unreachable(_) => Status::unavailable(error.to_string()),
+    }
+}
+
+impl Local {
+    async fn create_network(&self, wanted: &str) -> Result<v1::NetworkInfo, Status> {
+        let name = network_name(wanted)?;
+        let id = self.hub.create(name.clone()).await.map_err(|error| match error {
+            HubError::Command(CommandError::NameTaken) => Status::already_exists(format!(
+                "a network named {name} is registered already; join it, or choose another name"
+            )),
+            error => hub_status(error),
+        })?;
+        let network = self.hub.active(&id).ok_or_else(|| Status::aborted("the network ended at once"))?;
+        self.describe(&network).await
+    }
+
+    async fn join_network(&self, wanted: &str) -> Result<v1::JoinNetworkResponse, Status> {
+        if wanted.is_empty() {
+            return Err(Status::invalid_argument("the network's name is missing"));
+        }
+        if let Ok(network) = self.hub.joined(wanted) {
+            return Err(hub_status(HubError::Member(network.name)));
+        }
+        let Listed { id, name, record, .. } =
+            self.hub.directory.find(wanted).await.map_err(|error| lookup_status(&error))?;
+        let outcome = self.hub.join(id, name, record).await.map_err(hub_status)?;
+        let Done::Joined(node) = outcome.done else {
+            return Err(Status::internal("bug: a join ended as something else"));
+        };
+        let network = self.hub.active(&id).ok_or_else(|| Status::aborted("the network was left at once"))?;
+        Ok(v1::JoinNetworkResponse { network: Some(self.describe(&network).await?), node_id: node.0 })
+    }
+
+    async fn leave_network(&self, request: v1::LeaveNetworkRequest) -> Result<v1::LeaveNetworkResponse, Status> {
+        let network = self.hub.joined(&request.network).map_err(hub_status)?;
+        let wait = wait_of(request.timeout_ms, LEAVE_WAIT);
+        let outcome = network.command(Command::Leave(wait.as_millis() as u64), None).await;
+        match outcome.map_err(|error| unmet_status(&error))?.done {
+            Done::Left { unreplicated, closed } => Ok(v1::LeaveNetworkResponse { unreplicated, closed }),
+            _ => Err(Status::internal("bug: a leave ended as something else")),
+        }
+    }
+}
+
+#[async_trait]
+impl node_server::Node for Local {
+    async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
+        Ok(Response::new(self.status_now().await?))
+    }
+
+    async fn create(&self, request: Request<v1::CreateRequest>) -> Result<Response<v1::CreateResponse>, Status> {
+        let network = Some(self.create_network(&request.into_inner().network).await?);
+        Ok(Response::new(v1::CreateResponse { network }))
+    }
+
+    async fn join(
+        &self,
+        request: Request<v1::JoinNetworkRequest>,
+    ) -> Result<Response<v1::JoinNetworkResponse>, Status> {
+        Ok(Response::new(self.join_network(&request.into_inner().network).await?))
+    }
+
+    async fn leave(
+        &self,
+        request: Request<v1::LeaveNetworkRequest>,
+    ) -> Result<Response<v1::LeaveNetworkResponse>, Status> {
+        Ok(Response::new(self.leave_network(request.into_inner()).await?))
+    }
+
+    async fn forget(&self, request: Request<v1::ForgetRequest>) -> Result<Response<v1::ForgetResponse>, Status> {
+        let entries = self.hub.forget(&request.into_inner().network).await.map_err(hub_status)?;
+        Ok(Response::new(v1::ForgetResponse { entries }))
+    }
+
+    async fn networks(&self, _: Request<v1::NetworksRequest>) -> Result<Response<v1::NetworksResponse>, Status> {
+        Ok(Response::new(self.networks_now().await))
+    }
+
+    async fn members(&self, request: Request<v1::MembersRequest>) -> Result<Response<v1::MembersResponse>, Status> {
+        let members = self.members_of(&request.into_inner().network).await?;
+        Ok(Response::new(v1::MembersResponse { members }))
+    }
+
+    async fn send(&self, request: Request<v1::SendRequest>) -> Result<Response<v1::SendResponse>, Status> {
+        Ok(Response::new(self.send_text(request.into_inner()).await?))
+    }
+
+    type SubscribeStream = EventStream<v1::Event>;
+
+    async fn subscribe(
+        &self,
+        request: Request<v1::SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        Ok(Response::new(self.follow(request.into_inner()).await?))
+    }
+
+    type HistoryStream = EventStream<v1::Message>;
+
+    async fn history(&self, request: Request<v1::HistoryRequest>) -> Result<Response<Self::HistoryStream>, Status> {
+        Ok(Response::new(self.history_of(request.into_inner()).await?))
+    }
+
+    async fn inspect(&self, request: Request<v1::InspectRequest>) -> Result<Response<v1::InspectResponse>, Status> {
+        Ok(Response::new(self.inspect_message(request.into_inner()).await?))
+    }
+
+    async fn mark_read(&self, request: Request<v1::MarkReadRequest>) -> Result<Response<v1::MarkReadResponse>, Status> {
+        let request = request.into_inner();
+        let entry = self.hub.find(&request.network).map_err(hub_status)?;
+        let write = Write::MarkRead { position: request.position };
+        self.hub.store.commit(entry.id, vec![write]).await.map_err(|error| store_status(&error))?;
+        Ok(Response::new(v1::MarkReadResponse {}))
+    }
+
+    async fn shutdown(&self, request: Request<v1::ShutdownRequest>) -> Result<Response<v1::ShutdownResponse>, Status> {
+        let wait = wait_of(request.into_inner().timeout_ms, SHUTDOWN_WAIT);
+        let unreplicated = self.wait_replicated(wait).await;
+        self.stop.send_replace(true);
+        Ok(Response::new(v1::ShutdownResponse { unreplicated }))
+    }
+}

@@ -1,0 +1,136 @@
+//! Sending, and waiting for others to have what was sent.
+
+use std::time::Duration;
+
+use p2p_chat_engine::{Command, CommandError, Done, Snapshot};
+use p2p_chat_model::{MessageId, Seq, limits::MAX_TEXT_BYTES};
+use p2p_chat_proto::v1;
+use tokio::{sync::broadcast::error::RecvError, time::Instant};
+use tonic::{Status, metadata::MetadataValue};
+
+use super::{Local, hub_status, unmet_status, wait_of};
+use crate::network::{Network, Outcome, Unmet};
+
+/// How long to wait for others, unless told otherwise.
+const SEND_WAIT: Duration = Duration::from_secs(10);
+/// How long a node that is busy with the network is asked again.
+const BUSY_WAIT: Duration = Duration::from_millis(50);
+
+/// How many other members there are, and how many of them have the own feed up to an entry.
+fn holders(snapshot: &Snapshot, me: p2p_chat_model::PeerId, seq: Seq) -> (u32, u32) {
+    let others = snapshot.roster.iter().filter(|(peer, member)| **peer != me && member.stands());
+    let has = |peer: &p2p_chat_model::PeerId| {
+        snapshot.cursors.iter().any(|cursor| cursor.peer == *peer && cursor.acked >= seq)
+    };
+    let (mut members, mut stored) = (0, 0);
+    for (peer, _) in others {
+        members += 1;
+        stored += u32::from(has(peer));
+    }
+    (members, stored)
+}
+
+impl Local {
+    pub(super) async fn send_text(&self, request: v1::SendRequest) -> Result<v1::SendResponse, Status> {
+        if request.text.is_empty() {
+            return Err(Status::invalid_argument("the text is empty"));
+        }
+        if request.text.len() > MAX_TEXT_BYTES {
+            let len = request.text.len();
+            return Err(Status::invalid_argument(format!(
+                "the text has {len} bytes, at most {MAX_TEXT_BYTES} are allowed"
+            )));
+        }
+        let deadline = Instant::now() + wait_of(request.timeout_ms, SEND_WAIT);
+        let wait = request.wait();
+        let network = self.hub.joined(&request.network).map_err(hub_status)?;
+        let outcome = write(&network, request.text, deadline).await?;
+        let (Done::Sent { seq, lamport }, Some(id)) = (outcome.done, outcome.message) else {
+            return Err(Status::internal("bug: a message was sent as something else"));
+        };
+        let enough = |members: u32, stored: u32| match wait {
+            v1::Wait::All => stored >= members,
+            v1::Wait::One => stored >= 1.min(members),
+            v1::Wait::None | v1::Wait::Unspecified => true,
+        };
+        let (members, stored_by) =
+            self.wait_for(&network, seq, deadline, enough).await.map_err(|(members, stored)| {
+                late(
+                    &format!(
+                        "{stored} of {members} other members have the message yet; it is safe and still going out"
+                    ),
+                    id,
+                )
+            })?;
+        Ok(v1::SendResponse { id: id.to_string(), seq, lamport, stored_by, members })
+    }
+
+    /// Waits until enough members hold an entry. The numbers are of members, and of those who hold it.
+    async fn wait_for(
+        &self,
+        network: &Network,
+        seq: Seq,
+        deadline: Instant,
+        enough: impl Fn(u32, u32) -> bool,
+    ) -> Result<(u32, u32), (u32, u32)> {
+        let me = self.hub.identity.peer();
+        let mut happenings = network.listen();
+        loop {
+            let Some(look) = network.look().await else { return Err((0, 0)) };
+            let (members, stored) = holders(&look.snapshot, me, seq);
+            if enough(members, stored) {
+                return Ok((members, stored));
+            }
+            let next = tokio::time::timeout_at(deadline, happenings.recv()).await;
+            if matches!(next, Err(_) | Ok(Err(RecvError::Closed))) {
+                return Err((members, stored));
+            }
+        }
+    }
+
+    /// Waits until, in every network, another member holds all that this node wrote. Returns how many entries nobody
+    /// else has when the wait ends.
+    pub(crate) async fn wait_replicated(&self, wait: Duration) -> u64 {
+        let deadline = Instant::now() + wait;
+        let me = self.hub.identity.peer();
+        let mut unreplicated = 0;
+        for entry in self.hub.entries() {
+            let Some(network) = entry.network else { continue };
+            let Some(look) = network.look().await.filter(|look| look.problem.is_none()) else { continue };
+            let written = look.snapshot.frontier.at(&me);
+            let enough = |members: u32, stored: u32| members == 0 || stored >= 1;
+            if self.wait_for(&network, written, deadline, enough).await.is_err() {
+                let held = look.snapshot.cursors.iter().map(|cursor| cursor.acked).max().unwrap_or(0);
+                unreplicated += written.saturating_sub(held);
+            }
+        }
+        unreplicated
+    }
+}
+
+/// Has the text written. A node that is still joining, or takes back its own feed, is asked again.
+async fn write(network: &Network, text: String, deadline: Instant) -> Result<Outcome, Status> {
+    loop {
+        let attempt = network.command(Command::Send, Some(text.clone()));
+        match tokio::time::timeout_at(deadline, attempt).await {
+            Ok(Err(Unmet::Command(CommandError::Busy))) if Instant::now() + BUSY_WAIT < deadline => {
+                tokio::time::sleep(BUSY_WAIT).await;
+            }
+            Ok(result) => return result.map_err(|error| unmet_status(&error)),
+            Err(_) => {
+                let name = &network.name;
+                return Err(Status::deadline_exceeded(format!(
+                    "the node was not ready to write to {name} in time; the message may go out later"
+                )));
+            }
+        }
+    }
+}
+
+fn late(text: &str, id: MessageId) -> Status {
+    let mut status = Status::deadline_exceeded(text);
+    if let Ok(id) = MetadataValue::try_from(id.to_string()) {
+        status.metadata_mut().insert("message-id", id);
+    }
+    status
+}

@@ -1,0 +1,169 @@
+//! Where the node stands.
+
+use p2p_chat_engine::{CursorState, Phase, Snapshot};
+use p2p_chat_model::PeerId;
+use p2p_chat_proto::v1;
+use tonic::Status;
+
+use super::{Local, show::name_of, store_status};
+use crate::{
+    directory::ServiceState,
+    hub::Entry,
+    network::{Look, Network},
+};
+
+fn discovery(state: ServiceState) -> v1::DiscoveryState {
+    let error = state.trouble.unwrap_or_default();
+    v1::DiscoveryState { url: state.url, reachable: error.is_empty(), error, embedded: state.embedded }
+}
+
+fn phase(look: &Look) -> v1::Phase {
+    match look.snapshot.phase {
+        _ if look.problem.is_some() => v1::Phase::Broken,
+        Phase::Founding | Phase::Joining => v1::Phase::Joining,
+        Phase::Joined => v1::Phase::Joined,
+        Phase::Leaving => v1::Phase::Leaving,
+        Phase::Left => v1::Phase::Left,
+    }
+}
+
+/// How entries go to a member now.
+fn way(snapshot: &Snapshot, cursor: &CursorState) -> String {
+    let active = snapshot.view.as_ref().is_some_and(|view| view.member(&cursor.peer).is_some());
+    match cursor.via {
+        _ if !active => "away".to_owned(),
+        Some(via) => format!("relayed by {}", name_of(&snapshot.roster, &via)),
+        None if cursor.failing => "unreachable".to_owned(),
+        None => "direct".to_owned(),
+    }
+}
+
+/// What this node has written and members lack.
+fn owed(snapshot: &Snapshot, me: PeerId) -> Vec<v1::Owed> {
+    let written = snapshot.frontier.at(&me);
+    let mut owed = Vec::new();
+    for (peer, _) in snapshot.roster.iter().filter(|(peer, member)| **peer != me && member.stands()) {
+        let known = snapshot.cursors.iter().find(|cursor| cursor.peer == *peer).cloned();
+        let cursor = known.unwrap_or(CursorState { peer: *peer, acked: 0, via: None, failing: false });
+        let entries = written.saturating_sub(cursor.acked);
+        if entries > 0 {
+            let member_name = name_of(&snapshot.roster, peer);
+            owed.push(v1::Owed { member_name, member_peer: peer.to_string(), entries, way: way(snapshot, &cursor) });
+        }
+    }
+    owed
+}
+
+fn missing(snapshot: &Snapshot) -> Vec<v1::Missing> {
+    let missing = snapshot.missing.iter().map(|(author, upto)| v1::Missing {
+        author_name: name_of(&snapshot.roster, &author),
+        author_peer: author.to_string(),
+        entries: upto.saturating_sub(snapshot.frontier.at(&author)),
+    });
+    missing.filter(|missing| missing.entries > 0).collect()
+}
+
+impl Local {
+    pub(super) async fn status_now(&self) -> Result<v1::StatusResponse, Status> {
+        let mut networks = Vec::new();
+        for entry in self.hub.entries() {
+            networks.push(self.state_of(&entry).await?);
+        }
+        Ok(v1::StatusResponse {
+            peer: self.hub.identity.peer().to_string(),
+            name: self.hub.name.to_string(),
+            address: self.hub.address.to_string(),
+            data_dir: self.data_dir.display().to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            discovery: self.hub.directory.states().into_iter().map(discovery).collect(),
+            networks,
+        })
+    }
+
+    async fn state_of(&self, entry: &Entry) -> Result<v1::NetworkState, Status> {
+        let me = self.hub.identity.peer();
+        let look = match &entry.network {
+            Some(network) => network.look().await,
+            None => None,
+        };
+        let look = match look {
+            Some(look) => look,
+            None => Look { snapshot: self.snapshot(entry).await?, problem: None },
+        };
+        let unread = self.hub.store.unread_count(entry.id, me).await.map_err(|error| store_status(&error))?;
+        let snapshot = &look.snapshot;
+        let leader = snapshot.view.as_ref().and_then(|view| view.leader());
+        let entries = snapshot.frontier.iter().map(|(_, seq)| seq).sum();
+        Ok(v1::NetworkState {
+            name: entry.name.to_string(),
+            id: entry.id.to_string(),
+            phase: phase(&look).into(),
+            node_id: snapshot.node.map_or(0, |node| node.0),
+            epoch: snapshot.epoch.0,
+            view_version: snapshot.view.as_ref().map_or(0, |view| view.version),
+            leader_name: leader.map_or(String::new(), |leader| name_of(&snapshot.roster, &leader.peer)),
+            leader_peer: leader.map_or(String::new(), |leader| leader.peer.to_string()),
+            leader_address: leader.map_or(String::new(), |leader| leader.address.to_string()),
+            leading: snapshot.leading,
+            leader_alive: snapshot.leader_alive,
+            members: snapshot.roster.len() as u32,
+            active: snapshot.view.as_ref().map_or(0, |view| view.active.len()) as u32,
+            entries,
+            held_back: snapshot.held as u64,
+            missing: missing(snapshot),
+            owed: if entry.network.is_some() { owed(snapshot, me) } else { Vec::new() },
+            problem: look.problem.clone().unwrap_or_default(),
+            unread,
+        })
+    }
+
+    /// A network the node is in.
+    pub(super) async fn describe(&self, network: &Network) -> Result<v1::NetworkInfo, Status> {
+        let look = network.look().await.ok_or_else(|| Status::aborted("the node has just left the network"))?;
+        let view = look.snapshot.view.as_ref();
+        let leader = view.and_then(|view| view.leader());
+        Ok(v1::NetworkInfo {
+            name: network.name.to_string(),
+            id: network.id.to_string(),
+            leader: leader.map_or(String::new(), |leader| name_of(&look.snapshot.roster, &leader.peer)),
+            leader_address: leader.map_or(String::new(), |leader| leader.address.to_string()),
+            epoch: look.snapshot.epoch.0,
+            members: view.map_or(0, |view| view.active.len()) as u32,
+            joined: true,
+            stale: false,
+        })
+    }
+
+    pub(super) async fn networks_now(&self) -> v1::NetworksResponse {
+        let mut networks = Vec::new();
+        let mut listed = self.hub.directory.list().await;
+        for entry in self.hub.entries() {
+            let stale = listed.iter().find(|listed| listed.id == entry.id).is_some_and(|listed| listed.stale);
+            let own = match &entry.network {
+                Some(network) => self.describe(network).await.ok(),
+                None => None,
+            };
+            if let Some(own) = own {
+                listed.retain(|listed| listed.id != entry.id);
+                networks.push(v1::NetworkInfo { stale, ..own });
+            } else if listed.iter().all(|listed| listed.id != entry.id) {
+                let (name, id) = (entry.name.to_string(), entry.id.to_string());
+                networks.push(v1::NetworkInfo { name, id, ..v1::NetworkInfo::default() });
+            }
+        }
+        networks.extend(listed.into_iter().map(|listed| v1::NetworkInfo {
+            name: listed.name.to_string(),
+            id: listed.id.to_string(),
+            leader: listed.record.leader.peer.short(),
+            leader_address: listed.record.leader.address.to_string(),
+            epoch: listed.record.leader.epoch.0,
+            members: listed.members,
+            joined: false,
+            stale: listed.stale,
+        }));
+        networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+        let unreachable = self.hub.directory.states().into_iter().filter(|state| state.trouble.is_some());
+        v1::NetworksResponse { networks, unreachable: unreachable.map(discovery).collect() }
+    }
+}

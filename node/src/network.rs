@@ -1,0 +1,194 @@
+//! One network the node is in: a handle for everybody else, and behind it the task that owns the engine.
+
+mod driver;
+mod load;
+mod outbox;
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use p2p_chat_engine::{
+    CallError, CallId, Command, CommandError, CommandId, Done, Refusal, Request, Response, RunToken, Snapshot,
+};
+use p2p_chat_model::{MessageId, Name, NetworkId, PeerId, Run};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+pub(crate) use self::{
+    driver::{Driver, Start, dormant, wall_ms},
+    load::facts as facts_of,
+};
+use crate::{bus::Happening, wire};
+
+/// Inputs that may wait for the task; when there are more, requests of peers are refused.
+const INBOX: usize = 1_024;
+
+/// A run as it came, with its exact bytes.
+pub(crate) type Incoming = (Run, Bytes);
+
+/// What the task of a network is told.
+pub(crate) enum Message {
+    Command { command: Command, text: Option<String>, reply: oneshot::Sender<Result<Outcome, CommandError>> },
+    Request { from: PeerId, request: Request, runs: Vec<Incoming>, reply: oneshot::Sender<Reply> },
+    Response { generation: u64, call: CallId, result: Result<Response, CallError> },
+    Fetched { generation: u64, call: CallId, runs: Vec<Incoming>, stored: oneshot::Sender<()> },
+    Look(oneshot::Sender<Look>),
+}
+
+/// What became of a command.
+#[derive(Debug, Clone)]
+pub(crate) struct Outcome {
+    pub(crate) done: Done,
+    /// The message that was written, if one was.
+    pub(crate) message: Option<MessageId>,
+}
+
+/// What a peer is answered.
+pub(crate) type Reply = Result<Response, Refused>;
+
+/// Why a peer is not answered.
+#[derive(Debug, Clone)]
+pub(crate) enum Refused {
+    /// The engine refuses.
+    Engine(Refusal),
+    /// The node can't write its data, or has too much to do.
+    Unable(String),
+}
+
+/// How things stand in a network.
+#[derive(Debug, Clone)]
+pub(crate) struct Look {
+    pub(crate) snapshot: Snapshot,
+    /// Why the node takes no part at present.
+    pub(crate) problem: Option<String>,
+}
+
+/// Why a command of the user failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Unmet {
+    /// The engine says so.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The node can't write its data.
+    #[error("{0}")]
+    Unable(String),
+}
+
+/// A handle to a network's task. Clones are cheap.
+#[derive(Clone)]
+pub(crate) struct Network {
+    pub(crate) id: NetworkId,
+    pub(crate) name: Name,
+    inbox: mpsc::Sender<Message>,
+    bus: broadcast::Sender<Happening>,
+    shared: Arc<Shared>,
+}
+
+/// What can be known of a network without asking its task.
+#[derive(Default)]
+pub(crate) struct Shared {
+    leads: AtomicU64,
+    admitted: RwLock<BTreeSet<PeerId>>,
+}
+
+impl Shared {
+    fn update(&self, leads: u64, admitted: Option<BTreeSet<PeerId>>) {
+        self.leads.store(leads, Ordering::Relaxed);
+        if let Some(admitted) = admitted {
+            *self.admitted.write().unwrap_or_else(PoisonError::into_inner) = admitted;
+        }
+    }
+}
+
+impl Network {
+    pub(crate) fn new(id: NetworkId, name: Name) -> (Self, mpsc::Receiver<Message>, Arc<Shared>) {
+        let (inbox, messages) = mpsc::channel(INBOX);
+        let shared = Arc::new(Shared::default());
+        let network = Self { id, name, inbox, bus: crate::bus::bus(), shared: Arc::clone(&shared) };
+        (network, messages, shared)
+    }
+
+    /// The reign this node leads here; 0 if it leads none.
+    pub(crate) fn leads(&self) -> u64 {
+        self.shared.leads.load(Ordering::Relaxed)
+    }
+
+    /// Whether requests of `peer` are listened to.
+    pub(crate) fn admits(&self, peer: &PeerId) -> bool {
+        self.shared.admitted.read().unwrap_or_else(PoisonError::into_inner).contains(peer)
+    }
+
+    /// What happens from now on.
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Happening> {
+        self.bus.subscribe()
+    }
+
+    /// Passes a peer's request on and waits for the answer.
+    pub(crate) async fn request(&self, from: PeerId, request: Request, runs: Vec<Incoming>) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Request { from, request, runs, reply };
+        self.inbox.try_send(message).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Refused::Engine(Refusal::Busy("this node has too much to do")),
+            mpsc::error::TrySendError::Closed(_) => Refused::Engine(Refusal::NotHere),
+        })?;
+        match answer.await {
+            Ok(reply) => reply,
+            Err(_) => {
+                let problem = self.look().await.and_then(|look| look.problem);
+                Err(problem.map_or(Refused::Engine(Refusal::NotHere), Refused::Unable))
+            }
+        }
+    }
+
+    /// Hands runs of a peer over; they are decoded and verified already.
+    pub(crate) async fn deliver(&self, from: PeerId, runs: Vec<Incoming>) -> Reply {
+        let facts = (0..).zip(&runs).map(|(index, (run, _))| wire::facts(run, RunToken(index))).collect();
+        self.request(from, Request::Deliver(facts), runs).await
+    }
+
+    /// Carries out a command of the user.
+    pub(crate) async fn command(&self, command: Command, text: Option<String>) -> Result<Outcome, Unmet> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Command { command, text, reply };
+        if self.inbox.send(message).await.is_err() {
+            return Err(CommandError::Left.into());
+        }
+        match answer.await {
+            Ok(result) => Ok(result?),
+            Err(_) => {
+                let problem = self.look().await.and_then(|look| look.problem);
+                Err(problem.map_or(CommandError::Left.into(), Unmet::Unable))
+            }
+        }
+    }
+
+    /// How things stand; `None` once the node has left.
+    pub(crate) async fn look(&self) -> Option<Look> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Message::Look(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Reports the end of a call.
+    pub(crate) async fn respond(&self, generation: u64, call: CallId, result: Result<Response, CallError>) {
+        // Once the task has ended nobody waits for it.
+        let _ = self.inbox.send(Message::Response { generation, call, result }).await;
+    }
+
+    /// Hands over a chunk of a fetch. Returns when it is on disk, or `false` if nobody wants more.
+    pub(crate) async fn fetched(&self, generation: u64, call: CallId, runs: Vec<Incoming>) -> bool {
+        let (stored, done) = oneshot::channel();
+        let sent = self.inbox.send(Message::Fetched { generation, call, runs, stored }).await;
+        sent.is_ok() && done.await.is_ok()
+    }
+}
+
+/// The number of a command, counted by the driver.
+pub(crate) fn command_id(number: u64) -> CommandId {
+    CommandId(number)
+}

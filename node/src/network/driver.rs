@@ -1,0 +1,471 @@
+//! The task that owns a network's engine. It executes what the engine says and decides nothing: outputs take effect
+//! in their order, and not before everything written before them is on disk.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use p2p_chat_engine::{
+    Command, CommandError, CommandId, Engine, Event, Input, Moment, Output, RequestId, RunToken, Setup, Write,
+};
+use p2p_chat_model::{MessageId, NetworkId};
+use p2p_chat_store::{Pending, Store, StoreError};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    Incoming, Look, Message, Network, Outcome, Refused, Reply, Shared, command_id,
+    load::load,
+    outbox::{Head, Outbox},
+};
+use crate::{bus::Happening, outbound::Outbound, wire};
+
+/// Inputs that are handled before their outputs are: what piles up is written in one commit.
+const BATCH: usize = 64;
+/// Commits that may be under way; while there are more, nothing new is taken in.
+const MAX_COMMITS: usize = 64;
+/// How often a disk that failed is tried again.
+const MEND_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How the engine starts; the first command is answered through the sender.
+pub(crate) enum Start {
+    /// The network is new: its genesis run is on disk.
+    Found { genesis: p2p_chat_engine::EntryFacts, reply: oneshot::Sender<Result<Outcome, CommandError>> },
+    /// The node joins.
+    Join { record: p2p_chat_engine::Record, reply: oneshot::Sender<Result<Outcome, CommandError>> },
+    /// The node goes on.
+    Resume,
+}
+
+/// Something to be done once everything before it is on disk.
+enum Effect {
+    Output(Box<Output>),
+    Stored(oneshot::Sender<()>),
+}
+
+/// What the task ends with.
+enum End {
+    Stopped,
+    Closed,
+    Failed(StoreError),
+}
+
+/// The owner of an engine.
+pub(crate) struct Driver {
+    pub(crate) setup: Setup,
+    pub(crate) store: Store,
+    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) network: Network,
+    pub(crate) messages: mpsc::Receiver<Message>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// The engine at work, and what it waits for.
+struct Work<'a> {
+    driver: &'a mut Driver,
+    engine: Engine,
+    generation: u64,
+    started: Instant,
+    head: Head,
+    texts: BTreeMap<CommandId, String>,
+    written: BTreeMap<CommandId, MessageId>,
+    commands: BTreeMap<CommandId, oneshot::Sender<Result<Outcome, CommandError>>>,
+    requests: BTreeMap<RequestId, oneshot::Sender<Reply>>,
+    next_id: u64,
+    incoming: Vec<Option<Incoming>>,
+    commits: VecDeque<(Pending, Vec<Effect>)>,
+    stopped: bool,
+    members_changed: bool,
+}
+
+impl Driver {
+    /// Runs the network until the node leaves it or stops. Ends with whether the membership is over.
+    pub(crate) async fn run(mut self, start: Start) -> bool {
+        let mut start = Some(start);
+        let mut generation = 0;
+        loop {
+            generation += 1;
+            let end = match Work::begin(&mut self, start.take().unwrap_or(Start::Resume), generation).await {
+                Ok(mut work) => work.run().await,
+                Err(error) => End::Failed(error),
+            };
+            match end {
+                End::Stopped => return true,
+                End::Closed => return false,
+                End::Failed(error) => {
+                    if !self.wait_until_mended(&error).await {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The disk fails: refuses everything until it works again. Returns whether it does.
+    async fn wait_until_mended(&mut self, problem: &StoreError) -> bool {
+        error!(network = %self.network.name, %problem, "can't store; taking no part until the disk works again");
+        self.shared.update(0, None);
+        let _ = self.network.bus().send(Happening::Broken(problem.to_string()));
+        let mut tick = tokio::time::interval(MEND_INTERVAL);
+        tick.tick().await;
+        loop {
+            tokio::select! {
+                message = self.messages.recv() => match message {
+                    Some(message) => self.refuse(message, problem).await,
+                    None => return false,
+                },
+                _ = tick.tick() => {
+                    if self.store.check_writable(self.network.id).await.is_ok() {
+                        info!(network = %self.network.name, "the disk works again");
+                        let _ = self.network.bus().send(Happening::Mended);
+                        return true;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn refuse(&self, message: Message, problem: &StoreError) {
+        match message {
+            Message::Request { reply, .. } => {
+                let _ = reply.send(Err(Refused::Unable(problem.to_string())));
+            }
+            Message::Look(reply) => {
+                if let Some(snapshot) = self.dormant().await {
+                    let _ = reply.send(Look { snapshot, problem: Some(problem.to_string()) });
+                }
+            }
+            // Dropping the sender tells the caller to look for the reason.
+            Message::Command { .. } | Message::Response { .. } | Message::Fetched { .. } => {}
+        }
+    }
+
+    /// What the disk says of the network while no engine runs.
+    async fn dormant(&self) -> Option<p2p_chat_engine::Snapshot> {
+        dormant(&self.setup, &self.store).await
+    }
+}
+
+/// What the disk says of a network in which no engine runs.
+pub(crate) async fn dormant(setup: &Setup, store: &Store) -> Option<p2p_chat_engine::Snapshot> {
+    let durable = stored_state(store, setup.network).await.ok().flatten()?;
+    let log = load(store, setup.network, setup.identity.peer()).await.ok()?.log;
+    let moment = Moment { now: 0, wall_ms: 0, random: 0 };
+    let engine = Engine::new(setup.clone(), p2p_chat_engine::Start::Resume { durable, log }, moment);
+    Some(engine.snapshot())
+}
+
+async fn stored_state(store: &Store, network: NetworkId) -> Result<Option<p2p_chat_engine::Durable>, StoreError> {
+    let networks = store.networks().await?;
+    let Some(bytes) = networks.into_iter().find(|stored| stored.id == network).and_then(|stored| stored.state) else {
+        return Ok(None);
+    };
+    let corrupt = |error: p2p_chat_model::DecodeError| StoreError::Corrupt {
+        file: store.file().to_owned(),
+        what: format!("state of network {}: {error}", network.short()),
+    };
+    p2p_chat_engine::Durable::decode(&bytes).map(Some).map_err(corrupt)
+}
+
+impl<'a> Work<'a> {
+    async fn begin(driver: &'a mut Driver, start: Start, generation: u64) -> Result<Self, StoreError> {
+        let loaded = load(&driver.store, driver.network.id, driver.setup.identity.peer()).await?;
+        let (seq, hash) = loaded.own;
+        let first = command_id(0);
+        let mut commands = BTreeMap::new();
+        let start = match start {
+            Start::Found { genesis, reply } => {
+                commands.insert(first, reply);
+                p2p_chat_engine::Start::Found { command: first, genesis }
+            }
+            Start::Join { record, reply } => {
+                commands.insert(first, reply);
+                let (leader, contacts) = (record.leader, record.contacts);
+                p2p_chat_engine::Start::Join { command: first, leader, contacts, log: loaded.log }
+            }
+            Start::Resume => match stored_state(&driver.store, driver.network.id).await? {
+                Some(durable) => p2p_chat_engine::Start::Resume { durable, log: loaded.log },
+                None => {
+                    // The node ended before the first state was written: it never was in.
+                    let durable = p2p_chat_engine::Durable::new(p2p_chat_engine::Phase::Left, 0);
+                    p2p_chat_engine::Start::Resume { durable, log: loaded.log }
+                }
+            },
+        };
+        let started = Instant::now();
+        let moment = moment(started);
+        let engine = Engine::new(driver.setup.clone(), start, moment);
+        let mut work = Self {
+            driver,
+            engine,
+            generation,
+            started,
+            head: Head { seq, hash },
+            texts: BTreeMap::new(),
+            written: BTreeMap::new(),
+            commands,
+            requests: BTreeMap::new(),
+            next_id: 1,
+            incoming: Vec::new(),
+            commits: VecDeque::new(),
+            stopped: false,
+            members_changed: true,
+        };
+        work.flush();
+        Ok(work)
+    }
+
+    async fn run(&mut self) -> End {
+        loop {
+            if self.stopped && self.commits.is_empty() {
+                return End::Stopped;
+            }
+            let deadline = self.engine.deadline().map(|at| self.started + Duration::from_millis(at));
+            tokio::select! {
+                biased;
+                result = first_commit(&mut self.commits), if !self.commits.is_empty() => {
+                    if let Err(error) = result {
+                        self.settle_commits().await;
+                        return End::Failed(error);
+                    }
+                    if let Some((_, effects)) = self.commits.pop_front() {
+                        self.execute(effects);
+                    }
+                }
+                message = self.driver.messages.recv(), if self.commits.len() < MAX_COMMITS => {
+                    let Some(message) = message else { return End::Closed };
+                    self.take(message);
+                    for _ in 1..BATCH {
+                        match self.driver.messages.try_recv() {
+                            Ok(message) => self.take(message),
+                            Err(_) => break,
+                        }
+                    }
+                    self.flush();
+                }
+                () = sleep_until(deadline) => {
+                    self.engine.handle(moment(self.started), Input::Tick);
+                    self.flush();
+                }
+            }
+        }
+    }
+
+    /// After a failed commit: the ones behind it fail too, and nothing that followed from them is done.
+    async fn settle_commits(&mut self) {
+        self.commits.pop_front();
+        while let Some((pending, _)) = self.commits.pop_front() {
+            let _ = pending.await;
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Command { command, text, reply } => {
+                let id = command_id(self.next_number());
+                if let (Command::Send, Some(text)) = (&command, text) {
+                    self.texts.insert(id, text);
+                }
+                self.commands.insert(id, reply);
+                self.handle(Input::Command(id, command));
+            }
+            Message::Request { from, request, runs, reply } => {
+                let id = RequestId(self.next_number());
+                self.requests.insert(id, reply);
+                let request = self.renumber(request, runs);
+                self.handle(Input::Request(id, from, request));
+            }
+            Message::Response { generation, call, result } if generation == self.generation => {
+                self.handle(Input::Response(call, result));
+            }
+            Message::Fetched { generation, call, runs, stored } if generation == self.generation => {
+                let facts = self.hold(runs);
+                self.handle(Input::Fetched(call, facts));
+                self.flush();
+                self.after_commits(Effect::Stored(stored));
+            }
+            Message::Look(reply) => {
+                let _ = reply.send(Look { snapshot: self.engine.snapshot(), problem: None });
+            }
+            // Of an engine before a failure of the disk.
+            Message::Response { .. } | Message::Fetched { .. } => {}
+        }
+    }
+
+    /// Holds the runs of a step and names them for the engine.
+    fn hold(&mut self, runs: Vec<Incoming>) -> Vec<p2p_chat_engine::RunFacts> {
+        let first = self.incoming.len() as u64;
+        let facts = (first..).zip(&runs).map(|(index, (run, _))| wire::facts(run, RunToken(index))).collect();
+        self.incoming.extend(runs.into_iter().map(Some));
+        facts
+    }
+
+    fn renumber(&mut self, request: p2p_chat_engine::Request, runs: Vec<Incoming>) -> p2p_chat_engine::Request {
+        match request {
+            p2p_chat_engine::Request::Deliver(mut facts) => {
+                let first = self.incoming.len() as u64;
+                for (index, run) in (first..).zip(&mut facts) {
+                    run.token = RunToken(index);
+                }
+                self.incoming.extend(runs.into_iter().map(Some));
+                p2p_chat_engine::Request::Deliver(facts)
+            }
+            other => other,
+        }
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.engine.handle(moment(self.started), input);
+    }
+
+    /// Turns the outputs that wait into one commit and what follows from it.
+    fn flush(&mut self) {
+        let mut effects = Vec::new();
+        let wall_ms = wall_ms();
+        let driver = &*self.driver;
+        let mut outbox = Outbox::new(&driver.setup.identity, driver.network.id, &mut self.head, wall_ms);
+        while let Some(output) = self.engine.poll() {
+            match output {
+                Output::Write(write) => {
+                    self.members_changed |= matches!(&write, Write::State(_) | Write::Own { op: Some(_), .. })
+                        || matches!(&write, Write::Deliver { entry, .. } if entry.op.is_some());
+                    let texts = &mut self.texts;
+                    let written = outbox.add(write, &mut self.incoming, |id| texts.remove(&id));
+                    self.written.extend(written);
+                }
+                output => effects.push(Effect::Output(Box::new(output))),
+            }
+        }
+        let writes = outbox.finish();
+        self.incoming.clear();
+        if !writes.is_empty() {
+            let pending = driver.store.commit(driver.network.id, writes);
+            self.commits.push_back((pending, effects));
+        } else if let Some((_, last)) = self.commits.back_mut() {
+            last.append(&mut effects);
+        } else {
+            self.execute(effects);
+        }
+        self.share();
+    }
+
+    fn share(&mut self) {
+        let leads = self.engine.leads().map_or(0, |epoch| epoch.0);
+        let admitted = std::mem::take(&mut self.members_changed).then(|| self.engine.admitted());
+        self.driver.shared.update(leads, admitted);
+    }
+
+    fn after_commits(&mut self, effect: Effect) {
+        match self.commits.back_mut() {
+            Some((_, effects)) => effects.push(effect),
+            None => self.execute(vec![effect]),
+        }
+    }
+
+    fn execute(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Output(output) => self.carry_out(*output),
+                Effect::Stored(stored) => {
+                    let _ = stored.send(());
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        let driver = &*self.driver;
+        match output {
+            // Written before: see `flush`.
+            Output::Write(_) => {}
+            Output::Reply(id, result) => {
+                if let Some(reply) = self.requests.remove(&id) {
+                    let _ = reply.send(result.map_err(Refused::Engine));
+                }
+            }
+            Output::Done(id, result) => {
+                self.texts.remove(&id);
+                let message = self.written.remove(&id);
+                if let Some(reply) = self.commands.remove(&id) {
+                    let _ = reply.send(result.map(|done| Outcome { done, message }));
+                }
+            }
+            Output::Call { id, peer, address, call, timeout_ms } => {
+                let timeout = Duration::from_millis(timeout_ms);
+                driver.outbound.call(&driver.network, self.generation, id, (peer, address), call, timeout);
+            }
+            Output::Discover { id, service, call, timeout_ms } => {
+                let timeout = Duration::from_millis(timeout_ms);
+                driver.outbound.discover(&driver.network, self.generation, id, service, call, timeout);
+            }
+            Output::Event(event) => self.tell(event),
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.stopped |= event == Event::Stopped;
+        log(&self.driver.network, &event);
+        let _ = self.driver.network.bus().send(Happening::Event(event));
+    }
+}
+
+impl Network {
+    fn bus(&self) -> &broadcast::Sender<Happening> {
+        &self.bus
+    }
+}
+
+/// The event as a line for whoever follows the log.
+fn log(network: &Network, event: &Event) {
+    let name = &network.name;
+    match event {
+        Event::Delivered { author, seq } => debug!(network = %name, author = %author.short(), seq, "delivered"),
+        Event::Acked { peer, upto } => debug!(network = %name, peer = %peer.short(), upto, "stored by peer"),
+        Event::Joined(peer, node) => info!(network = %name, peer = %peer.short(), %node, "joined"),
+        Event::Left(peer) => info!(network = %name, peer = %peer.short(), "left"),
+        Event::DroppedOut(peer, node) => info!(network = %name, peer = %peer.short(), %node, "dropped out"),
+        Event::Returned(peer, node) => info!(network = %name, peer = %peer.short(), %node, "returned"),
+        Event::LeaderChanged { leader, node, epoch, after_ms } => {
+            info!(network = %name, leader = %leader.short(), %node, %epoch, after_ms, "new leader");
+        }
+        Event::Leaderless(epoch) => warn!(network = %name, %epoch, "the leader can't be reached"),
+        Event::Outside => warn!(network = %name, "outside the view; asking to be let in again"),
+        Event::CatchingUp { missing, from } => info!(network = %name, missing, from = %from.short(), "catching up"),
+        Event::CaughtUp => info!(network = %name, "caught up"),
+        Event::Equivocation { author, seq } => {
+            warn!(network = %name, author = %author.short(), seq, "two entries under one number; the feed is frozen");
+        }
+        Event::Abandoned => info!(network = %name, "abandoned"),
+        Event::Stopped => info!(network = %name, "not a member any more"),
+    }
+}
+
+async fn first_commit(commits: &mut VecDeque<(Pending, Vec<Effect>)>) -> Result<(), StoreError> {
+    match commits.front_mut() {
+        Some((pending, _)) => pending.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+fn moment(started: Instant) -> Moment {
+    Moment { now: started.elapsed().as_millis() as u64, wall_ms: wall_ms(), random: rand::random() }
+}

@@ -1,0 +1,57 @@
+//! What the engine starts from, read from the store.
+
+use std::collections::BTreeMap;
+
+use p2p_chat_engine::{EntryFacts, FeedLog, RunToken};
+use p2p_chat_model::{Entry, EntryHash, NetworkId, PeerId, Seq};
+use p2p_chat_store::{Store, StoreError};
+
+use crate::wire;
+
+/// The log of a network as the engine needs it, and the end of the own feed.
+pub(crate) struct Loaded {
+    pub(crate) log: Vec<FeedLog>,
+    pub(crate) own: (Seq, EntryHash),
+}
+
+/// Reads the log of a network.
+pub(crate) async fn load(store: &Store, network: NetworkId, me: PeerId) -> Result<Loaded, StoreError> {
+    let mut held: BTreeMap<PeerId, Vec<(Seq, EntryFacts)>> = BTreeMap::new();
+    for run in store.undelivered(network).await? {
+        let entries = wire::facts(&run, RunToken(0)).entries;
+        held.entry(run.author).or_default().extend((run.first..).zip(entries));
+    }
+    let mut roster: BTreeMap<PeerId, Vec<(Seq, EntryFacts)>> = BTreeMap::new();
+    for stored in store.roster_entries(network).await?.into_iter().filter(|stored| stored.delivered) {
+        roster.entry(stored.author).or_default().push((stored.seq, facts(&stored.entry, stored.hash)));
+    }
+    let mut own = (0, EntryHash::NONE);
+    let mut log = Vec::new();
+    for feed in store.feeds(network).await? {
+        if feed.author == me {
+            own = (feed.last, feed.head);
+        }
+        let waiting = held.remove(&feed.author).unwrap_or_default();
+        log.push(FeedLog {
+            author: feed.author,
+            last: feed.last,
+            head: feed.head,
+            lamport: feed.last_lamport,
+            held: waiting.into_iter().filter(|(seq, _)| *seq > feed.delivered).map(|(_, entry)| entry).collect(),
+            roster: roster.remove(&feed.author).unwrap_or_default(),
+        });
+    }
+    Ok(Loaded { log, own })
+}
+
+/// What the engine needs to know of an entry.
+pub(crate) fn facts(entry: &Entry, hash: EntryHash) -> EntryFacts {
+    EntryFacts {
+        hash,
+        lamport: entry.header.lamport,
+        wall_ms: entry.header.wall_ms,
+        kind: entry.header.kind,
+        clock: entry.header.clock.clone(),
+        op: entry.roster_op().ok().flatten(),
+    }
+}

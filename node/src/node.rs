@@ -1,0 +1,295 @@
+//! A running node: what it is made of, how it starts, and how it stops.
+
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use p2p_chat_engine::Config;
+use p2p_chat_model::{Address, Name};
+use p2p_chat_proto::v1::{
+    chat_server::{self, ChatServer},
+    election_server::{self, ElectionServer},
+    liveness_server::{self, LivenessServer},
+    membership_server::{self, MembershipServer},
+    node_server::{self, NodeServer},
+};
+use p2p_chat_store::{Store, StoreError};
+use p2p_chat_transport::{
+    Dialer, IdentityFileError, Limits, TlsError, UrlError, identity_file, incoming,
+    server::{DescriptorError, MAX_MESSAGE_BYTES, common_services},
+    tls,
+};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::UnixListenerStream;
+use tracing::{error, info};
+
+use crate::{
+    directory::Directory,
+    embedded,
+    hub::{Hub, HubError},
+    local::Local,
+    lock::{DirLock, LockError},
+    outbound::Outbound,
+    services::{Chat, Election, Gate, Liveness, Membership},
+};
+
+/// The file that remembers how the node calls itself.
+const NAME_FILE: &str = "name";
+/// How long servers may take to end the calls in hand.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// What a node is started with.
+pub(crate) struct Options {
+    pub(crate) data_dir: PathBuf,
+    /// The socket of the local API.
+    pub(crate) socket: PathBuf,
+    pub(crate) name: Name,
+    pub(crate) name_is_given: bool,
+    pub(crate) services: Vec<String>,
+    /// Where to host a discovery service, if nobody else does.
+    pub(crate) embed: Option<String>,
+    pub(crate) listen: SocketAddr,
+    pub(crate) advertise: Option<Address>,
+    pub(crate) config: Config,
+}
+
+/// Why a node can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The data directory is in use, or can't be used.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The key can't be read or made.
+    #[error(transparent)]
+    Identity(#[from] IdentityFileError),
+    /// The log can't be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// TLS can't be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A discovery service's URL makes no sense.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// The port or the socket can't be had.
+    #[error("can't listen on {at} ({source}); choose another with --listen, or stop what uses it")]
+    Listen {
+        /// Where.
+        at: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file of the data directory can't be used.
+    #[error("{} can't be used ({source}); make it readable and writable", .file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The contract that was compiled in is unusable.
+    #[error(transparent)]
+    Descriptors(#[from] DescriptorError),
+    /// What is on disk of a network can't be used.
+    #[error("the networks on disk can't be taken up: {0}")]
+    Networks(String),
+}
+
+/// A node that runs in this process.
+pub struct Node {
+    address: SocketAddr,
+    local: Local,
+    socket: PathBuf,
+    servers: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    lock: DirLock,
+}
+
+impl Node {
+    /// Starts a node. When this returns, its local API answers and every network it was in has been taken up.
+    pub(crate) async fn start(options: Options) -> Result<Self, NodeError> {
+        let lock = DirLock::take(&options.data_dir)?;
+        let identity = identity_file::load_or_create(&options.data_dir)?;
+        let store = {
+            let dir = options.data_dir.clone();
+            let opened = tokio::task::spawn_blocking(move || Store::open(&dir)).await;
+            opened.map_err(|error| NodeError::Networks(error.to_string()))??
+        };
+        let name = remember_name(&options)?;
+        let listener = listen(options.listen).await?;
+        let address =
+            listener.local_addr().map_err(|source| NodeError::Listen { at: options.listen.to_string(), source })?;
+        let advertised = options.advertise.clone().unwrap_or_else(|| advertise(address, &options.services));
+        let directory = Arc::new(Directory::new(&options.services)?);
+        let dialer = Dialer::new(&identity)?;
+        let outbound = Outbound::new(
+            (identity.clone(), dialer),
+            (name, advertised.clone()),
+            store.clone(),
+            Arc::clone(&directory),
+        );
+        let hub = Arc::new(Hub::new(Arc::new(outbound), options.config));
+        let (stop, stopped) = watch::channel(false);
+        let mut servers = Vec::new();
+        if let Some(at) = options.embed {
+            let (ready, looked) = oneshot::channel();
+            let dir = options.data_dir.join("nds");
+            servers.push(tokio::spawn(embedded::host(at, dir, Arc::clone(&directory), stopped.clone(), ready)));
+            let _ = looked.await;
+        }
+        servers.push(serve_peers(&hub, listener, stopped.clone()).await?);
+        hub.resume().await.map_err(networks)?;
+        let local = Local { hub, data_dir: options.data_dir, stop: stop.clone() };
+        servers.push(serve_local(&local, &options.socket, stopped).await?);
+        info!(peer = %identity.peer().short(), listen = %address, advertised = %advertised, "the node runs");
+        Ok(Self { address, local, socket: options.socket, servers, stop, lock })
+    }
+
+    /// Where it accepts calls of other nodes.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until the local API has told the node to stop. Cancelling is harmless.
+    pub async fn stopped(&mut self) {
+        let mut stopped = self.stop.subscribe();
+        let _ = stopped.wait_for(|stop| *stop).await;
+    }
+
+    /// Waits up to `patience` for another member to hold all that this node wrote, and stops. Returns how many
+    /// entries nobody else has.
+    pub async fn shutdown(self, patience: Duration) -> u64 {
+        let unreplicated = self.local.wait_replicated(patience).await;
+        self.end().await;
+        unreplicated
+    }
+
+    /// Stops: no new calls, the tasks end, the log is closed, the data directory is free.
+    pub(crate) async fn end(self) {
+        self.stop.send_replace(true);
+        for mut server in self.servers {
+            if tokio::time::timeout(DRAIN, &mut server).await.is_err() {
+                server.abort();
+            }
+        }
+        self.local.hub.stop().await;
+        // A socket that stays behind does no harm: the next node replaces it.
+        let _ = fs::remove_file(&self.socket);
+        let Self { local, lock, .. } = self;
+        // The last handle of the store writes what waits and closes the file.
+        let closed = tokio::task::spawn_blocking(move || drop(local)).await;
+        if let Err(error) = closed {
+            error!(%error, "bug: closing the log failed");
+        }
+        drop(lock);
+        info!("the node has stopped");
+    }
+}
+
+fn networks(error: HubError) -> NodeError {
+    match error {
+        HubError::Store(error) => NodeError::Store(error),
+        error => NodeError::Networks(error.to_string()),
+    }
+}
+
+async fn listen(at: SocketAddr) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(at).await.map_err(|source| NodeError::Listen { at: at.to_string(), source })
+}
+
+/// The name on the command line, else the one of last time.
+fn remember_name(options: &Options) -> Result<Name, NodeError> {
+    let file = options.data_dir.join(NAME_FILE);
+    let remembered = fs::read_to_string(&file).ok().and_then(|text| text.trim_end().parse().ok());
+    let name = match remembered {
+        Some(name) if !options.name_is_given => name,
+        _ => options.name.clone(),
+    };
+    fs::write(&file, format!("{name}\n")).map_err(|source| NodeError::File { file, source })?;
+    Ok(name)
+}
+
+/// Where others reach a node that was not told: its own address, or, where it listens on all, the one that leads to
+/// the first discovery service.
+fn advertise(bound: SocketAddr, services: &[String]) -> Address {
+    let ip =
+        if bound.ip().is_unspecified() { route_to(services).unwrap_or(Ipv4Addr::LOCALHOST.into()) } else { bound.ip() };
+    let text = SocketAddr::new(ip, bound.port()).to_string();
+    text.parse().unwrap_or_else(|_| unreachable!("bug: {text} is no address"))
+}
+
+fn route_to(services: &[String]) -> Option<IpAddr> {
+    let host = services.first()?.strip_prefix("http://")?;
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+    // Sends nothing: it only asks the system which way it would go.
+    socket.connect(host).ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified())
+}
+
+async fn serve_peers(
+    hub: &Arc<Hub>,
+    listener: TcpListener,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, NodeError> {
+    let names = [
+        membership_server::SERVICE_NAME,
+        election_server::SERVICE_NAME,
+        liveness_server::SERVICE_NAME,
+        chat_server::SERVICE_NAME,
+    ];
+    let (router, _health) = common_services(&names).await?;
+    let gate = Gate::new(Arc::clone(hub));
+    let store = hub.store.clone();
+    let chat = ChatServer::new(Chat::new(gate.clone(), store.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let router = router
+        .add_service(MembershipServer::new(Membership::new(gate.clone(), store)))
+        .add_service(ElectionServer::new(Election::new(gate.clone())))
+        .add_service(LivenessServer::new(Liveness::new(gate)))
+        .add_service(chat);
+    let connections = incoming(listener, tls::server_config(&hub.identity)?, Limits::default());
+    Ok(tokio::spawn(async move {
+        let until = async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        if let Err(error) = router.serve_with_incoming_shutdown(connections, until).await {
+            error!(%error, "the server for peers ended");
+        }
+    }))
+}
+
+async fn serve_local(
+    local: &Local,
+    socket: &Path,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, NodeError> {
+    let failed = |source| NodeError::Listen { at: socket.display().to_string(), source };
+    // The lock is ours, so a socket that is there is of a node that died.
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket).map_err(failed)?;
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    }
+    let (router, _health) = common_services(&[node_server::SERVICE_NAME]).await?;
+    let router = router.add_service(NodeServer::new(local.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
+    Ok(tokio::spawn(async move {
+        let until = async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        let connections = UnixListenerStream::new(listener);
+        if let Err(error) = router.serve_with_incoming_shutdown(connections, until).await {
+            error!(%error, "the server of the local API ended");
+        }
+    }))
+}

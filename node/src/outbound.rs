@@ -1,0 +1,100 @@
+//! Calls to peers and to discovery services: carries them out and reports how they ended. Decides nothing.
+
+mod discovery;
+mod peers;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use p2p_chat_engine::{CallError, CallId, DiscoveryCall, PeerCall, Response};
+use p2p_chat_model::{Address, Identity, Name, PeerId};
+use p2p_chat_store::Store;
+use p2p_chat_transport::Dialer;
+use tonic::transport::Channel;
+
+use crate::{directory::Directory, network::Network};
+
+/// Connections that are kept; beyond that, all are given up and made anew as they are needed.
+const MAX_CHANNELS: usize = 2_048;
+
+/// What calls are made with.
+pub(crate) struct Outbound {
+    pub(crate) identity: Identity,
+    pub(crate) name: Name,
+    pub(crate) address: Address,
+    pub(crate) store: Store,
+    pub(crate) directory: Arc<Directory>,
+    dialer: Dialer,
+    channels: Mutex<BTreeMap<(PeerId, Address), Channel>>,
+}
+
+impl Outbound {
+    pub(crate) fn new(
+        (identity, dialer): (Identity, Dialer),
+        (name, address): (Name, Address),
+        store: Store,
+        directory: Arc<Directory>,
+    ) -> Self {
+        Self { identity, name, address, store, directory, dialer, channels: Mutex::default() }
+    }
+
+    /// Calls a peer, and reports the end of the call to the network's task.
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        network: &Network,
+        generation: u64,
+        id: CallId,
+        to: (PeerId, Address),
+        call: PeerCall,
+        timeout: Duration,
+    ) {
+        let (outbound, network) = (Arc::clone(self), network.clone());
+        tokio::spawn(async move {
+            let channel = outbound.channel(to);
+            let result = match call {
+                PeerCall::Fetch(have) => outbound.fetch(channel, &network, (generation, id), &have, timeout).await,
+                call => within(timeout, outbound.call_once(channel, &network, call)).await,
+            };
+            network.respond(generation, id, result).await;
+        });
+    }
+
+    /// Calls a discovery service, and reports the end of the call to the network's task.
+    pub(crate) fn discover(
+        self: &Arc<Self>,
+        network: &Network,
+        generation: u64,
+        id: CallId,
+        service: usize,
+        call: DiscoveryCall,
+        timeout: Duration,
+    ) {
+        let (outbound, network) = (Arc::clone(self), network.clone());
+        tokio::spawn(async move {
+            let result = within(timeout, outbound.discover_once(&network, service, call)).await;
+            outbound.directory.note(service, result.as_ref().err());
+            network.respond(generation, id, result).await;
+        });
+    }
+
+    /// The connection to a peer; made when it is first used, and again after it broke.
+    fn channel(&self, to: (PeerId, Address)) -> Channel {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if channels.len() >= MAX_CHANNELS {
+            channels.clear();
+        }
+        let dial = || self.dialer.channel(to.0, &to.1);
+        channels.entry(to.clone()).or_insert_with(dial).clone()
+    }
+}
+
+async fn within(
+    timeout: Duration,
+    call: impl Future<Output = Result<Response, CallError>>,
+) -> Result<Response, CallError> {
+    let late = |_| Err(CallError::Unreachable(format!("no answer within {} ms", timeout.as_millis())));
+    tokio::time::timeout(timeout, call).await.unwrap_or_else(late)
+}

@@ -1,0 +1,140 @@
+//! Calls to discovery services: signs what is registered.
+
+use bytes::Bytes;
+use p2p_chat_engine::{CallError, DiscoveryAnswer, DiscoveryCall, Response};
+use p2p_chat_model::{Epoch, PeerId, Registration, Seq, VectorClock, View, Vote, registration::Action};
+use p2p_chat_proto::{
+    convert::{FieldError, ToWire},
+    v1::{self, discovery_client::DiscoveryClient},
+};
+use tonic::{Code, Status, transport::Channel};
+
+use super::Outbound;
+use crate::{network::Network, wire};
+
+impl Outbound {
+    pub(super) async fn discover_once(
+        &self,
+        network: &Network,
+        service: usize,
+        call: DiscoveryCall,
+    ) -> Result<Response, CallError> {
+        let channel =
+            self.directory.channel(service).ok_or_else(|| CallError::Failed("bug: no such service".into()))?;
+        let mut client = DiscoveryClient::new(channel);
+        let answer = match call {
+            DiscoveryCall::Create { view, admission, serial } => {
+                self.create(&mut client, network, view, &admission, serial).await?
+            }
+            DiscoveryCall::Update { view, expected, votes, serial } => {
+                let registration = self.sign(network, view, Some(expected), serial, Action::Update);
+                update(&mut client, registration, &votes).await?
+            }
+            DiscoveryCall::Renew { view, serial } => {
+                renew(&mut client, self.sign(network, view, None, serial, Action::Renew)).await?
+            }
+            DiscoveryCall::Close { view, serial } => {
+                let registration = Some(self.sign(network, view, None, serial, Action::Close));
+                client.close_network(v1::CloseNetworkRequest { registration }).await.map_err(failed)?;
+                DiscoveryAnswer::Closed
+            }
+            DiscoveryCall::Lookup => lookup(&mut client, network).await?,
+        };
+        Ok(Response::Discovery(answer))
+    }
+
+    fn sign(
+        &self,
+        network: &Network,
+        view: View,
+        expected: Option<Epoch>,
+        serial: u64,
+        action: Action,
+    ) -> v1::Registration {
+        let expected_epoch = expected.unwrap_or(view.epoch);
+        let statement = Registration { network: network.id, view, expected_epoch, serial };
+        v1::Registration::signed(&statement, action, &self.identity)
+    }
+
+    async fn create(
+        &self,
+        client: &mut DiscoveryClient<Channel>,
+        network: &Network,
+        view: View,
+        admission: &[(PeerId, Seq)],
+        serial: u64,
+    ) -> Result<DiscoveryAnswer, CallError> {
+        let broken = |error: p2p_chat_store::StoreError| CallError::Failed(error.to_string());
+        let (first, _) = self.store.runs_beyond(network.id, &VectorClock::new(), None, 1).await.map_err(broken)?;
+        let genesis = first.into_iter().next().ok_or_else(|| CallError::Failed("the log is still empty".into()))?;
+        let mut chain: Vec<Bytes> = Vec::new();
+        for (author, seq) in admission {
+            let runs = self.store.runs(network.id, *author, *seq, 1).await.map_err(broken)?;
+            chain.extend(runs.into_iter().next());
+        }
+        let registration = Some(self.sign(network, view, None, serial, Action::Create));
+        let request = v1::CreateNetworkRequest { registration, genesis, admission: chain };
+        let answer = client.create_network(request).await.map_err(failed)?.into_inner();
+        Ok(DiscoveryAnswer::Accepted(wire::record(answer.record.as_ref()).map_err(nonsense)?))
+    }
+}
+
+async fn update(
+    client: &mut DiscoveryClient<Channel>,
+    registration: v1::Registration,
+    votes: &[Vote],
+) -> Result<DiscoveryAnswer, CallError> {
+    let votes = votes.iter().map(Into::into).collect();
+    let request = v1::UpdateLeaderRequest { registration: Some(registration), votes };
+    let answer = match client.update_leader(request).await {
+        Err(status) => return unknown(status),
+        Ok(answer) => answer.into_inner(),
+    };
+    let record = wire::record(answer.record.as_ref()).map_err(nonsense)?;
+    Ok(if answer.accepted {
+        DiscoveryAnswer::Accepted(record)
+    } else {
+        DiscoveryAnswer::Refused(wire::refusal(answer.refusal()), record, 0)
+    })
+}
+
+async fn renew(
+    client: &mut DiscoveryClient<Channel>,
+    registration: v1::Registration,
+) -> Result<DiscoveryAnswer, CallError> {
+    let request = v1::RenewLeaseRequest { registration: Some(registration) };
+    let answer = match client.renew_lease(request).await {
+        Err(status) => return unknown(status),
+        Ok(answer) => answer.into_inner(),
+    };
+    let record = wire::record(answer.record.as_ref()).map_err(nonsense)?;
+    Ok(if answer.accepted {
+        DiscoveryAnswer::Accepted(record)
+    } else {
+        DiscoveryAnswer::Refused(wire::refusal(answer.refusal()), record, answer.serial)
+    })
+}
+
+async fn lookup(client: &mut DiscoveryClient<Channel>, network: &Network) -> Result<DiscoveryAnswer, CallError> {
+    let key = Some(v1::get_network_request::Key::Network(network.id.to_wire()));
+    match client.get_network(v1::GetNetworkRequest { key }).await {
+        Err(status) => unknown(status),
+        Ok(answer) => {
+            let record = wire::record(answer.into_inner().record.as_ref()).map_err(nonsense)?;
+            Ok(DiscoveryAnswer::Accepted(record))
+        }
+    }
+}
+
+/// That a network is not known is an answer.
+fn unknown(status: Status) -> Result<DiscoveryAnswer, CallError> {
+    if status.code() == Code::NotFound { Ok(DiscoveryAnswer::Unknown) } else { Err(failed(status)) }
+}
+
+fn failed(status: Status) -> CallError {
+    wire::call_error(&status)
+}
+
+fn nonsense(error: FieldError) -> CallError {
+    CallError::Failed(format!("the discovery service's answer makes no sense: {error}"))
+}

@@ -1,0 +1,98 @@
+//! `Chat`: entries.
+
+use p2p_chat_engine::Request as Ask;
+use p2p_chat_model::VectorClock;
+use p2p_chat_proto::{
+    convert::{self, FieldError},
+    v1::{self, chat_server},
+};
+use p2p_chat_store::Store;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{Gate, settle};
+use crate::{
+    network::{Incoming, Network},
+    wire::{self, answer},
+};
+
+/// Most runs in one Deliver.
+const MAX_RUNS: usize = 4_096;
+/// Most bytes of runs in one Deliver.
+const MAX_DELIVER_BYTES: usize = 2 << 20;
+/// Most bytes of runs in one chunk of a Fetch.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// The service.
+pub(crate) struct Chat {
+    gate: Gate,
+    store: Store,
+}
+
+impl Chat {
+    pub(crate) fn new(gate: Gate, store: Store) -> Self {
+        Self { gate, store }
+    }
+}
+
+#[async_trait]
+impl chat_server::Chat for Chat {
+    async fn deliver(&self, request: Request<v1::DeliverRequest>) -> Result<Response<v1::DeliverResponse>, Status> {
+        let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
+        let runs = decode(request.get_ref(), &network)?;
+        let response = settle(network.deliver(peer, runs).await)?;
+        Ok(Response::new(answer::deliver(response)?))
+    }
+
+    async fn relay(&self, request: Request<v1::RelayRequest>) -> Result<Response<v1::RelayResponse>, Status> {
+        let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
+        let target = convert::peer(&request.get_ref().target, "target")?;
+        let response = settle(network.request(peer, Ask::Relay(target), Vec::new()).await)?;
+        Ok(Response::new(answer::relay(response)?))
+    }
+
+    type FetchStream = ReceiverStream<Result<v1::FetchResponse, Status>>;
+
+    async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
+        let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
+        let have = request.get_ref().have.as_ref().ok_or(FieldError::missing("have"))?;
+        let have = VectorClock::try_from(have)?;
+        match settle(network.request(peer, Ask::Fetch(have), Vec::new()).await)? {
+            p2p_chat_engine::Response::Serve { have, .. } => {
+                Ok(Response::new(stream(self.store.clone(), network, have)))
+            }
+            _ => Err(wire::mismatch()),
+        }
+    }
+}
+
+/// Decodes and verifies what a peer hands over.
+fn decode(request: &v1::DeliverRequest, network: &Network) -> Result<Vec<Incoming>, Status> {
+    let size: usize = request.runs.iter().map(bytes::Bytes::len).sum();
+    if request.runs.len() > MAX_RUNS || size > MAX_DELIVER_BYTES {
+        return Err(FieldError::bad("runs", "too many at once").into());
+    }
+    let decode = |bytes: &bytes::Bytes| Ok((wire::run(bytes, network.id)?, bytes.clone()));
+    request.runs.iter().map(decode).collect()
+}
+
+/// Streams what is stored beyond `have`, chunk by chunk, as fast as the caller reads.
+fn stream(store: Store, network: Network, have: VectorClock) -> ReceiverStream<Result<v1::FetchResponse, Status>> {
+    let (chunks, stream) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut cursor = None;
+        loop {
+            let chunk = store.runs_beyond(network.id, &have, cursor, CHUNK_BYTES).await;
+            let (message, next) = match chunk {
+                Ok((runs, next)) => (Ok(v1::FetchResponse { runs }), next),
+                Err(error) => (Err(Status::resource_exhausted(error.to_string())), None),
+            };
+            if chunks.send(message).await.is_err() || next.is_none() {
+                return;
+            }
+            cursor = next;
+        }
+    });
+    ReceiverStream::new(stream)
+}
