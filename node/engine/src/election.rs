@@ -15,7 +15,7 @@ use p2p_chat_model::{Certificate, Epoch, NodeId, PeerId, Rank, View, Vote};
 
 use crate::{
     engine::{Engine, Purpose},
-    io::{CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Event, PeerCall, Refusal, RequestId, Response},
+    io::{CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Event, PeerCall, Refusal, RequestId, Response, Standing},
     registration::Asked,
     timers::Timer,
 };
@@ -89,7 +89,8 @@ impl Election {
 impl Engine {
     /// Nobody reaches the leader.
     pub(crate) fn on_leader_lost(&mut self, since: u64) {
-        if self.is_leading() || self.node().is_none() {
+        // Who leaves leads nobody any more.
+        if self.is_leading() || self.node().is_none() || self.leaving.is_some() {
             return;
         }
         if self.election.lost_since.is_none() {
@@ -372,9 +373,13 @@ impl Engine {
 
     pub(crate) fn on_voter_checked(&mut self, result: Result<Response, CallError>) {
         self.election.checking = false;
-        let alive = matches!(result, Ok(Response::Standing(_)));
-        if let (Ok(Response::Standing(standing)), Some(leader)) = (result, self.leader()) {
-            self.heard(leader);
+        let leader = self.leader();
+        let leads = |theirs: &Standing| leader.is_none_or(|leader| !self.has_resigned(&leader, theirs));
+        let alive = matches!(&result, Ok(Response::Standing(theirs)) if leads(theirs));
+        if let (Ok(Response::Standing(standing)), Some(leader)) = (result, leader) {
+            if alive {
+                self.heard(leader);
+            }
             self.learn(leader, &standing);
         }
         for (id, asker) in std::mem::take(&mut self.election.askers) {
@@ -384,7 +389,7 @@ impl Engine {
                 self.reply(id, answer);
             } else if alive || self.is_leading() {
                 self.reply(id, Ok(Response::LeaderAlive));
-            } else if self.node().is_some_and(|mine| mine < asker.node) {
+            } else if self.leaving.is_none() && self.node().is_some_and(|mine| mine < asker.node) {
                 self.reply(id, Ok(Response::TakeOver));
                 self.on_leader_lost(self.moment.now);
             } else {

@@ -146,6 +146,10 @@ impl Engine {
     pub(crate) fn on_suspect_pinged(&mut self, peer: PeerId, result: Result<Response, CallError>) {
         if let Ok(Response::Standing(standing)) = result {
             self.liveness.helpers.remove(&peer);
+            if self.has_resigned(&peer, &standing) {
+                self.on_lost(peer);
+                return;
+            }
             self.heard(peer);
             let differs = standing.digest != self.feeds.digest();
             self.learn(peer, &standing);
@@ -206,6 +210,11 @@ impl Engine {
         }
     }
 
+    /// Whether the leader answers, but knows nothing of its reign any more: it has left, or come back after that.
+    pub(crate) fn has_resigned(&self, peer: &PeerId, theirs: &Standing) -> bool {
+        self.leader() == Some(*peer) && !self.is_leading() && theirs.epoch < self.state.epoch
+    }
+
     /// Nobody who was asked reaches `peer`.
     fn on_lost(&mut self, peer: PeerId) {
         let Some(suspicion) = self.liveness.suspects.remove(&peer) else { return };
@@ -231,7 +240,7 @@ impl Engine {
 
     pub(crate) fn on_pinged_for(&mut self, id: RequestId, result: Result<Response, CallError>) {
         let Some(target) = self.liveness.pinging_for.remove(&id) else { return };
-        let reached = matches!(result, Ok(Response::Standing(_)));
+        let reached = matches!(&result, Ok(Response::Standing(theirs)) if !self.has_resigned(&target, theirs));
         if let Ok(Response::Standing(standing)) = result {
             self.heard(target);
             self.learn(target, &standing);
