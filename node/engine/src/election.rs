@@ -15,7 +15,10 @@ use p2p_chat_model::{Certificate, Epoch, NodeId, PeerId, Rank, View, Vote};
 
 use crate::{
     engine::{Engine, Purpose},
-    io::{CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Event, PeerCall, Refusal, RequestId, Response, Standing},
+    io::{
+        CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Event, PeerCall, Refusal, RequestId, Response,
+        Standing,
+    },
     registration::Asked,
     timers::Timer,
 };
@@ -256,7 +259,10 @@ impl Engine {
             self.decide_alone();
             return;
         }
-        let Some(view) = self.next_reign() else { return };
+        let Some(view) = self.next_reign() else {
+            self.fail();
+            return;
+        };
         let votes = self.election.votes.values().cloned().collect();
         let serial = self.next_serial(service);
         self.discover(service, Asked::Reign, DiscoveryCall::Update { view, expected, votes, serial });
@@ -323,8 +329,10 @@ impl Engine {
     fn win(&mut self) {
         let rank = if self.has_majority() { Rank::Majority } else { Rank::Registered };
         let votes = self.election.votes.values().cloned().collect();
-        if let Some(view) = self.next_reign() {
-            self.take_office(view, Certificate { rank, votes });
+        match self.next_reign() {
+            Some(view) => self.take_office(view, Certificate { rank, votes }),
+            // Dropped out of the view meanwhile.
+            None => self.fail(),
         }
     }
 
