@@ -13,102 +13,102 @@ use p2p_chat_model::{
     PeerId, RosterOp, Seq, VectorClock, View, Vote,
 };
 
-pub const NETWORK: NetworkId = NetworkId::new([7; 32]);
+pub(crate) const NETWORK: NetworkId = NetworkId::new([7; 32]);
 /// The wall clock of every step.
-pub const WALL: u64 = 1_700_000_000_000;
-pub const CONFIG: Config = Config::LAN;
+pub(crate) const WALL: u64 = 1_700_000_000_000;
+pub(crate) const CONFIG: Config = Config::LAN;
 
 const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
 /// Somebody of the story.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Who(pub u8);
+pub(crate) struct Who(pub u8);
 
-pub const ALICE: Who = Who(0);
-pub const BOB: Who = Who(1);
-pub const CAROL: Who = Who(2);
-pub const DAVE: Who = Who(3);
-pub const ERIN: Who = Who(4);
+pub(crate) const ALICE: Who = Who(0);
+pub(crate) const BOB: Who = Who(1);
+pub(crate) const CAROL: Who = Who(2);
+pub(crate) const DAVE: Who = Who(3);
+pub(crate) const ERIN: Who = Who(4);
 
 impl Who {
-    pub fn identity(self) -> Identity {
+    pub(crate) fn identity(self) -> Identity {
         Identity::from_seed([self.0 + 1; 32])
     }
 
-    pub fn peer(self) -> PeerId {
+    pub(crate) fn peer(self) -> PeerId {
         self.identity().peer()
     }
 
-    pub fn name(self) -> Name {
+    pub(crate) fn name(self) -> Name {
         NAMES[usize::from(self.0)].parse().unwrap()
     }
 
-    pub fn address(self) -> Address {
+    pub(crate) fn address(self) -> Address {
         format!("{}:7500", self.name()).parse().unwrap()
     }
 
     /// Node ids count from 1 in the order of admission.
-    pub fn node(self) -> NodeId {
+    pub(crate) fn node(self) -> NodeId {
         NodeId(u64::from(self.0) + 1)
     }
 
-    pub fn hint(self, epoch: u64) -> LeaderHint {
+    pub(crate) fn hint(self, epoch: u64) -> LeaderHint {
         LeaderHint { epoch: Epoch(epoch), peer: self.peer(), address: self.address() }
     }
 
-    pub fn vote(self, epoch: u64, candidate: Who) -> Vote {
+    pub(crate) fn vote(self, epoch: u64, candidate: Who) -> Vote {
         Vote::cast(&self.identity(), NETWORK, Epoch(epoch), candidate.peer())
     }
 }
 
-pub fn active(node: u64, who: Who) -> ActiveMember {
+pub(crate) fn active(node: u64, who: Who) -> ActiveMember {
     ActiveMember { node: NodeId(node), peer: who.peer(), address: who.address(), join_request: 0 }
 }
 
 /// A view in which everybody has the number given at the first admission.
-pub fn view(epoch: u64, version: u64, leader: Who, members: &[Who]) -> View {
+pub(crate) fn view(epoch: u64, version: u64, leader: Who, members: &[Who]) -> View {
     let active: Vec<ActiveMember> = members.iter().map(|who| active(who.node().0, *who)).collect();
     let next_id = active.last().map_or(NodeId(1), |last| last.node.next());
     View { epoch: Epoch(epoch), version, leader: leader.node(), next_id, active }
 }
 
-pub fn clock(positions: &[(Who, Seq)]) -> VectorClock {
+pub(crate) fn clock(positions: &[(Who, Seq)]) -> VectorClock {
     positions.iter().map(|(who, seq)| (who.peer(), *seq)).collect()
 }
 
 /// A made-up hash, different for every author, number and `branch`.
-pub fn hash(author: Who, seq: Seq, branch: u8) -> EntryHash {
+pub(crate) fn hash(author: Who, seq: Seq, branch: u8) -> EntryHash {
     let mut bytes = [branch; 32];
     bytes[0] = author.0 + 1;
     bytes[1..9].copy_from_slice(&seq.to_be_bytes());
     EntryHash::new(bytes)
 }
 
-pub fn text(author: Who, seq: Seq, lamport: u64, past: &[(Who, Seq)]) -> EntryFacts {
+pub(crate) fn text(author: Who, seq: Seq, lamport: u64, past: &[(Who, Seq)]) -> EntryFacts {
     let clock = clock(past);
     EntryFacts { hash: hash(author, seq, 0), lamport, wall_ms: WALL, kind: EntryKind::Text, clock, op: None }
 }
 
-pub fn op(author: Who, seq: Seq, lamport: u64, past: &[(Who, Seq)], op: RosterOp) -> EntryFacts {
+pub(crate) fn op(author: Who, seq: Seq, lamport: u64, past: &[(Who, Seq)], op: RosterOp) -> EntryFacts {
     EntryFacts { kind: op.kind(), op: Some(op), ..text(author, seq, lamport, past) }
 }
 
-pub fn genesis() -> EntryFacts {
+pub(crate) fn genesis() -> EntryFacts {
     let found = Genesis { salt: [0; 32], name: "lab".parse().unwrap(), creator: ALICE.name() };
     op(ALICE, 1, 1, &[], RosterOp::Genesis(found))
 }
 
-pub fn admit(seq: Seq, who: Who) -> EntryFacts {
+pub(crate) fn admit(seq: Seq, who: Who) -> EntryFacts {
     op(ALICE, seq, seq, &[], RosterOp::Admit { peer: who.peer(), name: who.name(), past: 0 })
 }
 
-pub fn run(token: u64, author: Who, first: Seq, entries: Vec<EntryFacts>) -> RunFacts {
+pub(crate) fn run(token: u64, author: Who, first: Seq, entries: Vec<EntryFacts>) -> RunFacts {
     let previous = if first == 1 { EntryHash::NONE } else { hash(author, first - 1, 0) };
     RunFacts { token: RunToken(token), author: author.peer(), first, previous, entries }
 }
 
 /// alice's feed: she founded the network and admitted the others, in their order.
-pub fn founding_log(members: &[Who]) -> FeedLog {
+pub(crate) fn founding_log(members: &[Who]) -> FeedLog {
     let admitted = members.iter().filter(|who| **who != ALICE);
     let mut roster = vec![(1, genesis())];
     roster.extend((2..).zip(admitted).map(|(seq, who)| (seq, admit(seq, *who))));
@@ -117,13 +117,13 @@ pub fn founding_log(members: &[Who]) -> FeedLog {
 }
 
 /// A feed of nothing but delivered texts.
-pub fn text_log(author: Who, last: Seq, lamport: u64) -> FeedLog {
+pub(crate) fn text_log(author: Who, last: Seq, lamport: u64) -> FeedLog {
     let (held, roster) = (Vec::new(), Vec::new());
     FeedLog { author: author.peer(), last, head: hash(author, last, 0), lamport, held, roster }
 }
 
 /// The state of a node that follows `view`.
-pub fn durable(view: &View) -> Durable {
+pub(crate) fn durable(view: &View) -> Durable {
     let mut durable = Durable::new(Phase::Joined, 99);
     durable.epoch = view.epoch;
     durable.addresses = view.active.iter().map(|it| (it.peer, it.address.clone())).collect::<BTreeMap<_, _>>();
@@ -131,25 +131,25 @@ pub fn durable(view: &View) -> Durable {
     durable
 }
 
-pub fn unreachable<T>() -> Result<T, CallError> {
+pub(crate) fn unreachable<T>() -> Result<T, CallError> {
     Err(CallError::Unreachable("no route".to_owned()))
 }
 
-pub fn discovery(answer: DiscoveryAnswer) -> Result<Response, CallError> {
+pub(crate) fn discovery(answer: DiscoveryAnswer) -> Result<Response, CallError> {
     Ok(Response::Discovery(answer))
 }
 
-pub fn record(leader: Who, epoch: u64) -> Record {
+pub(crate) fn record(leader: Who, epoch: u64) -> Record {
     Record { leader: leader.hint(epoch), contacts: Vec::new() }
 }
 
 /// One engine under test.
-pub struct Node {
-    pub engine: Engine,
-    pub who: Who,
-    pub now: u64,
+pub(crate) struct Node {
+    pub(crate) engine: Engine,
+    pub(crate) who: Who,
+    pub(crate) now: u64,
     /// The chance of every step.
-    pub random: u64,
+    pub(crate) random: u64,
     /// The state last written, before and after the latest step.
     before: Durable,
     written: Durable,
@@ -161,11 +161,11 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn start(who: Who, services: usize, start: Start) -> (Self, Vec<Output>) {
+    pub(crate) fn start(who: Who, services: usize, start: Start) -> (Self, Vec<Output>) {
         Self::start_with(who, services, CONFIG, start)
     }
 
-    pub fn start_with(who: Who, services: usize, config: Config, start: Start) -> (Self, Vec<Output>) {
+    pub(crate) fn start_with(who: Who, services: usize, config: Config, start: Start) -> (Self, Vec<Output>) {
         let written = match &start {
             Start::Resume { durable, .. } => durable.clone(),
             _ => Durable::new(Phase::Joining, 0),
@@ -182,11 +182,11 @@ impl Node {
     }
 
     /// A member that has been in for long: nothing is in flight, nothing is owed.
-    pub fn settled(who: Who, leader: Who, members: &[Who]) -> Self {
+    pub(crate) fn settled(who: Who, leader: Who, members: &[Who]) -> Self {
         Self::settled_with(who, 1, CONFIG, &view(1, 5, leader, members))
     }
 
-    pub fn settled_with(who: Who, services: usize, config: Config, view: &View) -> Self {
+    pub(crate) fn settled_with(who: Who, services: usize, config: Config, view: &View) -> Self {
         let members: Vec<Who> = (0..5).map(Who).filter(|it| view.member(&it.peer()).is_some()).collect();
         let everybody: Vec<Who> = (0..=members.iter().map(|it| it.0).max().unwrap_or(0)).map(Who).collect();
         let log = vec![founding_log(&everybody)];
@@ -201,7 +201,7 @@ impl Node {
     }
 
     /// Answers every call as a friend in perfect agreement would, until nothing is asked any more.
-    pub fn calm(&mut self, outputs: Vec<Output>) {
+    pub(crate) fn calm(&mut self, outputs: Vec<Output>) {
         let mut queue: Vec<Output> = outputs;
         queue.extend(self.step(Input::Tick));
         while let Some(output) = (!queue.is_empty()).then(|| queue.remove(0)) {
@@ -235,7 +235,7 @@ impl Node {
     }
 
     /// Where the engine under test stands, as told to an active member.
-    pub fn standing(&self, frontier: Option<VectorClock>) -> Standing {
+    pub(crate) fn standing(&self, frontier: Option<VectorClock>) -> Standing {
         let snapshot = self.engine.snapshot();
         Standing {
             leader: Some(self.leader_hint()),
@@ -247,18 +247,18 @@ impl Node {
         }
     }
 
-    pub fn leader_hint(&self) -> LeaderHint {
+    pub(crate) fn leader_hint(&self) -> LeaderHint {
         let view = self.engine.snapshot().view.unwrap();
         let leader = view.leader().unwrap();
         LeaderHint { epoch: view.epoch, peer: leader.peer, address: leader.address.clone() }
     }
 
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         self.engine.snapshot()
     }
 
     /// Gives one input in; every output of it.
-    pub fn step(&mut self, input: Input) -> Vec<Output> {
+    pub(crate) fn step(&mut self, input: Input) -> Vec<Output> {
         let moment = Moment { now: self.now, wall_ms: WALL, random: self.random };
         self.engine.handle(moment, input);
         self.drain()
@@ -279,34 +279,34 @@ impl Node {
     }
 
     /// A request of `from`; [`Node::reply`] names its answer.
-    pub fn request(&mut self, from: Who, request: Request) -> Vec<Output> {
+    pub(crate) fn request(&mut self, from: Who, request: Request) -> Vec<Output> {
         self.requests += 1;
         self.step(Input::Request(RequestId(self.requests), from.peer(), request))
     }
 
-    pub fn command(&mut self, command: Command) -> Vec<Output> {
+    pub(crate) fn command(&mut self, command: Command) -> Vec<Output> {
         self.commands += 1;
         self.step(Input::Command(CommandId(self.commands), command))
     }
 
-    pub fn answer(&mut self, call: CallId, result: Result<Response, CallError>) -> Vec<Output> {
+    pub(crate) fn answer(&mut self, call: CallId, result: Result<Response, CallError>) -> Vec<Output> {
         self.step(Input::Response(call, result))
     }
 
     /// Lets `after_ms` pass in one leap, then ticks. Less than the stall bound, or the engine takes itself for sick.
-    pub fn wait(&mut self, after_ms: u64) -> Vec<Output> {
+    pub(crate) fn wait(&mut self, after_ms: u64) -> Vec<Output> {
         self.now += after_ms;
         self.step(Input::Tick)
     }
 
     /// Goes on to the next deadline.
-    pub fn next_tick(&mut self) -> Vec<Output> {
+    pub(crate) fn next_tick(&mut self) -> Vec<Output> {
         self.now = self.engine.deadline().expect("a timer is set").max(self.now);
         self.step(Input::Tick)
     }
 
     /// Goes from deadline to deadline until one brings an output that is wanted.
-    pub fn tick_until(&mut self, is_wanted: impl Fn(&Output) -> bool) -> Vec<Output> {
+    pub(crate) fn tick_until(&mut self, is_wanted: impl Fn(&Output) -> bool) -> Vec<Output> {
         for _ in 0..1_000 {
             let outputs = self.next_tick();
             if outputs.iter().any(&is_wanted) {
@@ -317,7 +317,7 @@ impl Node {
     }
 
     /// Goes from deadline to deadline up to `after_ms` from now; all outputs on the way.
-    pub fn pass(&mut self, after_ms: u64) -> Vec<Output> {
+    pub(crate) fn pass(&mut self, after_ms: u64) -> Vec<Output> {
         let end = self.now + after_ms;
         let mut outputs = Vec::new();
         while self.engine.deadline().is_some_and(|due| due <= end) {
@@ -328,53 +328,53 @@ impl Node {
     }
 
     /// The name of the `nth` call of the latest step, from 1.
-    pub fn id(&self, nth: u64) -> CallId {
+    pub(crate) fn id(&self, nth: u64) -> CallId {
         CallId(self.base + nth)
     }
 
     /// The `nth` call of the latest step, as it should be.
-    pub fn call(&self, nth: u64, to: Who, call: PeerCall, timeout_ms: u64) -> Output {
+    pub(crate) fn call(&self, nth: u64, to: Who, call: PeerCall, timeout_ms: u64) -> Output {
         Output::Call { id: self.id(nth), peer: to.peer(), address: to.address(), call, timeout_ms }
     }
 
-    pub fn discover(&self, nth: u64, service: usize, call: DiscoveryCall) -> Output {
+    pub(crate) fn discover(&self, nth: u64, service: usize, call: DiscoveryCall) -> Output {
         Output::Discover { id: self.id(nth), service, call, timeout_ms: CONFIG.discovery_timeout_ms }
     }
 
     /// The answer to the latest request.
-    pub fn reply(&self, result: Result<Response, Refusal>) -> Output {
+    pub(crate) fn reply(&self, result: Result<Response, Refusal>) -> Output {
         Output::Reply(RequestId(self.requests), result)
     }
 
     /// The end of the latest command.
-    pub fn last_command(&self) -> CommandId {
+    pub(crate) fn last_command(&self) -> CommandId {
         CommandId(self.commands)
     }
 
     /// The state as it was on disk before the latest step, changed.
-    pub fn saved(&self, change: impl FnOnce(&mut Durable)) -> Output {
+    pub(crate) fn saved(&self, change: impl FnOnce(&mut Durable)) -> Output {
         let mut state = self.before.clone();
         change(&mut state);
         Output::Write(Write::State(Box::new(state)))
     }
 
     /// The state on disk.
-    pub fn on_disk(&self) -> &Durable {
+    pub(crate) fn on_disk(&self) -> &Durable {
         &self.written
     }
 }
 
-pub fn event(event: Event) -> Output {
+pub(crate) fn event(event: Event) -> Output {
     Output::Event(event)
 }
 
-pub fn delivered(author: Who, seq: Seq, entry: EntryFacts, late: bool) -> [Output; 2] {
+pub(crate) fn delivered(author: Who, seq: Seq, entry: EntryFacts, late: bool) -> [Output; 2] {
     let author = author.peer();
     [Output::Write(Write::Deliver { author, seq, entry, late }), event(Event::Delivered { author, seq })]
 }
 
 /// Whom the calls of `outputs` go to, in order.
-pub fn callees(outputs: &[Output]) -> Vec<PeerId> {
+pub(crate) fn callees(outputs: &[Output]) -> Vec<PeerId> {
     let callee = |output: &Output| match output {
         Output::Call { peer, .. } => Some(*peer),
         _ => None,
@@ -383,7 +383,7 @@ pub fn callees(outputs: &[Output]) -> Vec<PeerId> {
 }
 
 /// The name of the call to `to`.
-pub fn call_to(outputs: &[Output], to: Who) -> CallId {
+pub(crate) fn call_to(outputs: &[Output], to: Who) -> CallId {
     let calls = outputs.iter().find_map(|output| match output {
         Output::Call { id, peer, .. } if *peer == to.peer() => Some(*id),
         _ => None,
@@ -392,7 +392,7 @@ pub fn call_to(outputs: &[Output], to: Who) -> CallId {
 }
 
 /// The name of the call to a discovery service.
-pub fn discovery_call(outputs: &[Output]) -> CallId {
+pub(crate) fn discovery_call(outputs: &[Output]) -> CallId {
     let calls = outputs.iter().find_map(|output| match output {
         Output::Discover { id, .. } => Some(*id),
         _ => None,
@@ -400,14 +400,14 @@ pub fn discovery_call(outputs: &[Output]) -> CallId {
     calls.unwrap_or_else(|| panic!("no discovery service is asked in {outputs:?}"))
 }
 
-pub fn is_call(wanted: impl Fn(&PeerCall) -> bool) -> impl Fn(&Output) -> bool {
+pub(crate) fn is_call(wanted: impl Fn(&PeerCall) -> bool) -> impl Fn(&Output) -> bool {
     move |output| matches!(output, Output::Call { call, .. } if wanted(call))
 }
 
-pub fn peers(them: &[Who]) -> BTreeSet<PeerId> {
+pub(crate) fn peers(them: &[Who]) -> BTreeSet<PeerId> {
     them.iter().map(|who| who.peer()).collect()
 }
 
-pub fn certificate(rank: p2p_chat_model::Rank, votes: Vec<Vote>) -> Certificate {
+pub(crate) fn certificate(rank: p2p_chat_model::Rank, votes: Vec<Vote>) -> Certificate {
     Certificate { rank, votes }
 }
