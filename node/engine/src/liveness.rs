@@ -1,7 +1,7 @@
 //! Who is alive. A failed ping is not a verdict: two other members are asked to ping the suspect (SWIM, Das,
 //! Gupta and Motivala 2002), and only if they can't either it counts as lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use p2p_chat_model::PeerId;
 
@@ -25,8 +25,8 @@ pub(crate) struct Liveness {
 #[derive(Debug)]
 struct Suspicion {
     since: u64,
-    /// Answers of other members that are still out.
-    asked: usize,
+    /// Who was asked and has not answered yet.
+    asked: BTreeSet<PeerId>,
 }
 
 impl Liveness {
@@ -139,7 +139,7 @@ impl Engine {
         }
         let standing = self.standing(&peer);
         let timeout = self.setup.config.ping_timeout_ms;
-        self.liveness.suspects.insert(peer, Suspicion { since: self.moment.now, asked: 0 });
+        self.liveness.suspects.insert(peer, Suspicion { since: self.moment.now, asked: BTreeSet::new() });
         self.call_peer(Purpose::Suspect(peer), peer, PeerCall::Ping(standing), timeout);
     }
 
@@ -168,27 +168,28 @@ impl Engine {
             return;
         }
         let mut others: Vec<PeerId> = self.others().into_iter().filter(|other| *other != peer).collect();
-        let mut asked = 0;
-        while asked < self.setup.config.indirect_pings
+        let mut asked = BTreeSet::new();
+        while asked.len() < self.setup.config.indirect_pings
             && let Some(via) = self.choose(&others)
         {
             others.retain(|other| *other != via);
             let timeout = self.setup.config.indirect_timeout_ms;
             self.call_peer(Purpose::Indirect { target: peer, via }, via, PeerCall::PingVia(peer), timeout);
-            asked += 1;
+            asked.insert(via);
         }
+        let nobody = asked.is_empty();
         if let Some(suspicion) = self.liveness.suspects.get_mut(&peer) {
             suspicion.asked = asked;
         }
-        if asked == 0 {
+        if nobody {
             self.on_lost(peer);
         }
     }
 
     pub(crate) fn on_indirect(&mut self, target: PeerId, via: PeerId, result: Result<Response, CallError>) {
         let Some(suspicion) = self.liveness.suspects.get_mut(&target) else { return };
-        suspicion.asked = suspicion.asked.saturating_sub(1);
-        let last = suspicion.asked == 0;
+        // An answer that was asked for under an earlier suspicion is no evidence for this one.
+        let last = suspicion.asked.remove(&via) && suspicion.asked.is_empty();
         match result {
             Ok(Response::Pinged(true, _)) => {
                 self.liveness.helpers.insert(target, via);
