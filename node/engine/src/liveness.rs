@@ -267,6 +267,9 @@ impl Engine {
 
     /// Calls on one member that is away: so a healed partition is found even without a discovery service.
     pub(crate) fn on_probe_away(&mut self) {
+        if !self.is_leading() && self.election.lost_since.is_none() {
+            return;
+        }
         self.set_timer(Timer::ProbeAway, self.setup.config.probe_away_ms);
         let away = |peer: &PeerId| *peer != self.me && !self.is_active(peer);
         let members = self.roster.iter().filter(|(_, member)| member.stands()).map(|(peer, _)| *peer);
