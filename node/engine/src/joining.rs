@@ -199,10 +199,10 @@ impl Engine {
         }
         self.state.own_floor = self.state.own_floor.max(frontier.at(&self.me));
         self.feeds.see_lamport(lamport);
-        let newer =
-            |mine: &View| (mine.epoch, mine.version) < (view.epoch, view.version) || mine.member(&self.me).is_none();
-        if self.view().is_none_or(newer) {
-            let same = self.view().is_some_and(|mine| mine.epoch == view.epoch && mine.leader == view.leader);
+        let same = self.view().is_some_and(|mine| mine.epoch == view.epoch && mine.leader == view.leader);
+        let newer = |mine: &View| mine.version < view.version || mine.member(&self.me).is_none();
+        // Versions of two leaders of one epoch say nothing about which of them is followed.
+        if !same || self.view().is_none_or(newer) {
             let certificate = Certificate::founding();
             self.adopt(view, if same { None } else { Some(certificate) });
         } else {
