@@ -193,6 +193,7 @@ impl Engine {
             }
             (Ok(Response::Promised(epoch)), _) => self.election.promised = self.election.promised.max(*epoch),
             (Ok(Response::Voted(vote)), Stage::Votes { .. }) => self.count(peer, vote.clone()),
+            (Err(CallError::NotMember(_)), _) => self.seek_at(peer),
             _ => {}
         }
         self.answered(peer);

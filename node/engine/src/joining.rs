@@ -54,6 +54,13 @@ impl Engine {
         self.ask_to_join(hint);
     }
 
+    /// `peer` does not know this node: the admission died with the leader that wrote it.
+    pub(crate) fn seek_at(&mut self, peer: PeerId) {
+        if let Some(address) = self.address_of(&peer) {
+            self.seek(LeaderHint { epoch: self.state.epoch, peer, address });
+        }
+    }
+
     fn ask_to_join(&mut self, hint: LeaderHint) {
         let config = &self.setup.config;
         let timeout = config.ping_timeout_ms + config.admission_wait_ms + config.deliver_timeout_ms;
