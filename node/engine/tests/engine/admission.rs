@@ -120,7 +120,7 @@ fn a_member_that_comes_back_gets_a_new_number_without_a_new_admission() {
     node.request(BOB, join(BOB, 8));
     let outputs = node.answer(node.id(1), Ok(Response::Alive));
     assert!(!outputs.iter().any(|output| matches!(output, Output::Write(Write::Own { .. }))), "{outputs:?}");
-    assert!(outputs.contains(&event(Event::Joined(BOB.peer(), NodeId(4)))), "{outputs:?}");
+    assert!(outputs.contains(&event(Event::Returned(BOB.peer(), NodeId(4)))), "{outputs:?}");
     let reply = outputs.iter().find_map(|output| match output {
         Output::Reply(_, Ok(Response::Admitted { view, admission, .. })) => Some((view.next_id, *admission)),
         _ => None,

@@ -191,6 +191,7 @@ impl Node {
         let everybody: Vec<Who> = (0..=members.iter().map(|it| it.0).max().unwrap_or(0)).map(Who).collect();
         let log = vec![founding_log(&everybody)];
         let mut durable = durable(view);
+        durable.addresses = everybody.iter().map(|it| (it.peer(), it.address())).collect();
         let owned = if who == ALICE { everybody.len() as Seq } else { 0 };
         for peer in members.iter().filter(|peer| **peer != who) {
             durable.acked.set(peer.peer(), owned);
