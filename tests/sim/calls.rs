@@ -1,0 +1,238 @@
+//! Calls between parties: every one ends exactly once at its caller, whatever happens to its legs.
+
+use std::rc::Rc;
+
+use p2p_chat_engine::{CallError, CallId, CommandId, DiscoveryCall, Input, PeerCall, RequestId, Response};
+use p2p_chat_model::{Address, PeerId, Run};
+
+use crate::{
+    describe,
+    edge::{self, Answer, Ask, Tokens},
+    net::{Leg, NDS, Who},
+    world::{Happening, World},
+};
+
+/// Names a call over the whole run.
+pub(crate) type FlightId = u64;
+
+/// Who waits for the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// The caller's engine.
+    Engine(CallId),
+    /// The caller's driver, which looks a network up before it has an engine.
+    Joiner(CommandId),
+}
+
+/// What is carried.
+#[derive(Debug, Clone)]
+pub(crate) enum Cargo {
+    Peer(Ask),
+    Discovery(DiscoveryCall),
+}
+
+/// A call under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Flight {
+    pub(crate) caller: Who,
+    /// Which life of the caller waits.
+    pub(crate) incarnation: u64,
+    pub(crate) waiting: Waiting,
+    pub(crate) to: Who,
+    pub(crate) cargo: Cargo,
+    pub(crate) timeout_ms: u64,
+    /// Counts the timeouts set: only the newest one is good.
+    generation: u64,
+    /// The chunks of a fetch that are still to come, and which life of the server sends them.
+    stream: Option<(Vec<Vec<Rc<Run>>>, u64)>,
+    arrived: bool,
+}
+
+impl World {
+    /// Executes a call of an engine.
+    pub(crate) fn call_peer(&mut self, who: Who, id: CallId, to: (PeerId, Address), call: PeerCall, timeout_ms: u64) {
+        let (peer, address) = to;
+        let ask = edge::ask(&self.nodes[who], call, &mut self.rng);
+        if matches!(&ask, Ask::Deliver(runs) if runs.is_empty()) {
+            self.violated("acked_is_durable", format!("{} hands over entries it has not", self.nodes[who].name));
+        }
+        let target = self.nodes.iter().find(|node| node.address == address && node.peer == peer).map(|node| node.who);
+        let flight = self.take_off(who, Waiting::Engine(id), target.unwrap_or(who), Cargo::Peer(ask), timeout_ms);
+        match target {
+            Some(to) => self.send_request(flight, who, to),
+            None => self.refuse_connection(flight),
+        }
+    }
+
+    /// Executes a call to the discovery service.
+    pub(crate) fn call_discovery(&mut self, who: Who, waiting: Waiting, call: DiscoveryCall, timeout_ms: u64) {
+        let flight = self.take_off(who, waiting, NDS, Cargo::Discovery(call), timeout_ms);
+        self.send_request(flight, who, NDS);
+    }
+
+    fn take_off(&mut self, caller: Who, waiting: Waiting, to: Who, cargo: Cargo, timeout_ms: u64) -> FlightId {
+        let id = self.next_id();
+        let incarnation = self.nodes[caller].incarnation;
+        let flight = Flight {
+            caller,
+            incarnation,
+            waiting,
+            to,
+            cargo,
+            timeout_ms,
+            generation: 0,
+            stream: None,
+            arrived: false,
+        };
+        self.flights.insert(id, flight);
+        self.after(timeout_ms, Happening::Timeout { who: caller, flight: id, generation: 0 });
+        id
+    }
+
+    fn send_request(&mut self, flight: FlightId, from: Who, to: Who) {
+        if let Some(delay) = self.net.leg(&mut self.rng, from, to, Leg::Request) {
+            self.after(delay, Happening::Arrive { who: to, flight });
+            if self.net.is_doubled(&mut self.rng) {
+                self.tally.count("request duplicated");
+                let later = delay + self.rng.between(1, 400);
+                self.after(later, Happening::Arrive { who: to, flight });
+            }
+        }
+    }
+
+    fn refuse_connection(&mut self, flight: FlightId) {
+        let caller = self.flights[&flight].caller;
+        let answer = Answer::Error(CallError::Unreachable("connection refused".to_owned()));
+        let delay = self.rng.between(1, 5);
+        self.after(delay, Happening::Answered { who: caller, flight, answer });
+    }
+
+    /// A request is at its target.
+    pub(crate) fn on_arrive(&mut self, to: Who, id: FlightId) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        flight.arrived = true;
+        let (caller, cargo) = (flight.caller, flight.cargo.clone());
+        match cargo {
+            Cargo::Discovery(call) => self.on_discovery_call(id, caller, call),
+            Cargo::Peer(ask) => self.on_peer_call(to, id, caller, ask),
+        }
+    }
+
+    fn on_peer_call(&mut self, to: Who, id: FlightId, caller: Who, ask: Ask) {
+        let from = self.nodes[caller].peer;
+        if !self.nodes[to].is_up {
+            let refused = Answer::Error(CallError::Unreachable("connection refused".to_owned()));
+            return self.send_answer(id, to, refused);
+        }
+        let same_network = self.nodes[to].disk.image().network == self.nodes[caller].disk.image().network;
+        if self.nodes[to].engine.is_none() || !same_network {
+            let not_here = Answer::Error(CallError::NotHere("this node is not in that network".to_owned()));
+            return self.send_answer(id, to, not_here);
+        }
+        let request = RequestId(self.next_id());
+        self.nodes[to].requests.insert(request, id);
+        let (body, tokens) = edge::request(ask);
+        let sender = self.nodes[caller].name;
+        self.trace.add(self.now, self.nodes[to].name, || format!("<- {sender}: {}", describe::request(&body)));
+        self.oracle.check_request(&body);
+        self.handle(to, Input::Request(request, from, body), tokens);
+    }
+
+    /// Executes a reply of an engine.
+    pub(crate) fn reply(&mut self, who: Who, request: RequestId, answer: Answer) {
+        match self.nodes[who].requests.remove(&request) {
+            Some(flight) => self.send_answer(flight, who, answer),
+            None => self.violated("bounds_hold", format!("{} answers {request:?} twice", self.nodes[who].name)),
+        }
+    }
+
+    /// Sends an answer back to where the call came from.
+    pub(crate) fn send_answer(&mut self, id: FlightId, from: Who, answer: Answer) {
+        let Some(caller) = self.flights.get(&id).map(|flight| flight.caller) else { return };
+        match self.net.leg(&mut self.rng, from, caller, Leg::Reply) {
+            Some(delay) => self.after(delay, Happening::Answered { who: caller, flight: id, answer }),
+            None => self.tally.count("reply lost"),
+        }
+    }
+
+    /// An answer is back at its caller.
+    pub(crate) fn on_answered(&mut self, id: FlightId, answer: Answer) {
+        match answer {
+            Answer::Response(response) => self.land(id, Ok(response), Tokens::new()),
+            Answer::Error(error) => self.land(id, Err(error), Tokens::new()),
+            Answer::Stream(mut chunks) => {
+                chunks.reverse();
+                let Some(flight) = self.flights.get_mut(&id).filter(|flight| flight.stream.is_none()) else { return };
+                flight.stream = Some((chunks, self.nodes[flight.to].incarnation));
+                self.read_on(id);
+            }
+            Answer::Chunk(runs) => {
+                let Some(flight) = self.flights.get(&id) else { return };
+                let (who, waiting) = (flight.caller, flight.waiting);
+                if self.nodes[who].incarnation != flight.incarnation {
+                    self.flights.remove(&id);
+                    return;
+                }
+                let Waiting::Engine(call) = waiting else { return };
+                let (facts, tokens) = edge::tokens(runs);
+                self.handle_then(who, Input::Fetched(call, facts), tokens, Some(id));
+            }
+        }
+    }
+
+    /// The caller is ready for the next chunk of a fetch.
+    pub(crate) fn read_on(&mut self, id: FlightId) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        let (caller, to) = (flight.caller, flight.to);
+        let Some((chunks, server)) = &mut flight.stream else { return };
+        let node = &self.nodes[to];
+        if !node.is_up || node.is_paused || node.incarnation != *server {
+            return;
+        }
+        let next = chunks.pop().map_or(Answer::Response(Response::FetchDone), Answer::Chunk);
+        flight.generation += 1;
+        let (generation, timeout_ms) = (flight.generation, flight.timeout_ms);
+        self.after(timeout_ms, Happening::Timeout { who: caller, flight: id, generation });
+        self.send_answer(id, to, next);
+    }
+
+    /// A call has taken too long.
+    pub(crate) fn on_timeout(&mut self, id: FlightId, generation: u64) {
+        let is_current = self.flights.get(&id).is_some_and(|flight| flight.generation == generation);
+        if is_current {
+            self.land(id, Err(CallError::Unreachable("no answer in time".to_owned())), Tokens::new());
+        }
+    }
+
+    /// The end of a call.
+    fn land(&mut self, id: FlightId, result: Result<Response, CallError>, tokens: Tokens) {
+        let Some(flight) = self.flights.remove(&id) else { return };
+        let node = &self.nodes[flight.caller];
+        if node.incarnation != flight.incarnation || !node.is_up {
+            return;
+        }
+        match flight.waiting {
+            Waiting::Joiner(command) => self.on_looked_up(flight.caller, command, result),
+            Waiting::Engine(call) => {
+                let target = self.nodes.get(flight.to).map_or("nds", |node| node.name);
+                let line = || format!("<- {target} answers {}", describe::result(&result));
+                self.trace.add(self.now, node.name, line);
+                if let Ok(response) = &result {
+                    self.oracle.check_response(response);
+                }
+                self.handle(flight.caller, Input::Response(call, result), tokens);
+            }
+        }
+    }
+
+    /// The process that should answer is gone: those who wait for it notice at once, or by their timeouts.
+    pub(crate) fn reset_connections(&mut self, who: Who) {
+        let open = self.flights.iter().filter(|(_, flight)| flight.to == who && flight.arrived);
+        let open: Vec<FlightId> = open.map(|(id, _)| *id).collect();
+        for id in open {
+            if self.rng.chance(500) {
+                self.send_answer(id, who, Answer::Error(CallError::Unreachable("connection reset".to_owned())));
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A modelled disk: writes are buffered until they are synced, and what was not synced is lost in a crash, except
+//! for as much of its beginning as the disk happened to get to.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use p2p_chat_engine::{Durable, EntryFacts, FeedLog, RunFacts, RunToken, Way};
+use p2p_chat_model::{EntryHash, NetworkId, PeerId, Run, Seq, VectorClock};
+
+/// One atomic write.
+#[derive(Debug, Clone)]
+pub(crate) enum Record {
+    /// A run of another author, or of the own feed coming back.
+    Run(Rc<Run>),
+    /// A run of the own feed; its entries are delivered by being written.
+    Own(Rc<Run>),
+    /// An entry of another author is delivered.
+    Delivered { author: PeerId, seq: Seq, hash: EntryHash, late: bool },
+    /// The engine's state, encoded.
+    State(Vec<u8>),
+    /// Somebody has the own feed up to there.
+    Ack { peer: PeerId, upto: Seq, way: Way },
+}
+
+/// What is on the platters.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Image {
+    pub(crate) network: Option<NetworkId>,
+    pub(crate) state: Option<Vec<u8>>,
+    pub(crate) feeds: BTreeMap<PeerId, Vec<Rc<Run>>>,
+    pub(crate) delivered: BTreeMap<PeerId, Seq>,
+}
+
+/// A node's disk.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    image: Image,
+    pending: Vec<Record>,
+    /// The end of the own feed, buffered writes included.
+    own_end: (Seq, EntryHash),
+}
+
+impl Disk {
+    /// An empty disk, for a network or for none yet.
+    pub(crate) fn new(network: Option<NetworkId>) -> Self {
+        let image = Image { network, ..Image::default() };
+        Self { image, pending: Vec::new(), own_end: (0, EntryHash::NONE) }
+    }
+
+    pub(crate) const fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Where the next own run has to start, and after which hash.
+    pub(crate) const fn own_end(&self) -> (Seq, EntryHash) {
+        self.own_end
+    }
+
+    /// Buffers a write.
+    pub(crate) fn write(&mut self, me: PeerId, record: Record) {
+        if let Record::Own(run) | Record::Run(run) = &record
+            && run.author == me
+        {
+            self.own_end = (run.last(), run.head());
+        }
+        self.pending.push(record);
+    }
+
+    /// Syncs what is buffered; says what became durable.
+    pub(crate) fn sync(&mut self) -> Result<Vec<Record>, String> {
+        self.keep(usize::MAX)
+    }
+
+    /// How many writes are not synced.
+    pub(crate) fn unsynced(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The power fails: the first `kept` buffered writes made it. Says which.
+    pub(crate) fn crash(&mut self, me: PeerId, kept: usize) -> Result<Vec<Record>, String> {
+        let kept = self.keep(kept);
+        self.pending.clear();
+        self.own_end = self.image.end(&me);
+        kept
+    }
+
+    fn keep(&mut self, count: usize) -> Result<Vec<Record>, String> {
+        let count = count.min(self.pending.len());
+        let kept: Vec<Record> = self.pending.drain(..count).collect();
+        for record in &kept {
+            self.image.apply(record)?;
+        }
+        Ok(kept)
+    }
+}
+
+impl Image {
+    /// The number and hash of the last stored entry of a feed.
+    pub(crate) fn end(&self, author: &PeerId) -> (Seq, EntryHash) {
+        self.feeds.get(author).and_then(|feed| feed.last()).map_or((0, EntryHash::NONE), |run| (run.last(), run.head()))
+    }
+
+    /// Up to where entries of `author` are delivered.
+    pub(crate) fn delivered(&self, author: &PeerId) -> Seq {
+        self.delivered.get(author).copied().unwrap_or(0)
+    }
+
+    /// The runs that hold the entries from `from` to `upto` of a feed.
+    pub(crate) fn runs(&self, author: &PeerId, from: Seq, upto: Seq) -> Vec<Rc<Run>> {
+        let feed = self.feeds.get(author).map_or(&[][..], Vec::as_slice);
+        feed.iter().filter(|run| run.first <= upto && run.last() >= from).cloned().collect()
+    }
+
+    /// How many entries of a feed are stored.
+    pub(crate) fn own_entries(&self, me: &PeerId) -> Seq {
+        self.end(me).0
+    }
+
+    /// What entry `upto` of a feed depends on, as its clock and those before it say.
+    pub(crate) fn past_of(&self, author: &PeerId, upto: Seq) -> Option<VectorClock> {
+        let mut past = VectorClock::new();
+        for (_, seq, _, entry) in self.entries().filter(|(by, ..)| by == author) {
+            if seq <= upto {
+                past.merge(&entry.header.clock);
+            }
+        }
+        past.set(*author, upto);
+        (upto > 0).then_some(past)
+    }
+
+    /// All stored entries: author, number, hash and the run they are in.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (PeerId, Seq, EntryHash, &p2p_chat_model::Entry)> {
+        self.feeds.values().flatten().flat_map(|run| {
+            (run.first..).zip(&run.entries).map(|(seq, (hash, entry))| (run.author, seq, *hash, entry))
+        })
+    }
+
+    /// What an engine starts from again; `None` if nothing was ever written.
+    pub(crate) fn resume(&self) -> Option<(Durable, Vec<FeedLog>)> {
+        let durable = Durable::decode(self.state.as_ref()?).expect("the engine reads what it wrote");
+        Some((durable, self.log()))
+    }
+
+    /// All feeds, as an engine is told of them.
+    pub(crate) fn log(&self) -> Vec<FeedLog> {
+        self.feeds.keys().map(|author| self.feed_log(*author)).collect()
+    }
+
+    fn feed_log(&self, author: PeerId) -> FeedLog {
+        let (last, head) = self.end(&author);
+        let delivered = self.delivered(&author);
+        let facts: Vec<(Seq, EntryFacts)> = (1..).zip(self.runs(&author, 1, last).iter().flat_map(|run| entries(run))).collect();
+        let lamport = facts.last().map_or(0, |(_, entry)| entry.lamport);
+        let (done, held): (Vec<_>, Vec<_>) = facts.into_iter().partition(|(seq, _)| *seq <= delivered);
+        let roster = done.into_iter().filter(|(_, entry)| entry.op.is_some()).collect();
+        let held = held.into_iter().map(|(_, entry)| entry).collect();
+        FeedLog { author, last, head, lamport, held, roster }
+    }
+
+    fn apply(&mut self, record: &Record) -> Result<(), String> {
+        match record {
+            Record::Run(run) => self.append(run)?,
+            Record::Own(run) => {
+                self.append(run)?;
+                self.delivered.insert(run.author, run.last());
+            }
+            Record::Delivered { author, seq, .. } => {
+                let (last, _) = self.end(author);
+                if *seq != self.delivered(author) + 1 || *seq > last {
+                    return Err(format!("entry {seq} of {author:?} is delivered with {last} entries on disk"));
+                }
+                self.delivered.insert(*author, *seq);
+            }
+            Record::State(bytes) => self.state = Some(bytes.clone()),
+            Record::Ack { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, run: &Rc<Run>) -> Result<(), String> {
+        let (last, head) = self.end(&run.author);
+        if run.first != last + 1 || run.previous != head {
+            return Err(format!("a run of {:?} from {} is written after entry {last}", run.author, run.first));
+        }
+        self.feeds.entry(run.author).or_default().push(run.clone());
+        Ok(())
+    }
+}
+
+/// What the engine is told of a run.
+pub(crate) fn facts(run: &Run, token: RunToken) -> RunFacts {
+    RunFacts { token, author: run.author, first: run.first, previous: run.previous, entries: entries(run).collect() }
+}
+
+fn entries(run: &Run) -> impl Iterator<Item = EntryFacts> + '_ {
+    run.entries.iter().map(|(hash, entry)| EntryFacts {
+        hash: *hash,
+        lamport: entry.header.lamport,
+        wall_ms: entry.header.wall_ms,
+        kind: entry.header.kind,
+        clock: entry.header.clock.clone(),
+        op: entry.roster_op().expect("a stored run is well-formed"),
+    })
+}

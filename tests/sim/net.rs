@@ -1,0 +1,116 @@
+//! The network between the nodes: what arrives, when, and what does not. Every leg of a call goes through
+//! [`Net::leg`]; requests and replies fail on their own.
+
+use std::collections::BTreeMap;
+
+use crate::rng::Rng;
+
+/// A party on the network: a node's number, or [`NDS`].
+pub(crate) type Who = usize;
+
+/// The discovery service, as a party.
+pub(crate) const NDS: Who = 31;
+
+/// How the weather is. Likelihoods are in permille.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Weather {
+    /// A request gets lost.
+    pub(crate) request_loss: u64,
+    /// A reply gets lost.
+    pub(crate) reply_loss: u64,
+    /// A request arrives twice.
+    pub(crate) duplicate: u64,
+    /// A leg takes up to `slow_ms`.
+    pub(crate) slow: u64,
+    /// How long a slow leg may take.
+    pub(crate) slow_ms: u64,
+}
+
+/// Which way a leg goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leg {
+    Request,
+    Reply,
+}
+
+/// The links between all parties.
+#[derive(Debug, Default)]
+pub(crate) struct Net {
+    pub(crate) weather: Weather,
+    /// One-way cuts, counted: two faults may cut the same link.
+    cuts: BTreeMap<(Who, Who), u32>,
+    /// The longest time of an ordinary leg.
+    pub(crate) latency_ms: u64,
+}
+
+impl Net {
+    /// A network without faults whose legs take up to `latency_ms`.
+    pub(crate) fn new(latency_ms: u64) -> Self {
+        Self { latency_ms, ..Self::default() }
+    }
+
+    /// Whether nothing that `from` sends reaches `to`.
+    pub(crate) fn is_cut(&self, from: Who, to: Who) -> bool {
+        self.cuts.contains_key(&(from, to))
+    }
+
+    /// Cuts the way from `from` to `to`.
+    pub(crate) fn cut_one_way(&mut self, from: Who, to: Who) {
+        *self.cuts.entry((from, to)).or_default() += 1;
+    }
+
+    /// Takes one cut of that way back.
+    pub(crate) fn mend_one_way(&mut self, from: Who, to: Who) {
+        if let Some(count) = self.cuts.get_mut(&(from, to)) {
+            *count -= 1;
+            if *count == 0 {
+                self.cuts.remove(&(from, to));
+            }
+        }
+    }
+
+    /// Cuts all links between the two sides.
+    pub(crate) fn split(&mut self, left: &[Who], right: &[Who]) {
+        for (a, b) in pairs(left, right) {
+            self.cut_one_way(a, b);
+            self.cut_one_way(b, a);
+        }
+    }
+
+    /// Takes a [`Net::split`] back.
+    pub(crate) fn join(&mut self, left: &[Who], right: &[Who]) {
+        for (a, b) in pairs(left, right) {
+            self.mend_one_way(a, b);
+            self.mend_one_way(b, a);
+        }
+    }
+
+    /// Ends every cut and all bad weather.
+    pub(crate) fn heal(&mut self) {
+        self.cuts.clear();
+        self.weather = Weather::default();
+    }
+
+    /// How long this leg takes; `None` if it is lost.
+    pub(crate) fn leg(&self, rng: &mut Rng, from: Who, to: Who, leg: Leg) -> Option<u64> {
+        let loss = match leg {
+            Leg::Request => self.weather.request_loss,
+            Leg::Reply => self.weather.reply_loss,
+        };
+        if self.is_cut(from, to) || loss > 0 && rng.chance(loss) {
+            return None;
+        }
+        let ordinary = rng.between(1, self.latency_ms.max(1));
+        let is_slow = self.weather.slow > 0 && rng.chance(self.weather.slow);
+        Some(ordinary + if is_slow { rng.below(self.weather.slow_ms) } else { 0 })
+    }
+
+    /// Whether this request arrives a second time.
+    pub(crate) fn is_doubled(&self, rng: &mut Rng) -> bool {
+        self.weather.duplicate > 0 && rng.chance(self.weather.duplicate)
+    }
+}
+
+fn pairs<'a>(left: &'a [Who], right: &'a [Who]) -> impl Iterator<Item = (Who, Who)> + 'a {
+    left.iter().flat_map(move |a| right.iter().map(move |b| (*a, *b)))
+}

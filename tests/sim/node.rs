@@ -1,0 +1,442 @@
+//! A process: the driver around an engine, as the real one works. Outputs are executed in their order, those after
+//! a write when it is synced, while other inputs go on being handled.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+};
+
+use p2p_chat_engine::{
+    CommandId, Config, Durable, Engine, FeedLog, Input, Moment, Output, RequestId, Setup, Start, Write,
+};
+use p2p_chat_model::{Address, Entry, EntryKind, Header, Identity, Name, NetworkId, PeerId, RosterOp, Run, Seq, VectorClock, limits::MAX_RUN_ENTRIES};
+
+use crate::{
+    calls::{FlightId, Waiting},
+    describe,
+    disk::{Disk, Record},
+    edge::{self, Tokens},
+    faults::Fault,
+    net::Who,
+    trace::NAMES,
+    world::{Happening, World},
+};
+
+/// Most outputs that one input may cause.
+const MAX_OUTPUTS: usize = 20_000;
+/// Most ticks at one moment.
+const MAX_SPIN: u32 = 200;
+
+/// An own entry that waits for being written in a run.
+#[derive(Debug, Clone)]
+pub(crate) struct OwnEntry {
+    pub(crate) seq: Seq,
+    pub(crate) entry: Entry,
+}
+
+/// An output on its way.
+#[derive(Debug, Clone)]
+pub(crate) enum Todo {
+    Own(OwnEntry),
+    Write(Record),
+    Out(Box<Output>),
+    /// Ask for the next chunk of a fetch.
+    ReadOn(FlightId),
+}
+
+/// A node.
+pub(crate) struct Node {
+    pub(crate) who: Who,
+    pub(crate) name: &'static str,
+    pub(crate) identity: Identity,
+    pub(crate) peer: PeerId,
+    pub(crate) address: Address,
+    pub(crate) disk: Disk,
+    pub(crate) engine: Option<Engine>,
+    pub(crate) is_up: bool,
+    pub(crate) is_paused: bool,
+    /// Counts the lives of the process.
+    pub(crate) incarnation: u64,
+    /// What came while the process was paused.
+    pub(crate) inbox: Vec<Happening>,
+    pub(crate) requests: BTreeMap<RequestId, FlightId>,
+    pub(crate) texts: BTreeMap<CommandId, String>,
+    /// How long a sync may take.
+    pub(crate) sync_ms: u64,
+    /// The process crashes when it has executed that many more outputs, and stays down that long.
+    pub(crate) crash_after: Option<(u64, u64)>,
+    /// What the process's monotonic clock shows at the beginning of time.
+    clock: u64,
+    /// What its wall clock is wrong by.
+    pub(crate) wall_error: u64,
+    todo: VecDeque<Todo>,
+    behind_sync: VecDeque<Todo>,
+    is_syncing: bool,
+    wake: u64,
+    spin: (u64, u32),
+}
+
+impl Node {
+    pub(crate) fn new(who: Who) -> Self {
+        let identity = Identity::from_seed([who as u8 + 1; 32]);
+        let name = NAMES[who];
+        Self {
+            who,
+            name,
+            peer: identity.peer(),
+            identity,
+            address: format!("{name}:7500").parse().expect("an address"),
+            disk: Disk::new(None),
+            engine: None,
+            is_up: true,
+            is_paused: false,
+            incarnation: 1,
+            inbox: Vec::new(),
+            requests: BTreeMap::new(),
+            texts: BTreeMap::new(),
+            sync_ms: 5,
+            crash_after: None,
+            clock: 1_000_000 * (who as u64 + 1),
+            wall_error: 0,
+            todo: VecDeque::new(),
+            behind_sync: VecDeque::new(),
+            is_syncing: false,
+            wake: 0,
+            spin: (0, 0),
+        }
+    }
+
+    pub(crate) fn member_name(&self) -> Name {
+        self.name.parse().expect("a name")
+    }
+
+    /// Whether nothing is on its way to the disk.
+    pub(crate) fn is_settled(&self) -> bool {
+        !self.is_syncing && self.todo.is_empty()
+    }
+
+    /// How many outputs wait for the disk.
+    pub(crate) fn waiting(&self) -> usize {
+        self.todo.len() + self.behind_sync.len()
+    }
+
+    fn own(&self, text: Option<CommandId>, op: Option<&RosterOp>, header: (u64, u64, VectorClock)) -> Entry {
+        let (lamport, wall_ms, clock) = header;
+        let kind = op.map_or(EntryKind::Text, RosterOp::kind);
+        let body = match (op, text) {
+            (Some(op), _) => op.encode(),
+            (None, Some(command)) => self.texts.get(&command).cloned().unwrap_or_default().into_bytes(),
+            (None, None) => Vec::new(),
+        };
+        Entry { header: Header { lamport, wall_ms, clock, kind }, body }
+    }
+
+    fn todo(&self, output: Output, tokens: &Tokens) -> Todo {
+        match output {
+            Output::Write(Write::Own { text, op, seq, lamport, wall_ms, clock }) => {
+                Todo::Own(OwnEntry { seq, entry: self.own(text, op.as_ref(), (lamport, wall_ms, clock)) })
+            }
+            Output::Write(Write::Run(token)) => match tokens.get(&token) {
+                Some(run) => Todo::Write(Record::Run(run.clone())),
+                None => panic!("the engine writes run {token:?}, which it was not given with this input"),
+            },
+            Output::Write(Write::Deliver { author, seq, entry, late }) => {
+                Todo::Write(Record::Delivered { author, seq, hash: entry.hash, late })
+            }
+            Output::Write(Write::State(state)) => Todo::Write(Record::State(state.encode())),
+            Output::Write(Write::Ack { peer, upto, way }) => Todo::Write(Record::Ack { peer, upto, way }),
+            other => Todo::Out(Box::new(other)),
+        }
+    }
+}
+
+impl World {
+    /// Starts an engine on a node that has none.
+    pub(crate) fn start_engine(&mut self, who: Who, network: NetworkId, start: Start) {
+        let moment = self.moment(who);
+        let node = &mut self.nodes[who];
+        let setup = Setup {
+            identity: node.identity.clone(),
+            network,
+            name: node.member_name(),
+            address: node.address.clone(),
+            services: 1,
+            config: Config::LAN,
+        };
+        node.engine = Some(Engine::new(setup, start, moment));
+        self.drain(who, &Tokens::new(), None);
+    }
+
+    /// Starts the engine again from what the disk holds, if it holds a membership.
+    pub(crate) fn resume_engine(&mut self, who: Who) {
+        let image = self.nodes[who].disk.image();
+        let resumed: Option<(Durable, Vec<FeedLog>)> = image.resume();
+        match (image.network, resumed) {
+            (Some(network), Some((durable, log))) if durable.phase != p2p_chat_engine::Phase::Left => {
+                self.start_engine(who, network, Start::Resume { durable, log });
+            }
+            (Some(_), None) => self.forget(who),
+            _ => {}
+        }
+    }
+
+    /// Hands an input to a node's engine.
+    pub(crate) fn handle(&mut self, who: Who, input: Input, tokens: Tokens) {
+        self.handle_then(who, input, tokens, None);
+    }
+
+    /// Hands an input to a node's engine; when its outputs are executed, the named fetch goes on.
+    pub(crate) fn handle_then(&mut self, who: Who, input: Input, tokens: Tokens, fetch: Option<FlightId>) {
+        if !self.nodes[who].is_up {
+            return;
+        }
+        let moment = self.moment(who);
+        if let Some(engine) = self.nodes[who].engine.as_mut() {
+            engine.handle(moment, input);
+            self.drain(who, &tokens, fetch);
+        }
+    }
+
+    pub(crate) fn moment(&mut self, who: Who) -> Moment {
+        let node = &self.nodes[who];
+        let wall_ms = 1_700_000_000_000 + self.now + node.wall_error;
+        Moment { now: self.now + node.clock, wall_ms, random: self.rng.next() }
+    }
+
+    fn drain(&mut self, who: Who, tokens: &Tokens, fetch: Option<FlightId>) {
+        let mut count = 0;
+        while let Some(output) = self.nodes[who].engine.as_mut().and_then(Engine::poll) {
+            count += 1;
+            if count > MAX_OUTPUTS {
+                return self.violated("bounds_hold", format!("{} puts out without end", self.nodes[who].name));
+            }
+            let node = &mut self.nodes[who];
+            let todo = node.todo(output, tokens);
+            node.todo.push_back(todo);
+        }
+        self.nodes[who].todo.extend(fetch.map(Todo::ReadOn));
+        self.set_wake(who);
+        self.pump(who);
+    }
+
+    fn set_wake(&mut self, who: Who) {
+        let node = &mut self.nodes[who];
+        node.wake += 1;
+        if let Some(deadline) = node.engine.as_ref().and_then(Engine::deadline) {
+            let due = deadline.saturating_sub(node.clock).max(self.now);
+            let (generation, jitter) = (node.wake, self.rng.below(3));
+            self.after(due - self.now + jitter, Happening::Wake { who, generation });
+        }
+    }
+
+    /// The deadline of a node's engine has come.
+    pub(crate) fn on_wake(&mut self, who: Who, generation: u64) {
+        let node = &mut self.nodes[who];
+        if !node.is_up || node.wake != generation {
+            return;
+        }
+        node.spin = if node.spin.0 == self.now { (self.now, node.spin.1 + 1) } else { (self.now, 0) };
+        if node.spin.1 > MAX_SPIN {
+            return self.violated("bounds_hold", format!("{} ticks without end", self.nodes[who].name));
+        }
+        self.handle(who, Input::Tick, Tokens::new());
+    }
+
+    /// Executes what can be executed: up to the next write, which has to be synced first.
+    fn pump(&mut self, who: Who) {
+        while !self.nodes[who].is_syncing && self.nodes[who].is_up {
+            match self.nodes[who].todo.front() {
+                None => return,
+                Some(Todo::Own(_) | Todo::Write(_)) => self.begin_sync(who),
+                Some(Todo::Out(_) | Todo::ReadOn(_)) => {
+                    if let Some(todo) = self.nodes[who].todo.pop_front() {
+                        self.execute(who, todo);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes a batch: some of what waits, the writes among it merged into one sync.
+    fn begin_sync(&mut self, who: Who) {
+        let waiting = self.nodes[who].todo.len() as u64;
+        let count = if self.rng.chance(500) { waiting } else { self.rng.between(1, waiting) };
+        let mut own: Vec<OwnEntry> = Vec::new();
+        for _ in 0..count {
+            let Some(todo) = self.nodes[who].todo.pop_front() else { break };
+            match todo {
+                Todo::Own(entry) if own.len() < MAX_RUN_ENTRIES => own.push(entry),
+                other => {
+                    self.write_own(who, std::mem::take(&mut own));
+                    let node = &mut self.nodes[who];
+                    match other {
+                        Todo::Own(entry) => own.push(entry),
+                        Todo::Write(record) => node.disk.write(node.peer, record),
+                        Todo::Out(_) | Todo::ReadOn(_) => node.behind_sync.push_back(other),
+                    }
+                }
+            }
+        }
+        self.write_own(who, own);
+        let node = &mut self.nodes[who];
+        node.is_syncing = true;
+        let (incarnation, delay) = (node.incarnation, self.rng.below(node.sync_ms + 1));
+        self.after(delay, Happening::Synced { who, incarnation });
+    }
+
+    fn write_own(&mut self, who: Who, own: Vec<OwnEntry>) {
+        let Some(first) = own.first().map(|entry| entry.seq) else { return };
+        let node = &mut self.nodes[who];
+        let (last, previous) = node.disk.own_end();
+        let network = node.disk.image().network;
+        let entries = own.into_iter().map(|own| own.entry).collect();
+        let Some(network) = network.filter(|_| first == last + 1) else {
+            let line = format!("{} writes own entry {first} after {last}", self.nodes[who].name);
+            return self.violated("no_duplicate", line);
+        };
+        let run = Rc::new(Run::sign(&node.identity, network, first, previous, entries));
+        node.disk.write(node.peer, Record::Own(run));
+    }
+
+    /// A sync has ended.
+    pub(crate) fn on_synced(&mut self, who: Who, incarnation: u64) {
+        if self.nodes[who].incarnation != incarnation || !self.nodes[who].is_up {
+            return;
+        }
+        let synced = self.nodes[who].disk.sync();
+        self.became_durable(who, synced);
+        self.nodes[who].is_syncing = false;
+        while self.nodes[who].is_up
+            && let Some(todo) = self.nodes[who].behind_sync.pop_front()
+        {
+            self.execute(who, todo);
+        }
+        self.pump(who);
+    }
+
+    fn became_durable(&mut self, who: Who, records: Result<Vec<Record>, String>) {
+        match records {
+            Err(wrong) => self.violated("causal_order", format!("{}: {wrong}", self.nodes[who].name)),
+            Ok(records) => {
+                for record in records {
+                    self.trace.add(self.now, self.nodes[who].name, || format!("disk {}", describe::record(&record)));
+                    self.oracle.check_record(&self.nodes[who], &record);
+                    describe::notable_record(&record).into_iter().for_each(|what| self.tally.count(what));
+                }
+            }
+        }
+    }
+
+    fn execute(&mut self, who: Who, todo: Todo) {
+        if let Some((left, down_ms)) = self.nodes[who].crash_after {
+            if left == 0 {
+                self.after(down_ms, Happening::Fault(Fault::Restart(who)));
+                return self.crash(who);
+            }
+            self.nodes[who].crash_after = Some((left - 1, down_ms));
+        }
+        let output = match todo {
+            Todo::ReadOn(flight) => return self.read_on(flight),
+            Todo::Out(output) => output,
+            Todo::Own(_) | Todo::Write(_) => return,
+        };
+        self.trace.add(self.now, self.nodes[who].name, || describe::output(&output));
+        let took_ms = self.time_taken(&output);
+        self.oracle.check_output(&self.nodes, who, &output, took_ms);
+        self.notice(&output);
+        match *output {
+            Output::Write(_) => {}
+            Output::Reply(request, reply) => {
+                let answer = edge::answer(self.nodes[who].disk.image(), reply);
+                self.reply(who, request, answer);
+            }
+            Output::Call { id, peer, address, call, timeout_ms } => {
+                self.call_peer(who, id, (peer, address), call, timeout_ms);
+            }
+            Output::Discover { id, call, timeout_ms, .. } => {
+                self.call_discovery(who, Waiting::Engine(id), call, timeout_ms);
+            }
+            Output::Done(command, result) => self.on_done(who, command, result),
+            Output::Event(event) => self.on_event(who, &event),
+        }
+    }
+
+    /// The process is gone, and with it everything that was not synced.
+    pub(crate) fn crash(&mut self, who: Who) {
+        if !self.nodes[who].is_up {
+            return;
+        }
+        let kept = self.rng.below(self.nodes[who].disk.unsynced() as u64 + 1) as usize;
+        let node = &mut self.nodes[who];
+        let survived = node.disk.crash(node.peer, kept);
+        node.engine = None;
+        node.is_up = false;
+        node.is_paused = false;
+        node.is_syncing = false;
+        node.crash_after = None;
+        node.todo.clear();
+        node.behind_sync.clear();
+        node.inbox.clear();
+        node.requests.clear();
+        self.trace.add(self.now, self.nodes[who].name, || "CRASHES".to_owned());
+        self.became_durable(who, survived);
+        self.abandon_commands(who);
+        self.reset_connections(who);
+    }
+
+    /// The process starts again.
+    pub(crate) fn restart(&mut self, who: Who) {
+        if self.nodes[who].is_up {
+            return;
+        }
+        let clock = self.rng.below(1 << 40);
+        let node = &mut self.nodes[who];
+        node.is_up = true;
+        node.incarnation += 1;
+        node.clock = clock;
+        self.trace.add(self.now, self.nodes[who].name, || "STARTS AGAIN".to_owned());
+        self.resume_engine(who);
+    }
+
+    /// The process stops as it is (SIGSTOP).
+    pub(crate) fn pause(&mut self, who: Who) {
+        let node = &mut self.nodes[who];
+        if node.is_up && !node.is_paused {
+            node.is_paused = true;
+            self.trace.add(self.now, self.nodes[who].name, || "PAUSES".to_owned());
+            self.abandon_commands(who);
+        }
+    }
+
+    /// The process goes on (SIGCONT), and finds all that came meanwhile.
+    pub(crate) fn go_on(&mut self, who: Who) {
+        let node = &mut self.nodes[who];
+        if !node.is_paused {
+            return;
+        }
+        node.is_paused = false;
+        let mut waiting = std::mem::take(&mut node.inbox);
+        self.trace.add(self.now, self.nodes[who].name, || "GOES ON".to_owned());
+        let is_timer_first = self.rng.chance(500);
+        if is_timer_first {
+            waiting.sort_by_key(|happening| !matches!(happening, Happening::Wake { .. }));
+        }
+        for happening in waiting {
+            self.after(0, happening);
+        }
+    }
+
+    /// Drops what the node has of its network.
+    pub(crate) fn forget(&mut self, who: Who) {
+        let node = &mut self.nodes[who];
+        node.disk = Disk::new(None);
+        node.engine = None;
+        node.is_syncing = false;
+        node.todo.clear();
+        node.behind_sync.clear();
+        node.requests.clear();
+        node.incarnation += 1;
+        self.oracle.forgotten(who);
+        self.reset_connections(who);
+    }
+}

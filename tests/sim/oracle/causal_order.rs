@@ -1,0 +1,77 @@
+//! An entry is delivered after all that its author had delivered when it wrote it, and each author's entries in
+//! their order. The past is what the author's disk held, not what the entry's clock says.
+
+use p2p_chat_model::{PeerId, Run, Seq};
+
+use super::{
+    Finding,
+    ledger::{Ledger, Past},
+};
+use crate::net::Who;
+
+/// What each node has delivered, in the order in which its disk took it.
+#[derive(Debug)]
+pub(crate) struct Shown(Vec<Node>);
+
+#[derive(Debug, Default, Clone)]
+struct Node {
+    delivered: Past,
+    /// The place of the last in the order for everybody: Lamport time, author, number.
+    newest: Option<(u64, PeerId, Seq)>,
+}
+
+impl Shown {
+    pub(crate) fn new(count: usize) -> Self {
+        Self(vec![Node::default(); count])
+    }
+
+    /// What an entry that the node writes now depends on.
+    pub(crate) fn past(&self, who: Who) -> Past {
+        self.0[who].delivered.clone()
+    }
+
+    /// The node has written an own run.
+    pub(crate) fn wrote(&mut self, who: Who, run: &Run) {
+        let node = &mut self.0[who];
+        node.delivered.insert(run.author, run.last());
+        let lamport = run.entries.last().map_or(0, |(_, entry)| entry.header.lamport);
+        node.newest = node.newest.max(Some((lamport, run.author, run.last())));
+    }
+
+    /// The node has delivered somebody's entry.
+    pub(crate) fn deliver(
+        &mut self,
+        ledger: &Ledger,
+        name: &str,
+        who: Who,
+        place: (PeerId, Seq),
+        late: bool,
+    ) -> Finding {
+        let (author, seq) = place;
+        let node = &mut self.0[who];
+        let before = node.delivered.insert(author, seq).unwrap_or(0);
+        if seq != before + 1 {
+            return Err(format!("{name} delivers entry {seq} of {author:?} after {before}"));
+        }
+        let Some(written) = ledger.entry(author, seq) else { return Ok(()) };
+        for (other, needed) in &written.past {
+            let has = node.delivered.get(other).copied().unwrap_or(0);
+            if has < *needed {
+                return Err(format!(
+                    "{name} delivers {author:?}:{seq} with {other:?} at {has}; its author had seen {needed}"
+                ));
+            }
+        }
+        let key = Some((written.lamport, author, seq));
+        // After a restart an engine knows the end of a feed's delivered part only roughly, and may call too much late.
+        if !late && key < node.newest {
+            return Err(format!("{name} delivers {author:?}:{seq} as not late, after {:?}", node.newest));
+        }
+        node.newest = node.newest.max(key);
+        Ok(())
+    }
+
+    pub(crate) fn forgotten(&mut self, who: Who) {
+        self.0[who] = Node::default();
+    }
+}

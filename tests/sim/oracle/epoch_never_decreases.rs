@@ -1,0 +1,58 @@
+//! The epoch that a node follows never falls, across crashes too; nor does that of its vote, nor the one on record
+//! at the discovery service.
+
+use p2p_chat_engine::Durable;
+use p2p_chat_model::Epoch;
+use p2p_chat_nds::registry;
+
+use super::Finding;
+use crate::net::Who;
+
+/// The highest epochs seen.
+#[derive(Debug)]
+pub(crate) struct Epochs {
+    followed: Vec<Epoch>,
+    voted: Vec<Epoch>,
+    registered: Epoch,
+}
+
+impl Epochs {
+    pub(crate) fn new(count: usize) -> Self {
+        Self { followed: vec![Epoch(0); count], voted: vec![Epoch(0); count], registered: Epoch(0) }
+    }
+
+    pub(crate) fn check_state(&mut self, who: Who, name: &str, state: &Durable) -> Finding {
+        let view = state.view.as_ref().map_or(Epoch(0), |view| view.epoch);
+        if view > state.epoch {
+            return Err(format!("{name} follows epoch {}, but its view is of epoch {view}", state.epoch));
+        }
+        let voted = state.vote.map_or(Epoch(0), |(epoch, _)| epoch);
+        for (what, highest, now) in
+            [("followed", &mut self.followed[who], state.epoch), ("voted in", &mut self.voted[who], voted)]
+        {
+            if now < *highest {
+                return Err(format!("{name} has {what} epoch {highest}, and now {now}"));
+            }
+            *highest = now;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_registry(&mut self, record: Option<&registry::Record>) -> Finding {
+        let Some(record) = record else { return Ok(()) };
+        if record.epoch() < self.registered {
+            return Err(format!("the NDS had epoch {} on record, and now {}", self.registered, record.epoch()));
+        }
+        self.registered = record.epoch();
+        Ok(())
+    }
+
+    pub(crate) fn nds_wiped(&mut self) {
+        self.registered = Epoch(0);
+    }
+
+    pub(crate) fn forgotten(&mut self, who: Who) {
+        self.followed[who] = Epoch(0);
+        self.voted[who] = Epoch(0);
+    }
+}

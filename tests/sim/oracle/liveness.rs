@@ -1,0 +1,60 @@
+//! After faults stop: one leader, the lowest active id, known to everybody and to the discovery service, within
+//! 12 s; everybody active and nothing missing within 30 s. (Joins are answered within 15 s: see `users`.)
+
+use std::collections::BTreeSet;
+
+use p2p_chat_engine::{Phase, Snapshot};
+use p2p_chat_model::{Epoch, PeerId};
+
+use super::Finding;
+use crate::node::Node;
+
+pub(crate) fn members(nodes: &[Node]) -> Vec<(&Node, Snapshot)> {
+    let engines = nodes.iter().filter_map(|node| node.engine.as_ref().map(|engine| (node, engine.snapshot())));
+    engines.filter(|(_, snapshot)| snapshot.phase == Phase::Joined).collect()
+}
+
+/// Whether everybody follows one leader, and the discovery service knows it.
+pub(crate) fn check_leader(nodes: &[Node], registered: Option<(PeerId, Epoch)>) -> Finding {
+    let members = members(nodes);
+    let mut leaders = BTreeSet::new();
+    for (node, snapshot) in &members {
+        let Some(view) = snapshot.view.as_ref().filter(|_| snapshot.leader_alive || snapshot.leading) else {
+            return Err(format!("{} follows nobody", node.name));
+        };
+        let leader = view.leader().map(|leader| leader.peer);
+        if view.active.first().map(|lowest| lowest.peer) != leader {
+            return Err(format!("{} follows a leader that has not the lowest id: {view:?}", node.name));
+        }
+        leaders.insert((leader, view.epoch));
+    }
+    if leaders.len() > 1 {
+        return Err(format!("{} leaders are followed: {leaders:?}", leaders.len()));
+    }
+    match (leaders.first(), registered) {
+        (Some((Some(leader), epoch)), Some(on_record)) if (*leader, *epoch) == on_record => Ok(()),
+        (None, _) => Ok(()),
+        (followed, on_record) => Err(format!("{followed:?} is followed, {on_record:?} is on record")),
+    }
+}
+
+/// Whether everybody is active in one view and lacks nothing.
+pub(crate) fn check_rest(nodes: &[Node]) -> Finding {
+    let members = members(nodes);
+    for (node, snapshot) in &members {
+        let active: BTreeSet<PeerId> = snapshot.view.iter().flat_map(|view| &view.active).map(|line| line.peer).collect();
+        if let Some((missing, _)) = members.iter().find(|(other, _)| !active.contains(&other.peer)) {
+            return Err(format!("{} is not active in the view of {}", missing.name, node.name));
+        }
+        if snapshot.held > 0 || !snapshot.missing.is_empty() {
+            let (held, missing) = (snapshot.held, &snapshot.missing);
+            return Err(format!("{} holds {held} entries back and misses {missing:?}", node.name));
+        }
+    }
+    let views: BTreeSet<Option<(Epoch, u64)>> =
+        members.iter().map(|(_, snapshot)| snapshot.view.as_ref().map(|view| (view.epoch, view.version))).collect();
+    if views.len() > 1 {
+        return Err(format!("{} views are followed: {views:?}", views.len()));
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! The oracle: the invariants of the design, one a file, each with the sentence that it enforces. It watches what
+//! becomes durable, what is said and what is shown, and shares no code with the engine.
+
+mod acked_is_durable;
+mod bounds_hold;
+mod causal_order;
+mod epoch_never_decreases;
+mod ids_never_reused;
+mod ledger;
+mod liveness;
+mod no_duplicate;
+mod no_loss;
+mod no_phantom;
+mod one_leader_per_epoch_and_rank;
+mod one_vote_per_epoch;
+mod outsiders_change_nothing;
+mod same_set_same_state;
+mod silence_never_removes;
+
+use p2p_chat_engine::{Durable, Engine, Output, PeerCall, Phase, Request, Response};
+use p2p_chat_model::{Epoch, PeerId};
+use p2p_chat_nds::registry;
+
+use crate::{disk::Record, net::Who, node::Node};
+use ledger::Ledger;
+
+pub(crate) use outsiders_change_nothing::mallory;
+
+/// What a check says: nothing, or what it saw.
+pub(crate) type Finding = Result<(), String>;
+
+/// The reign that an engine leads; 0 if none.
+pub(crate) fn leads_epoch(engine: &Engine) -> Epoch {
+    engine.leads().unwrap_or(Epoch(0))
+}
+
+/// What an engine does in the network.
+pub(crate) fn phase(engine: &Engine) -> Phase {
+    engine.snapshot().phase
+}
+
+/// All invariants and what they remember.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    ledger: Ledger,
+    acked: acked_is_durable::Acked,
+    shown: causal_order::Shown,
+    told: no_duplicate::Told,
+    epochs: epoch_never_decreases::Epochs,
+    votes: one_vote_per_epoch::Votes,
+    leaders: one_leader_per_epoch_and_rank::Leaders,
+    ids: ids_never_reused::Ids,
+    rosters: silence_never_removes::Rosters,
+    finding: Option<(&'static str, String)>,
+}
+
+impl Oracle {
+    pub(crate) fn new(count: usize) -> Self {
+        Self {
+            ledger: Ledger::default(),
+            acked: acked_is_durable::Acked::new(count),
+            shown: causal_order::Shown::new(count),
+            told: no_duplicate::Told::new(count),
+            epochs: epoch_never_decreases::Epochs::new(count),
+            votes: one_vote_per_epoch::Votes::default(),
+            leaders: one_leader_per_epoch_and_rank::Leaders::default(),
+            ids: ids_never_reused::Ids::default(),
+            rosters: silence_never_removes::Rosters::new(count),
+            finding: None,
+        }
+    }
+
+    /// What was found since the last time, if anything.
+    pub(crate) fn take_finding(&mut self) -> Option<(&'static str, String)> {
+        self.finding.take()
+    }
+
+    fn note(&mut self, invariant: &'static str, found: Finding) {
+        if let Err(what) = found {
+            self.finding.get_or_insert((invariant, what));
+        }
+    }
+
+    /// Something has become durable on a node's disk.
+    pub(crate) fn check_record(&mut self, node: &Node, record: &Record) {
+        let who = node.who;
+        match record {
+            Record::Own(run) => {
+                let past = self.shown.past(who);
+                let found = self.ledger.write(run, &past);
+                self.note("no_duplicate", found);
+                self.shown.wrote(who, run);
+            }
+            Record::Run(run) => {
+                let found = no_phantom::check_run(&self.ledger, node.name, run);
+                self.note("no_phantom", found);
+            }
+            Record::Delivered { author, seq, hash, late } => {
+                let found = no_phantom::check_delivered(&self.ledger, node.name, (*author, *seq), *hash);
+                self.note("no_phantom", found);
+                let found = self.shown.deliver(&self.ledger, node.name, who, (*author, *seq), *late);
+                self.note("causal_order", found);
+            }
+            Record::State(bytes) => match Durable::decode(bytes) {
+                Ok(state) => self.check_state(node, &state),
+                Err(error) => self.note("acked_is_durable", Err(format!("{}: {error}", node.name))),
+            },
+            Record::Ack { .. } => {}
+        }
+    }
+
+    fn check_state(&mut self, node: &Node, state: &Durable) {
+        let found = self.epochs.check_state(node.who, node.name, state);
+        self.note("epoch_never_decreases", found);
+        if let Some((epoch, candidate)) = state.vote {
+            let found = self.votes.check((node.peer, epoch, candidate));
+            self.note("one_vote_per_epoch", found);
+        }
+        let Some(view) = &state.view else { return };
+        let found = self.ids.check_view(view);
+        self.note("ids_never_reused", found);
+        if view.leader().is_some_and(|leader| leader.peer == node.peer) && view.epoch == state.epoch {
+            let found = self.leaders.check(view.epoch, &state.certificate, node.peer);
+            self.note("one_leader_per_epoch_and_rank", found);
+        }
+    }
+
+    /// An output takes effect; if it answers a command, that took so long.
+    pub(crate) fn check_output(&mut self, nodes: &[Node], who: Who, output: &Output, took_ms: u64) {
+        let node = &nodes[who];
+        let found = self.acked.check_output(nodes, who, output);
+        self.note("acked_is_durable", found);
+        let found = no_loss::check_left(nodes, who, output, took_ms);
+        self.note("no_loss", found);
+        let found = self.told.check_output(who, node.name, output);
+        self.note("no_duplicate", found);
+        match output {
+            Output::Call { call: PeerCall::Coordinate(view, certificate), .. } => {
+                let leader = view.leader().map_or(node.peer, |leader| leader.peer);
+                let found = self.leaders.check(view.epoch, certificate, leader);
+                self.note("one_leader_per_epoch_and_rank", found);
+                let found = self.ids.check_view(view);
+                self.note("ids_never_reused", found);
+            }
+            Output::Call { call: PeerCall::UpdateView(view, vote), .. } => {
+                let found = self.ids.check_view(view);
+                self.note("ids_never_reused", found);
+                self.note_vote(vote.as_ref());
+            }
+            Output::Reply(_, Ok(Response::Voted(vote))) => self.note_vote(Some(vote)),
+            Output::Reply(_, Ok(Response::Admitted { view, .. })) => {
+                let found = self.ids.check_view(view);
+                self.note("ids_never_reused", found);
+            }
+            _ => {}
+        }
+    }
+
+    fn note_vote(&mut self, vote: Option<&p2p_chat_model::Vote>) {
+        if let Some(vote) = vote {
+            let found = self.votes.check((vote.voter, vote.epoch, vote.candidate));
+            self.note("one_vote_per_epoch", found);
+        }
+    }
+
+    /// A request arrives: the edge checks signatures here.
+    pub(crate) fn check_request(&mut self, request: &Request) {
+        let found = one_vote_per_epoch::check_request(request);
+        self.note("one_vote_per_epoch", found);
+    }
+
+    /// An answer arrives: the edge checks signatures here.
+    pub(crate) fn check_response(&mut self, response: &Response) {
+        let found = one_vote_per_epoch::check_response(response);
+        self.note("one_vote_per_epoch", found);
+    }
+
+    /// The discovery service has changed its record.
+    pub(crate) fn check_registry(&mut self, record: Option<&registry::Record>) {
+        let found = self.epochs.check_registry(record);
+        self.note("epoch_never_decreases", found);
+    }
+
+    /// From time to time: everything that is too costly after each step.
+    pub(crate) fn check_all(&mut self, nodes: &[Node], flights: &[usize]) {
+        for node in nodes {
+            let found = bounds_hold::check(node, flights[node.who]);
+            self.note("bounds_hold", found);
+            let found = self.acked.check_disk(node);
+            self.note("acked_is_durable", found);
+            if let Some(engine) = node.engine.as_ref().filter(|_| node.is_settled()) {
+                let snapshot = engine.snapshot();
+                let found = same_set_same_state::check(node, &snapshot);
+                self.note("same_set_same_state", found);
+                let found = self.rosters.check(&self.ledger, node, &snapshot);
+                self.note("silence_never_removes", found);
+            }
+        }
+    }
+
+    /// At rest: whoever is in has everything, and everybody agrees.
+    pub(crate) fn check_rest(&mut self, nodes: &[Node]) {
+        let found = no_loss::check(&self.ledger, &self.acked, nodes);
+        self.note("no_loss", found);
+        let found = liveness::check_rest(nodes);
+        self.note("liveness", found);
+        let found = same_set_same_state::check_agreement(nodes);
+        self.note("same_set_same_state", found);
+    }
+
+    /// One leader, the lowest active id, known to everybody and to the discovery service.
+    pub(crate) fn check_leader(&mut self, nodes: &[Node], registered: Option<(PeerId, Epoch)>) {
+        let found = liveness::check_leader(nodes, registered);
+        self.note("liveness", found);
+    }
+
+    /// What an outsider's request did.
+    pub(crate) fn check_intrusion(&mut self, found: Finding) {
+        self.note("outsiders_change_nothing", found);
+    }
+
+    /// The discovery service has lost its disk.
+    pub(crate) fn nds_wiped(&mut self) {
+        self.epochs.nds_wiped();
+    }
+
+    /// A node comes back after having left: FIXME with Start::Join before.
+    pub(crate) fn rejoins(&mut self, who: Who) {
+        self.epochs.forgotten(who);
+    }
+
+    /// A node has dropped its disk.
+    pub(crate) fn forgotten(&mut self, who: Who) {
+        self.acked.forgotten(who);
+        self.shown.forgotten(who);
+        self.told.forgotten(who);
+        self.epochs.forgotten(who);
+        self.rosters.forgotten(who);
+    }
+}

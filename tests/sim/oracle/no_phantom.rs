@@ -1,0 +1,21 @@
+//! Everything that is stored or shown was written by its author, bytes equal.
+
+use p2p_chat_model::{EntryHash, PeerId, Run, Seq};
+
+use super::{Finding, ledger::Ledger};
+
+/// A run of somebody else is on disk.
+pub(crate) fn check_run(ledger: &Ledger, name: &str, run: &Run) -> Finding {
+    let mut entries = (run.first..).zip(&run.entries);
+    entries.try_for_each(|(seq, (hash, _))| check_delivered(ledger, name, (run.author, seq), *hash))
+}
+
+/// An entry of somebody else is delivered.
+pub(crate) fn check_delivered(ledger: &Ledger, name: &str, place: (PeerId, Seq), hash: EntryHash) -> Finding {
+    let (author, seq) = place;
+    match ledger.entry(author, seq) {
+        Some(written) if written.hash == hash => Ok(()),
+        Some(_) => Err(format!("{name} has another entry {seq} of {author:?} than that one wrote")),
+        None => Err(format!("{name} has entry {seq} of {author:?}, who never wrote it")),
+    }
+}

@@ -1,0 +1,253 @@
+//! What people do: create, join, say something, leave; and what they were told came of it.
+
+use std::rc::Rc;
+
+use p2p_chat_engine::{
+    Command, CommandError, CommandId, DiscoveryAnswer, DiscoveryCall, Done, Input, Output, Phase, Response, RunToken, Start,
+};
+use p2p_chat_model::{Genesis, Run};
+
+use crate::{
+    calls::Waiting,
+    disk::{Disk, Record, facts},
+    edge::Tokens,
+    net::Who,
+    world::{Happening, World},
+};
+
+/// How long looking a network up may take.
+const LOOKUP_TIMEOUT_MS: u64 = 3_000;
+/// Within this time a join gets a definite answer, looking up excluded.
+pub(crate) const JOIN_BOUND_MS: u64 = 15_000;
+
+/// How long a leaver waits for somebody to have all that it wrote.
+pub(crate) const LEAVE_WAIT_MS: u64 = 10_000;
+
+/// Something a user does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Act {
+    Join(Who),
+    Say(Who),
+    Leave(Who),
+    /// Says something, and again after a while, until the time named.
+    Chat { who: Who, pause_ms: u64, until: u64 },
+    /// Joins whenever it is not in, until the time named.
+    Insist { who: Who, until: u64 },
+}
+
+/// What a user waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Create,
+    Join,
+    Say,
+    Leave,
+}
+
+/// A command and what came of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Promise {
+    pub(crate) who: Who,
+    pub(crate) wish: Wish,
+    /// When the engine got it.
+    pub(crate) since: u64,
+    pub(crate) outcome: Option<Result<Done, String>>,
+    /// The process crashed or was paused meanwhile: nothing is promised.
+    pub(crate) is_void: bool,
+}
+
+impl World {
+    fn promise(&mut self, who: Who, wish: Wish) -> CommandId {
+        let command = CommandId(self.next_id());
+        let promise = Promise { who, wish, since: self.now, outcome: None, is_void: false };
+        self.promises.insert(command, promise);
+        self.trace.add(self.now, self.nodes[who].name, || format!("user wants: {wish:?}"));
+        command
+    }
+
+    /// Whether the node takes part in the network, as far as its engine says.
+    pub(crate) fn is_in(&self, who: Who) -> bool {
+        self.nodes[who].engine.as_ref().is_some_and(|engine| crate::oracle::phase(engine) == Phase::Joined)
+    }
+
+    pub(crate) fn create(&mut self, who: Who) -> CommandId {
+        let command = self.promise(who, Wish::Create);
+        let mut salt = [0; 32];
+        salt[..8].copy_from_slice(&self.rng.next().to_be_bytes());
+        let node = &self.nodes[who];
+        let genesis = Genesis { salt, name: "lab".parse().expect("a name"), creator: node.member_name() };
+        let (network, run) = Run::found(&node.identity, &genesis, 1_700_000_000_000);
+        let run = Rc::new(run);
+        let entry = facts(&run, RunToken(0)).entries.remove(0);
+        let node = &mut self.nodes[who];
+        node.disk = Disk::new(Some(network));
+        node.disk.write(node.peer, Record::Own(run.clone()));
+        node.disk.sync().expect("an empty disk takes the genesis");
+        self.network = Some(network);
+        self.oracle.check_record(&self.nodes[who], &Record::Own(run));
+        self.start_engine(who, network, Start::Found { command, genesis: entry });
+        command
+    }
+
+    pub(crate) fn join(&mut self, who: Who) -> CommandId {
+        let command = self.promise(who, Wish::Join);
+        self.call_discovery(who, Waiting::Joiner(command), DiscoveryCall::Lookup, LOOKUP_TIMEOUT_MS);
+        command
+    }
+
+    /// The discovery service has told a joiner who leads, or has not.
+    pub(crate) fn on_looked_up(
+        &mut self,
+        who: Who,
+        command: CommandId,
+        result: Result<Response, p2p_chat_engine::CallError>,
+    ) {
+        let node = &self.nodes[who];
+        if node.engine.is_some() {
+            return self.settle_promise(who, command, Err(CommandError::Busy));
+        }
+        let (record, network) = match (result, self.network) {
+            (Ok(Response::Discovery(DiscoveryAnswer::Accepted(record))), Some(network)) => (record, network),
+            (other, _) => {
+                let why = format!("{other:?}");
+                return self.settle_promise(who, command, Err(CommandError::NoDiscovery(why)));
+            }
+        };
+        if node.disk.image().network.is_none() {
+            self.nodes[who].disk = Disk::new(Some(network));
+        }
+        if let Some(promise) = self.promises.get_mut(&command) {
+            promise.since = self.now;
+        }
+        let log = self.nodes[who].disk.image().log();
+        self.oracle.rejoins(who);
+        let start = Start::Join { command, leader: record.leader, contacts: record.contacts, log };
+        self.start_engine(who, network, start);
+    }
+
+    pub(crate) fn say(&mut self, who: Who) -> CommandId {
+        let command = self.promise(who, Wish::Say);
+        let text = format!("{} #{}", self.nodes[who].name, command.0);
+        self.nodes[who].texts.insert(command, text);
+        self.handle(who, Input::Command(command, Command::Send), Tokens::new());
+        command
+    }
+
+    pub(crate) fn leave(&mut self, who: Who) -> CommandId {
+        let command = self.promise(who, Wish::Leave);
+        self.handle(who, Input::Command(command, Command::Leave(LEAVE_WAIT_MS)), Tokens::new());
+        command
+    }
+
+    /// A scripted act. What makes no sense at the moment is left.
+    pub(crate) fn act(&mut self, act: Act) {
+        match act {
+            Act::Join(who) => {
+                if self.is_idle(who) {
+                    self.join(who);
+                }
+            }
+            Act::Say(who) => {
+                if self.is_in(who) && self.is_awake(who) {
+                    self.say(who);
+                }
+            }
+            Act::Leave(who) => {
+                let members = (0..self.nodes.len()).filter(|who| self.is_in(*who)).count();
+                if members > 2 && self.is_in(who) && self.is_awake(who) {
+                    self.leave(who);
+                }
+            }
+            Act::Chat { who, pause_ms, until } => {
+                self.act(Act::Say(who));
+                let pause = self.rng.between(1, pause_ms.max(1) * 2);
+                if self.now + pause < until {
+                    self.after(pause, Happening::Act(act));
+                }
+            }
+            Act::Insist { who, until } => {
+                self.act(Act::Join(who));
+                let pause = self.rng.between(500, 4_000);
+                if self.now + pause < until {
+                    self.after(pause, Happening::Act(act));
+                }
+            }
+        }
+    }
+
+    fn is_awake(&self, who: Who) -> bool {
+        self.nodes[who].is_up && !self.nodes[who].is_paused
+    }
+
+    /// Up, and neither in the network nor on its way in.
+    fn is_idle(&self, who: Who) -> bool {
+        let is_asking = |promise: &Promise| {
+            promise.who == who && promise.wish == Wish::Join && promise.outcome.is_none() && !promise.is_void
+        };
+        self.is_awake(who) && self.nodes[who].engine.is_none() && !self.promises.values().any(is_asking)
+    }
+
+    /// The engine says what came of a command.
+    pub(crate) fn on_done(&mut self, who: Who, command: CommandId, result: Result<Done, CommandError>) {
+        let wish = self.promises.get(&command).map(|promise| promise.wish);
+        let has_failed = result.is_err() && matches!(wish, Some(Wish::Join | Wish::Create));
+        self.settle_promise(who, command, result);
+        if has_failed {
+            self.give_up(who);
+        }
+    }
+
+    /// How long the command took that an output answers; 0 for all others.
+    pub(crate) fn time_taken(&self, output: &Output) -> u64 {
+        let Output::Done(command, _) = output else { return 0 };
+        self.promises.get(command).map_or(0, |promise| self.now - promise.since)
+    }
+
+    fn settle_promise(&mut self, who: Who, command: CommandId, result: Result<Done, CommandError>) {
+        let name = self.nodes[who].name;
+        let result = result.map_err(|error| error.to_string());
+        self.trace.add(self.now, name, || format!("user is told: {result:?}"));
+        self.nodes[who].texts.remove(&command);
+        let Some(promise) = self.promises.get_mut(&command) else {
+            return self.violated("no_duplicate", format!("{name} answers unknown {command:?}"));
+        };
+        let (wish, took) = (promise.wish, self.now - promise.since);
+        let (is_second, is_void) = (promise.outcome.is_some(), promise.is_void);
+        promise.outcome = Some(result);
+        if is_second {
+            self.violated("no_duplicate", format!("{name} answers {command:?} twice"));
+        } else if wish == Wish::Join && took > JOIN_BOUND_MS && !is_void {
+            self.violated("liveness", format!("{name} was told after {took} ms what came of its join"));
+        }
+    }
+
+    /// A join or a founding has failed: a log of an earlier membership stays, anything else goes.
+    fn give_up(&mut self, who: Who) {
+        self.tally.count("a join or a founding failed");
+        let node = &self.nodes[who];
+        match node.disk.image().own_entries(&node.peer) {
+            0 | 1 => self.forget(who),
+            _ => self.retire(who),
+        }
+    }
+
+    /// The engine is done: nobody answers for the network any more. What it has said goes on.
+    pub(crate) fn retire(&mut self, who: Who) {
+        if self.nodes[who].engine.take().is_some() {
+            self.reset_connections(who);
+        }
+    }
+
+    /// The process that was to answer is gone.
+    pub(crate) fn abandon_commands(&mut self, who: Who) {
+        let open = self.promises.values_mut().filter(|promise| promise.who == who && promise.outcome.is_none());
+        open.for_each(|promise| promise.is_void = true);
+    }
+}
+
+impl Promise {
+    /// Whether it was done as wished.
+    pub(crate) fn has_succeeded(&self) -> bool {
+        matches!(self.outcome, Some(Ok(_)))
+    }
+}
