@@ -4,7 +4,7 @@ use p2p_chat_model::{ActiveMember, Address, Name, PeerId, RosterOp, Seq, limits:
 
 use crate::{
     engine::{Engine, Purpose},
-    io::{CallError, Event, PeerCall, Refusal, RequestId, Response},
+    io::{CallError, Event, PeerCall, Refusal, RequestId, Response, Standing},
     timers::Timer,
 };
 
@@ -61,7 +61,12 @@ impl Engine {
             self.pending_joins.remove(&id);
             self.reply(id, Err(refusal));
         } else {
+            let peer = join.peer;
             self.admit(id);
+            // Whoever comes back may have what this leader lacks.
+            if let Ok(Response::Standing(Standing { frontier: Some(frontier), .. })) = &result {
+                self.learn_frontier(peer, frontier);
+            }
         }
     }
 

@@ -92,8 +92,7 @@ impl Election {
 impl Engine {
     /// Nobody reaches the leader.
     pub(crate) fn on_leader_lost(&mut self, since: u64) {
-        // Who leaves leads nobody any more.
-        if self.is_leading() || self.node().is_none() || self.leaving.is_some() {
+        if self.is_leading() || self.node().is_none() {
             return;
         }
         if self.election.lost_since.is_none() {
@@ -101,8 +100,13 @@ impl Engine {
             self.event(Event::Leaderless(self.state.epoch));
         }
         if self.election.is_idle() || self.election.stage == Stage::BackOff {
-            self.stand();
+            if self.can_lead() { self.stand() } else { self.fail() }
         }
+    }
+
+    /// Who can't write admits nobody, and who is on its way out leads nobody any more.
+    fn can_lead(&self) -> bool {
+        self.may_write()
     }
 
     /// Stands for the next reign: asks the lower ids first.
@@ -398,7 +402,7 @@ impl Engine {
                 self.reply(id, answer);
             } else if alive || self.is_leading() {
                 self.reply(id, Ok(Response::LeaderAlive));
-            } else if self.leaving.is_none() && self.node().is_some_and(|mine| mine < asker.node) {
+            } else if self.can_lead() && self.node().is_some_and(|mine| mine < asker.node) {
                 self.reply(id, Ok(Response::TakeOver));
                 self.on_leader_lost(self.moment.now);
             } else {

@@ -108,7 +108,7 @@ impl Engine {
     }
 
     fn on_join_failed(&mut self, hint: &LeaderHint, next: Option<LeaderHint>, error: &CallError) {
-        if let Some(next) = next {
+        if let Some(next) = next.filter(|next| next.peer != hint.peer) {
             self.ask_to_join(next);
             return;
         }
