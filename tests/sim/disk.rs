@@ -149,8 +149,8 @@ impl Image {
         let (last, head) = self.end(&author);
         let delivered = self.delivered(&author);
         let facts: Vec<(Seq, EntryFacts)> = (1..).zip(self.runs(&author, 1, last).iter().flat_map(|run| entries(run))).collect();
-        let lamport = facts.last().map_or(0, |(_, entry)| entry.lamport);
         let (done, held): (Vec<_>, Vec<_>) = facts.into_iter().partition(|(seq, _)| *seq <= delivered);
+        let lamport = done.last().map_or(0, |(_, entry)| entry.lamport);
         let roster = done.into_iter().filter(|(_, entry)| entry.op.is_some()).collect();
         let held = held.into_iter().map(|(_, entry)| entry).collect();
         FeedLog { author, last, head, lamport, held, roster }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use p2p_chat_model::{EntryKind, PeerId, VectorClock};
+use p2p_chat_model::{EntryKind, PeerId, Seq, VectorClock};
 
 use crate::{
     engine::{Engine, Purpose},
@@ -19,9 +19,18 @@ pub(crate) struct CatchUp {
     sources: BTreeMap<PeerId, VectorClock>,
     fetching: Option<(PeerId, VectorClock)>,
     announced: bool,
+    /// Members that did not have what they said they have, and until when their word counts for nothing.
+    fruitless: BTreeMap<PeerId, u64>,
+    /// Members that say they have more of the own feed than this node: how much, and since when.
+    own_claims: BTreeMap<PeerId, (Seq, u64)>,
 }
 
 impl CatchUp {
+    /// Whether somebody has said, since `recently`, that it has more of the own feed than `written`.
+    pub(crate) fn is_claimed(&self, written: Seq, recently: u64) -> bool {
+        self.own_claims.values().any(|(claimed, since)| *claimed > written && *since >= recently)
+    }
+
     /// What somebody has and `stored` lacks, as the frontier that would have it all.
     pub(crate) fn missing(&self, stored: &VectorClock) -> VectorClock {
         let mut missing = VectorClock::new();
@@ -41,6 +50,10 @@ impl Engine {
     /// Another member's frontier was seen.
     pub(crate) fn learn_frontier(&mut self, peer: PeerId, frontier: &VectorClock) {
         self.on_frontier_of(peer, frontier);
+        if self.catchup.fruitless.get(&peer).is_some_and(|until| self.moment.now < *until) {
+            return;
+        }
+        self.learn_own_claim(peer, frontier.at(&self.me));
         let missing = count_beyond(frontier, self.feeds.stored());
         if missing == 0 {
             self.catchup.sources.remove(&peer);
@@ -52,11 +65,26 @@ impl Engine {
         self.timers.hasten(Timer::CatchUp, self.moment.now + grace);
     }
 
-    /// Own entries exist that are not on this disk: nothing is written before they are back.
-    pub(crate) fn on_own_feed_ahead(&mut self, floor: u64) {
-        self.state.own_floor = floor;
-        self.persist();
-        self.timers.hasten(Timer::CatchUp, self.moment.now);
+    /// A member says how much of the own feed it has. If that is more than is on this disk, nothing is written until it
+    /// has been fetched, or has turned out not to exist.
+    fn learn_own_claim(&mut self, peer: PeerId, claimed: Seq) {
+        let written = self.feeds.stored().at(&self.me);
+        if claimed > written {
+            self.catchup.own_claims.entry(peer).or_insert((claimed, self.moment.now)).0 = claimed;
+            return;
+        }
+        self.catchup.own_claims.remove(&peer);
+        if self.leader() == Some(peer) {
+            self.settle_own_floor(written);
+        }
+    }
+
+    /// Nobody has more of the own feed than `written`.
+    fn settle_own_floor(&mut self, written: Seq) {
+        if self.catchup.own_claims.is_empty() && self.state.own_floor > written {
+            self.state.own_floor = written;
+            self.persist();
+        }
     }
 
     pub(crate) fn on_catch_up(&mut self) {
@@ -92,7 +120,15 @@ impl Engine {
         let Some((_, before)) = self.catchup.fetching.take() else { return };
         let stored = self.feeds.stored().clone();
         if result.is_err() || stored == before {
-            self.catchup.sources.remove(&source);
+            let lacking = self.catchup.sources.remove(&source).is_some_and(|frontier| !stored.covers(&frontier));
+            if lacking && result.is_ok() {
+                let until = self.moment.now + self.setup.config.fruitless_ms;
+                self.catchup.fruitless.insert(source, until);
+            }
+        }
+        if result.is_ok() {
+            self.catchup.own_claims.remove(&source);
+            self.settle_own_floor(stored.at(&self.me));
         }
         self.catchup.sources.retain(|_, frontier| !stored.covers(frontier));
         if !self.catchup.sources.is_empty() {

@@ -33,6 +33,10 @@ pub struct Config {
     pub anti_entropy_ms: u64,
     /// How long missing entries may be under way from their author before they are fetched.
     pub fetch_grace_ms: u64,
+    /// How long a member is not asked again that did not have what it said it has.
+    pub fruitless_ms: u64,
+    /// How long the word of a member that it has more of the own feed can hold up writing.
+    pub own_claim_ms: u64,
     /// How long each chunk of a fetch may take.
     pub fetch_timeout_ms: u64,
     /// How long the acknowledgement of handed-over entries may take, the receiver's fsync included.
@@ -89,6 +93,8 @@ impl Config {
         discovery_timeout_ms: 3_000,
         anti_entropy_ms: 10_000,
         fetch_grace_ms: 300,
+        fruitless_ms: 10_000,
+        own_claim_ms: 10_000,
         fetch_timeout_ms: 5_000,
         deliver_timeout_ms: 2_000,
         deliver_backoff_ms: 100,

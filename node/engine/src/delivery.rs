@@ -138,8 +138,7 @@ impl Engine {
     /// A member's frontier was seen: if it has more of the own feed than was acknowledged, it got it elsewhere.
     pub(crate) fn on_frontier_of(&mut self, peer: PeerId, frontier: &VectorClock) {
         let has = frontier.at(&self.me);
-        if has > self.feeds.stored().at(&self.me) && has > self.state.own_floor {
-            self.on_own_feed_ahead(has);
+        if has > self.feeds.stored().at(&self.me) {
             return;
         }
         let acked = self.state.acked.at(&peer);

@@ -321,7 +321,10 @@ impl Engine {
     pub(crate) fn may_write(&self) -> bool {
         let written = self.feeds.stored().at(&self.me);
         let admitted = self.state.admission.is_none_or(|(by, seq)| self.feeds.delivered().at(&by) >= seq);
-        let whole = written >= self.state.own_floor && self.feeds.delivered().at(&self.me) == written;
+        let recently = self.moment.now.saturating_sub(self.setup.config.own_claim_ms);
+        let whole = written >= self.state.own_floor
+            && self.feeds.delivered().at(&self.me) == written
+            && !self.catchup.is_claimed(written, recently);
         self.state.phase == Phase::Joined && whole && admitted
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use p2p_chat_model::{EntryHash, PeerId, RosterOp, Seq, VectorClock};
+use p2p_chat_model::{EntryHash, PeerId, RosterOp, Seq, VectorClock, limits::MAX_LAMPORT_JUMP};
 
 use crate::{io::EntryFacts, roster::Roster};
 
@@ -39,6 +39,8 @@ pub(crate) struct Feeds {
     delivered: VectorClock,
     /// Whose next entry waits for an entry of the key.
     waiting: BTreeMap<PeerId, BTreeSet<PeerId>>,
+    /// Whose next entry has a Lamport time that nobody else has come near to.
+    ahead: BTreeSet<PeerId>,
     /// Whose next entry may have become deliverable.
     ready: BTreeSet<PeerId>,
     held: usize,
@@ -65,8 +67,11 @@ impl Feeds {
         self.lamport
     }
 
-    pub(crate) fn see_lamport(&mut self, lamport: u64) {
-        self.lamport = self.lamport.max(lamport);
+    fn see_lamport(&mut self, lamport: u64) {
+        if lamport > self.lamport {
+            self.lamport = lamport;
+            self.ready.append(&mut self.ahead);
+        }
     }
 
     /// The digest of the frontier, computed when it has changed.
@@ -78,10 +83,8 @@ impl Feeds {
     pub(crate) fn restore(&mut self, author: PeerId, last: Seq, head: EntryHash, lamport: u64, held: Vec<EntryFacts>) {
         self.see_lamport(lamport);
         let delivered = last - held.len() as Seq;
-        // The Lamport time of the last delivered entry is below that of the first one held.
-        let reached = held.first().map_or(lamport, |entry| entry.lamport - 1);
         if delivered > 0 {
-            self.newest = self.newest.max((reached, Some(author), delivered));
+            self.newest = self.newest.max((lamport, Some(author), delivered));
         }
         self.stored.set(author, last);
         self.delivered.set(author, delivered);
@@ -172,6 +175,9 @@ impl Feeds {
     }
 
     /// Takes the next entry whose causal past is delivered, and whether it comes before one delivered already.
+    ///
+    /// Lamport time grows by one an entry, so an honest one is just above everything in its causal past. One that is
+    /// far beyond waits until the others have come so far: nobody can use the numbers up for all.
     pub(crate) fn next_deliverable(&mut self) -> Option<(PeerId, Seq, EntryFacts, bool)> {
         loop {
             let author = *self.ready.first()?;
@@ -181,6 +187,11 @@ impl Feeds {
             };
             if let Some((missing, _)) = entry.clock.iter().find(|(peer, seq)| self.delivered.at(peer) < *seq) {
                 self.waiting.entry(missing).or_default().insert(author);
+                self.ready.remove(&author);
+                continue;
+            }
+            if entry.lamport > self.lamport.saturating_add(MAX_LAMPORT_JUMP) {
+                self.ahead.insert(author);
                 self.ready.remove(&author);
                 continue;
             }

@@ -77,11 +77,11 @@ impl Engine {
         joining.in_flight = false;
         let (next, tries) = (joining.next.take(), joining.tries);
         match result {
-            Ok(Response::Admitted { view, admission, lamport, frontier }) => {
+            Ok(Response::Admitted { view, admission, frontier, .. }) => {
                 let me = self.me;
                 let current = view.epoch >= self.state.epoch && view.member(&me).is_some();
                 if current && view.leader().is_some_and(|leader| leader.peer == hint.peer) {
-                    self.on_admitted(hint.peer, view, admission, lamport, &frontier);
+                    self.on_admitted(hint.peer, view, admission, &frontier);
                 } else {
                     self.seek_later("the answer of an outdated leader");
                 }
@@ -188,14 +188,7 @@ impl Engine {
         }
     }
 
-    fn on_admitted(
-        &mut self,
-        leader: PeerId,
-        view: View,
-        admission: (PeerId, Seq),
-        lamport: u64,
-        frontier: &VectorClock,
-    ) {
+    fn on_admitted(&mut self, leader: PeerId, view: View, admission: (PeerId, Seq), frontier: &VectorClock) {
         let command = self.joining.take().and_then(|joining| joining.command);
         self.timers.clear(Timer::Seek);
         self.timers.clear(Timer::JoinDeadline);
@@ -205,7 +198,6 @@ impl Engine {
             self.state.admission = Some(admission);
         }
         self.state.own_floor = self.state.own_floor.max(frontier.at(&self.me));
-        self.feeds.see_lamport(lamport);
         let same = self.view().is_some_and(|mine| mine.epoch == view.epoch && mine.leader == view.leader);
         let newer = |mine: &View| mine.version < view.version || mine.member(&self.me).is_none();
         // Versions of two leaders of one epoch say nothing about which of them is followed.

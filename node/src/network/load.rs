@@ -25,6 +25,8 @@ pub(crate) async fn load(store: &Store, network: NetworkId, me: PeerId) -> Resul
     for stored in store.roster_entries(network).await?.into_iter().filter(|stored| stored.delivered) {
         roster.entry(stored.author).or_default().push((stored.seq, facts(&stored.entry, stored.hash)));
     }
+    // Where entries wait, the time of the last delivered one is not known by itself; the newest of all will do.
+    let newest = store.history(network, None, 1).await?.pop().map_or(0, |message| message.lamport);
     let mut own = (0, EntryHash::NONE);
     let mut log = Vec::new();
     for feed in store.feeds(network).await? {
@@ -36,7 +38,7 @@ pub(crate) async fn load(store: &Store, network: NetworkId, me: PeerId) -> Resul
             author: feed.author,
             last: feed.last,
             head: feed.head,
-            lamport: feed.last_lamport,
+            lamport: if feed.delivered == feed.last { feed.last_lamport } else { newest },
             held: waiting.into_iter().filter(|(seq, _)| *seq > feed.delivered).map(|(_, entry)| entry).collect(),
             roster: roster.remove(&feed.author).unwrap_or_default(),
         });
