@@ -273,7 +273,7 @@ impl Engine {
         self.discover(service, Asked::Reign, DiscoveryCall::Update { view, expected, votes, serial });
     }
 
-    /// The view on record is too old to know this member: shows its admission, as for a network that was lost.
+    /// Nothing is on record, or a view that is too old to know this member: it shows its admission.
     fn ask_newly(&mut self, service: usize) {
         let (Some(view), Some(admission)) = (self.next_reign(), self.roster.admission_chain(&self.me)) else {
             self.fail();
@@ -318,8 +318,9 @@ impl Engine {
             }
             // The leader on record answers and leads.
             Err(CallError::Exists(_)) => self.fail(),
+            Ok(DiscoveryAnswer::Unknown) => self.ask_newly(service),
             // It can't judge: the next one, or the votes.
-            Ok(DiscoveryAnswer::Unknown | DiscoveryAnswer::Closed) | Err(_) => {
+            Ok(DiscoveryAnswer::Closed) | Err(_) => {
                 self.election.stage = Stage::Registering { service: service + 1, tries: 0 };
                 self.ask_service(self.state.epoch);
             }
