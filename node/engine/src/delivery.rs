@@ -190,6 +190,8 @@ impl Engine {
             Ok(Response::Relayed(true, acked)) => {
                 cursor.failures = 0;
                 cursor.via = Some(via);
+                // A relay that lacks the own feed can't ask how far the target is.
+                let acked = acked.max(cursor.acked);
                 self.heard(via);
                 self.on_progress(peer, acked, Way::Relayed(via));
                 return;
