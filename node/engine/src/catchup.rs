@@ -119,7 +119,11 @@ impl Engine {
     pub(crate) fn on_fetch_done(&mut self, source: PeerId, result: Result<Response, CallError>) {
         let Some((_, before)) = self.catchup.fetching.take() else { return };
         let stored = self.feeds.stored().clone();
-        if result.is_err() || stored == before {
+        // What others brought meanwhile is not this source's doing.
+        let lacked =
+            |frontier: &VectorClock| frontier.since(&before).iter().any(|(it, _)| stored.at(&it) > before.at(&it));
+        let brought = self.catchup.sources.get(&source).is_some_and(lacked);
+        if result.is_err() || !brought {
             let lacking = self.catchup.sources.remove(&source).is_some_and(|frontier| !stored.covers(&frontier));
             if lacking && result.is_ok() {
                 let until = self.moment.now + self.setup.config.fruitless_ms;
