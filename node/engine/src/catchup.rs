@@ -57,6 +57,7 @@ impl Engine {
         let missing = count_beyond(frontier, self.feeds.stored());
         if missing == 0 {
             self.catchup.sources.remove(&peer);
+            self.tell_caught_up();
             return;
         }
         self.catchup.sources.insert(peer, frontier.clone());
@@ -137,7 +138,15 @@ impl Engine {
         self.catchup.sources.retain(|_, frontier| !stored.covers(frontier));
         if !self.catchup.sources.is_empty() {
             self.timers.hasten(Timer::CatchUp, self.moment.now);
-        } else if result.is_ok() && std::mem::take(&mut self.catchup.announced) {
+        } else if result.is_ok() {
+            self.tell_caught_up();
+        }
+    }
+
+    /// Ends what [`Event::CatchingUp`] began, once nothing known of is missing.
+    fn tell_caught_up(&mut self) {
+        let done = self.catchup.sources.is_empty() && self.catchup.fetching.is_none();
+        if done && std::mem::take(&mut self.catchup.announced) {
             self.event(Event::CaughtUp);
         }
     }
