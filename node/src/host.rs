@@ -13,6 +13,9 @@ use crate::{
     node::{Node, NodeError, Options},
 };
 
+/// How long a discovery service that does not answer may take to say why.
+const START: Duration = Duration::from_secs(5);
+
 /// Runs nodes and discovery services in this process.
 #[derive(Debug, Default)]
 pub struct ProcessHost;
@@ -87,10 +90,14 @@ impl Host for ProcessHost {
         // A record that can't be opened shows at once.
         tokio::select! {
             biased;
-            ended = nds.stopped() => ended.map(|()| nds).map_err(StartFailure::Failed),
-            answers = answers(address) => if answers { Ok(nds) } else {
-                Err(refused(format!("the discovery service at {address} does not answer")))
+            ended = nds.stopped() => return ended.map(|()| nds).map_err(StartFailure::Failed),
+            answers = answers(address) => if answers {
+                return Ok(nds);
             },
+        }
+        match tokio::time::timeout(START, nds.stopped()).await {
+            Ok(Err(failure)) => Err(StartFailure::Failed(failure)),
+            _ => Err(refused(format!("the discovery service at {address} does not answer; see its log"))),
         }
     }
 }

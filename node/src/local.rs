@@ -8,7 +8,7 @@ mod status;
 use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 use p2p_chat_engine::{Command, CommandError, Done};
-use p2p_chat_model::{Name, name::NameError};
+use p2p_chat_model::{Name, NetworkId, name::NameError};
 use p2p_chat_proto::v1::{self, node_server};
 use p2p_chat_store::{StoreError, Write};
 use tokio::sync::watch;
@@ -106,8 +106,8 @@ impl Local {
     }
 
     async fn join_network(&self, wanted: &str) -> Result<v1::JoinNetworkResponse, Status> {
-        if wanted.is_empty() {
-            return Err(Status::invalid_argument("the network's name is missing"));
+        if wanted.parse::<NetworkId>().is_err() {
+            network_name(wanted)?;
         }
         if let Ok(network) = self.hub.joined(wanted) {
             return Err(hub_status(HubError::Member(network.name)));

@@ -183,13 +183,13 @@ impl Node {
         self.local.hub.stop().await;
         // A socket that stays behind does no harm: the next node replaces it.
         let _ = fs::remove_file(&self.socket);
-        let Self { local, lock, .. } = self;
-        // The last handle of the store writes what waits and closes the file.
-        let closed = tokio::task::spawn_blocking(move || drop(local)).await;
+        // Connections of peers may still hold the store.
+        let store = self.local.hub.store.clone();
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
         if let Err(error) = closed {
             error!(%error, "bug: closing the log failed");
         }
-        drop(lock);
+        drop(self.lock);
         info!("the node has stopped");
     }
 }

@@ -21,7 +21,16 @@ use crate::{
 
 /// Reads the arguments of this process. On `--help`, `--version` or wrong usage (exit code 2) the process ends here.
 pub fn parse() -> Cli {
-    Cli::parse()
+    Cli::try_parse().unwrap_or_else(|error| {
+        if error.use_stderr() {
+            // What was typed may hold characters that act on a terminal.
+            let shown = p2p_chat_model::name::printable(&error.render().to_string());
+            // Nowhere to say that the message can't be said.
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), shown.as_bytes());
+            std::process::exit(error.exit_code());
+        }
+        error.exit()
+    })
 }
 
 /// Reads arguments, the program's name first.

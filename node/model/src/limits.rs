@@ -18,6 +18,8 @@ pub const MAX_RUN_BYTES: usize = 256 * 1024;
 pub const MAX_SINGLE_RUN_BYTES: usize = MAX_BODY_BYTES + MAX_MEMBERS * 48 + 1024;
 /// Largest message on the wire, in bytes (4 MiB).
 pub const MAX_FRAME_BYTES: usize = 4 * 1024 * 1024;
+/// Highest Lamport time of an entry: half of what its number can hold, so that there is always a next one.
+pub const MAX_LAMPORT: u64 = u64::MAX / 2;
 /// How far above all Lamport times before it an entry's may be. One beyond waits, so that nobody can use the numbers up.
 pub const MAX_LAMPORT_JUMP: u64 = 1 << 20;
 /// How far ahead of its own epoch a node follows a claim. More is refused, so that nobody can use the numbers up.

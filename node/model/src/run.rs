@@ -7,7 +7,7 @@ use crate::{
     Signature,
     codec::{Reader, Writer},
     entry::check_body,
-    limits::{MAX_BODY_BYTES, MAX_RUN_BYTES, MAX_RUN_ENTRIES, MAX_SINGLE_RUN_BYTES},
+    limits::{MAX_BODY_BYTES, MAX_LAMPORT, MAX_RUN_BYTES, MAX_RUN_ENTRIES, MAX_SINGLE_RUN_BYTES},
 };
 
 const DOMAIN: &str = "p2p-chat v1 run";
@@ -141,7 +141,8 @@ impl Run {
         let mut lamport = 0;
         for (seq, (hash, entry)) in (self.first..).zip(&self.entries) {
             let header = &entry.header;
-            if header.lamport <= lamport || header.lamport < seq || header.clock.at(&self.author) > 0 {
+            let out_of_range = header.lamport <= lamport || header.lamport < seq || header.lamport > MAX_LAMPORT;
+            if out_of_range || header.clock.at(&self.author) > 0 {
                 return Err(RunError::Clock(seq));
             }
             lamport = header.lamport;

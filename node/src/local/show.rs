@@ -137,8 +137,10 @@ impl Local {
 
     pub(super) async fn inspect_message(&self, request: v1::InspectRequest) -> Result<v1::InspectResponse, Status> {
         let entry = self.hub.find(&request.network).map_err(hub_status)?;
-        if request.message.len() < MIN_PREFIX {
-            return Err(Status::invalid_argument(format!("give at least the first {MIN_PREFIX} characters of the id")));
+        let is_digit = |c: char| c.is_ascii_hexdigit() || c == '-';
+        if request.message.len() < MIN_PREFIX || !request.message.chars().all(is_digit) {
+            let text = format!("a message id is a UUID; give at least its first {MIN_PREFIX} characters");
+            return Err(Status::invalid_argument(text));
         }
         let found = self.hub.store.by_id(entry.id, &request.message).await.map_err(|error| store_status(&error))?;
         let shown = printable(&request.message);

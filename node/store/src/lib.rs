@@ -100,6 +100,12 @@ impl Store {
         self.inner.queue.push(network, Work::Probe)
     }
 
+    /// Writes what waits and closes the file, whoever else still holds the store: later commits and reads fail with
+    /// [`StoreError::Closed`]. Blocks until it is done.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
     /// The database's file.
     pub fn file(&self) -> &Path {
         &self.inner.file
@@ -117,15 +123,23 @@ impl std::fmt::Debug for Store {
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
+impl Inner {
+    fn close(&self) {
+        // The last connection to close takes the write-ahead log into the file: the writer's.
+        self.readers.close();
         self.queue.close();
-        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thread) = writer.take()
+        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
             && thread.join().is_err()
         {
             tracing::error!(file = %self.file.display(), "bug: the store's writer panicked");
         }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -51,8 +51,16 @@ impl Readers {
         let snapshot = db.transaction()?;
         let answer = query(&snapshot);
         drop(snapshot);
-        self.idle().push(db);
+        if !self.permits.is_closed() {
+            self.idle().push(db);
+        }
         answer
+    }
+
+    /// Closes the connections; later reads fail.
+    pub(crate) fn close(&self) {
+        self.permits.close();
+        self.idle().clear();
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {

@@ -67,6 +67,7 @@ fn bounds_are_refused() {
     assert_eq!(Run::decode(&sign(2, before, vec![])), Err(RunError::Bounds));
     assert_eq!(Run::decode(&sign(2, before, vec![text(9, "x"), text(9, "y")])), Err(RunError::Clock(3)));
     assert_eq!(Run::decode(&sign(2, before, vec![text(1, "x")])), Err(RunError::Clock(2)));
+    assert_eq!(Run::decode(&sign(2, before, vec![text(u64::MAX / 2 + 1, "x")])), Err(RunError::Clock(2)));
     assert!(Run::decode(&sign(2, before, vec![text(9, "")])).is_err());
     assert!(Run::decode(&sign(2, before, vec![text(9, &"x".repeat(65_537))])).is_err());
     assert!(Run::decode(&sign(2, before, (0..65).map(|n| text(9 + n, "x")).collect())).is_err());
