@@ -41,11 +41,12 @@ impl Engine {
         registrar.serial
     }
 
-    /// The service has this serial on record.
-    pub(crate) fn see_serial(&mut self, service: usize, serial: u64) {
-        if let Some(registrar) = self.registrars.get_mut(service) {
-            registrar.serial = registrar.serial.max(serial);
-        }
+    /// The service has this serial on record. Returns whether that is above what it was told last.
+    pub(crate) fn see_serial(&mut self, service: usize, serial: u64) -> bool {
+        let Some(registrar) = self.registrars.get_mut(service) else { return false };
+        let above = serial > registrar.serial;
+        registrar.serial = registrar.serial.max(serial);
+        above
     }
 
     /// Brings the newest view on record, everywhere.
@@ -151,6 +152,11 @@ impl Engine {
                     self.ask_leading(service, Asked::Create);
                 }
             }
+            Ok(DiscoveryAnswer::Refused(DiscoveryRefusal::Outdated, _, serial)) => {
+                // With a serial above the one on record it may pass at once.
+                let pause = if self.see_serial(service, serial) { 0 } else { retry };
+                self.finish_asking(service, pause);
+            }
             Ok(DiscoveryAnswer::Refused(why, record, serial)) => {
                 self.see_serial(service, serial);
                 self.finish_asking(service, retry);
@@ -167,12 +173,7 @@ impl Engine {
     fn on_superseded(&mut self, service: usize, asked: Asked, why: DiscoveryRefusal, record: &Record) {
         let on_record = record.leader.epoch;
         let mine = self.state.epoch;
-        if why == DiscoveryRefusal::Outdated {
-            if let Some(registrar) = self.registrars.get_mut(service) {
-                registrar.due = self.moment.now;
-            }
-            self.arm_lease();
-        } else if on_record < mine && asked != Asked::Update {
+        if on_record < mine && asked != Asked::Update {
             self.update_record(service, on_record);
         } else if on_record < mine && why == DiscoveryRefusal::NotActive {
             // The view on record is older than this member: it shows its admission instead.
