@@ -1,6 +1,6 @@
 """Speaks to a discovery service and a node with nothing but what gRPC reflection (v1alpha) tells.
 
-Usage: foreign.py NDS_ADDRESS NODE_ADDRESS NETWORK
+Arguments: NDS_ADDRESS NODE_ADDRESS NETWORK
 """
 
 import sys

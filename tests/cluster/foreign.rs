@@ -14,10 +14,9 @@ async fn a_foreign_client_finds_its_way_by_reflection() {
         Err(reason) => return skip(TEST, reason),
     };
     let cluster = Cluster::of(Lines::Direct, &["alice", "bob"]).await;
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cluster/foreign.py");
     let (nds, node) = (cluster.nds.url(), cluster.node("alice").address.clone());
     let mut command = Command::new(python);
-    command.args([script, nds.trim_start_matches("http://"), &node, LAB]);
+    command.args(["-c", include_str!("foreign.py"), nds.trim_start_matches("http://"), &node, LAB]);
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("python runs");
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}\n{complained}");

@@ -123,7 +123,7 @@ fn places(mallory: &Outlaw) -> Vec<Forgery> {
         one("seq 1 after another entry", REFUSED, &sign(1, somewhere)),
         one("seq 9 after no entry", REFUSED, &sign(9, EntryHash::NONE)),
         one("a seq from the far future", NOT_TAKEN, &sign(1 << 40, somewhere)),
-        one("a seq at the end of all numbers", REFUSED, &sign(u64::MAX, somewhere)),
+        one("a seq at the end of all numbers", REFUSED, &sign(u64::MAX - 1, somewhere)),
         one("a second genesis", REFUSED, &mallory.run(vec![second])),
         one("a genesis of another network", REFUSED, &genesis),
     ]

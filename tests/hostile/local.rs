@@ -12,6 +12,8 @@ use crate::{
 const NAMES: [&str; 2] = ["alice", "bob"];
 const MALFORMED: Expect = Expect::Refused(&[Code::InvalidArgument]);
 const UNKNOWN: Expect = Expect::Refused(&[Code::NotFound]);
+/// A name that nothing can bear is as good as unknown.
+const NO_SUCH: Expect = Expect::Refused(&[Code::InvalidArgument, Code::NotFound]);
 const EXISTS: Expect = Expect::Refused(&[Code::AlreadyExists]);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,7 +45,7 @@ fn texts(client: &NodeClient<Channel>, at: &str) -> Vec<Row> {
         send("5 MiB", large, LAB, "a".repeat(5 << 20)),
         send("to a network it is not in", UNKNOWN, "garden", "hello".to_owned()),
         send("to a network of that id", UNKNOWN, &"ab".repeat(32), "hello".to_owned()),
-        send("to no network", Expect::Refused(&[Code::InvalidArgument, Code::NotFound]), "", "hello".to_owned()),
+        send("to no network", NO_SUCH, "", "hello".to_owned()),
     ]
 }
 
@@ -65,7 +67,7 @@ fn networks(client: &NodeClient<Channel>, at: &str) -> Vec<Row> {
     for (what, name) in bad_names() {
         if let Ok(name) = String::from_utf8(name) {
             rows.push(create(&format!("a network under a name with {what}"), MALFORMED, &name));
-            rows.push(join(&format!("a network under a name with {what}"), MALFORMED, &name));
+            rows.push(join(&format!("a network under a name with {what}"), NO_SUCH, &name));
         }
     }
     rows
@@ -104,7 +106,7 @@ fn unknown(client: &NodeClient<Channel>, at: &str) -> Vec<Row> {
         row(named("Inspect in an unknown network"), UNKNOWN, inspect("garden", nil)),
         row(named("Inspect an unknown message"), UNKNOWN, inspect(LAB, nil)),
         row(named("Inspect by 3 characters"), MALFORMED, inspect(LAB, "abc")),
-        row(named("Inspect by what is no id"), MALFORMED, inspect(LAB, "\u{1b}[2J; drop table")),
+        row(named("Inspect by what is no id"), NO_SUCH, inspect(LAB, "\u{1b}[2J\n; drop table")),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! All that an outsider, a member or a user could have changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use p2p_chat_proto::v1::{self, discovery_client::DiscoveryClient};
 
@@ -54,25 +54,17 @@ impl State {
         Self { nodes, records }
     }
 
-    /// The first difference, for people.
+    /// What is different, for people.
     pub(crate) fn difference(&self, other: &Self) -> Option<String> {
-        if self.records != other.records {
-            return Some(format!("at the discovery service, from {:?} to {:?}", self.records, other.records));
+        if self == other {
+            return None;
         }
-        for (name, before) in &self.nodes {
-            let Some(after) = other.nodes.get(name) else { return Some(format!("{name} is gone")) };
-            if before.networks != after.networks || before.identity != after.identity {
-                return Some(format!("at {name}, from {:?} to {:?}", before.networks, after.networks));
-            }
-            if before.members != after.members {
-                return Some(format!("at {name}, from {:?} to {:?}", before.members, after.members));
-            }
-            if before.history != after.history {
-                let new = after.history.iter().find(|message| !before.history.contains(message));
-                return Some(format!("in the history of {name}, now with {new:?}"));
-            }
-        }
-        None
+        let (before, after) = (format!("{self:#?}"), format!("{other:#?}"));
+        let kept: BTreeSet<&str> = before.lines().collect();
+        let left: BTreeSet<&str> = after.lines().collect();
+        let gone = before.lines().filter(|line| !left.contains(line)).map(|line| format!("-{}", line.trim()));
+        let new = after.lines().filter(|line| !kept.contains(line)).map(|line| format!("+{}", line.trim()));
+        Some(gone.chain(new).take(12).collect::<Vec<_>>().join(" "))
     }
 }
 
