@@ -191,10 +191,10 @@ fn a_minority_candidate_that_the_service_accepts_leads_with_the_lower_rank() {
 }
 
 #[test]
-fn a_service_that_does_not_know_the_network_leaves_the_decision_to_the_next_one() {
+fn a_service_out_of_reach_leaves_the_decision_to_the_next_one() {
     let mut node = node(BOB, 2, &[ALICE, BOB]);
     let outputs = alice_is_lost(&mut node);
-    let outputs = node.answer(discovery_call(&outputs), discovery(DiscoveryAnswer::Unknown));
+    let outputs = node.answer(discovery_call(&outputs), unreachable());
     let update = DiscoveryCall::Update {
         view: view(2, 6, BOB, &[BOB]),
         expected: Epoch(1),

@@ -1,6 +1,6 @@
 //! Who is alive: silence, pings, pings by others.
 
-use p2p_chat_engine::{Command, Config, Event, Input, Output, PeerCall, Refusal, Request, Response, Standing, Write};
+use p2p_chat_engine::{Command, Config, Event, Output, PeerCall, Refusal, Request, Response, Standing, Write};
 
 use crate::common::*;
 

@@ -1,6 +1,8 @@
 //! The engine's decisions, one input at a time: each test compares the exact outputs of a step. What several nodes
 //! do together is the simulator's business, not this one's.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps nothing useful fails, as it should")]
+
 mod admission;
 mod catchup;
 mod common;

@@ -1,1 +1,165 @@
+//! What the discovery services are told by a leader.
 
+use p2p_chat_engine::{
+    CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Output, PeerCall, Request, Response,
+};
+use p2p_chat_model::{Epoch, Rank};
+
+use crate::common::*;
+
+fn alice() -> Node {
+    Node::settled_with(ALICE, 1, CONFIG, &view(3, 5, ALICE, &[ALICE, BOB, CAROL]))
+}
+
+fn is_discovery(output: &Output) -> bool {
+    matches!(output, Output::Discover { .. })
+}
+
+/// The next renewal is out.
+fn renews(node: &mut Node) -> p2p_chat_engine::CallId {
+    discovery_call(&node.tick_until(is_discovery))
+}
+
+fn refused(why: DiscoveryRefusal, leader: Who, epoch: u64, serial: u64) -> Result<Response, CallError> {
+    discovery(DiscoveryAnswer::Refused(why, record(leader, epoch), serial))
+}
+
+#[test]
+fn the_lease_is_renewed_in_time_under_a_growing_serial() {
+    let mut node = alice();
+    for serial in WALL + 1..WALL + 4 {
+        let before = node.now;
+        let mut outputs = node.tick_until(is_discovery);
+        outputs.retain(is_discovery);
+        let renew = DiscoveryCall::Renew { view: node.snapshot().view.unwrap(), serial };
+        let id = discovery_call(&outputs);
+        let timeout_ms = CONFIG.discovery_timeout_ms;
+        assert_eq!(outputs, [Output::Discover { id, service: 0, call: renew, timeout_ms }]);
+        assert_eq!(node.now - before, CONFIG.lease_renewal_ms);
+        node.answer(id, discovery(DiscoveryAnswer::Accepted(record(ALICE, 3))));
+    }
+}
+
+#[test]
+fn a_renewal_that_failed_is_tried_again_soon() {
+    let mut node = alice();
+    let call = renews(&mut node);
+    assert_eq!(node.answer(call, unreachable()), []);
+    let before = node.now;
+    renews(&mut node);
+    assert_eq!(node.now - before, CONFIG.lease_retry_ms);
+}
+
+#[test]
+fn a_service_that_lost_the_network_gets_it_again_with_the_leader_s_chain_of_admissions() {
+    let mut node = Node::settled_with(CAROL, 1, CONFIG, &view(3, 5, CAROL, &[ALICE, BOB, CAROL]));
+    let call = renews(&mut node);
+    let outputs = node.answer(call, discovery(DiscoveryAnswer::Unknown));
+    let view = node.snapshot().view.unwrap();
+    let admission = vec![(ALICE.peer(), 3)];
+    assert_eq!(outputs, [node.discover(1, 0, DiscoveryCall::Create { view, admission, serial: WALL + 2 })]);
+}
+
+#[test]
+fn an_earlier_reign_on_record_is_replaced_with_the_certificate() {
+    let mut node = alice();
+    let call = renews(&mut node);
+    let outputs = node.answer(call, refused(DiscoveryRefusal::Epoch, BOB, 2, 0));
+    let view = node.snapshot().view.unwrap();
+    let update = DiscoveryCall::Update { view, expected: Epoch(2), votes: Vec::new(), serial: WALL + 2 };
+    assert_eq!(outputs, [node.discover(1, 0, update)]);
+}
+
+#[test]
+fn a_serial_that_is_too_low_is_raised_above_the_one_on_record() {
+    let mut node = alice();
+    let call = renews(&mut node);
+    node.answer(call, refused(DiscoveryRefusal::Outdated, ALICE, 3, WALL + 500));
+    let outputs = node.tick_until(is_discovery);
+    let renew = DiscoveryCall::Renew { view: node.snapshot().view.unwrap(), serial: WALL + 501 };
+    assert!(outputs.contains(&node.discover(1, 0, renew)), "{outputs:?}");
+}
+
+#[test]
+fn a_service_that_keeps_saying_outdated_is_not_asked_without_pause() {
+    let mut node = alice();
+    let before = node.now;
+    for turn in 0..5 {
+        let call = renews(&mut node);
+        node.answer(call, refused(DiscoveryRefusal::Outdated, ALICE, 3, WALL + turn));
+    }
+    assert!(node.now - before > CONFIG.lease_renewal_ms + CONFIG.lease_retry_ms, "{} ms", node.now - before);
+}
+
+#[test]
+fn a_later_leader_on_record_is_asked_to_let_this_one_in() {
+    let mut node = alice();
+    let call = renews(&mut node);
+    let outputs = node.answer(call, refused(DiscoveryRefusal::NotLeader, CAROL, 4, 0));
+    assert_eq!(callees(&outputs), [CAROL.peer()]);
+    assert!(outputs.iter().any(is_call(|call| matches!(call, PeerCall::Join { .. }))), "{outputs:?}");
+}
+
+#[test]
+fn a_later_leader_on_record_that_is_gone_is_outvoted_with_an_epoch_above() {
+    let mut node = alice();
+    let call = renews(&mut node);
+    let outputs = node.answer(call, refused(DiscoveryRefusal::NotLeader, DAVE, 4, 0));
+    let outputs = node.answer(call_to(&outputs, DAVE), unreachable());
+    let elect = PeerCall::Elect(Epoch(5), ALICE.node());
+    let expected = [
+        node.saved(|state| {
+            state.vote = Some((Epoch(5), ALICE.peer()));
+            state.addresses.insert(DAVE.peer(), DAVE.address());
+        }),
+        node.call(1, BOB, elect.clone(), CONFIG.elect_timeout_ms),
+        node.call(2, CAROL, elect, CONFIG.elect_timeout_ms),
+    ];
+    assert_eq!(outputs, expected);
+}
+
+#[test]
+fn the_own_later_reign_on_record_from_before_a_crash_is_gone_beyond() {
+    let mut node = alice();
+    let call = renews(&mut node);
+    node.answer(call, refused(DiscoveryRefusal::Epoch, ALICE, 6, 0));
+    assert_eq!(node.on_disk().vote, Some((Epoch(7), ALICE.peer())));
+}
+
+#[test]
+fn a_view_that_changes_during_a_renewal_is_brought_on_record_right_after() {
+    let mut node = alice();
+    let call = renews(&mut node);
+    node.request(CAROL, Request::Leave);
+    node.answer(call, discovery(DiscoveryAnswer::Accepted(record(ALICE, 3))));
+    let before = node.now;
+    let outputs = node.tick_until(is_discovery);
+    let Some(Output::Discover { call: DiscoveryCall::Renew { view, .. }, .. }) =
+        outputs.iter().find(|output| is_discovery(output))
+    else {
+        panic!("{outputs:?}")
+    };
+    assert_eq!((view.version, node.now - before <= 1), (6, true));
+}
+
+#[test]
+fn a_follower_renews_nothing() {
+    let mut node = Node::settled_with(BOB, 1, CONFIG, &view(3, 5, ALICE, &[ALICE, BOB, CAROL]));
+    for _ in 0..60 {
+        let standing = node.standing(None);
+        node.request(ALICE, Request::Ping(standing));
+        assert!(!node.pass(500).iter().any(is_discovery));
+    }
+}
+
+#[test]
+fn a_deposed_leader_stops_renewing() {
+    let mut node = alice();
+    let reign = view(4, 6, BOB, &[ALICE, BOB, CAROL]);
+    node.request(BOB, Request::Coordinate(reign, certificate(Rank::Registered, Vec::new())));
+    for _ in 0..60 {
+        let standing = node.standing(None);
+        node.request(BOB, Request::Ping(standing));
+        assert!(!node.pass(500).iter().any(is_discovery));
+    }
+}

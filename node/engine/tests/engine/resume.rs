@@ -1,1 +1,217 @@
+//! Founding a network, and going on after a restart.
 
+use p2p_chat_engine::{
+    CallError, Command, CommandError, CommandId, DiscoveryAnswer, DiscoveryCall, Done, Durable, Event, FeedLog, Output,
+    PeerCall, Phase, Refusal, Request, Response, Start, Write,
+};
+use p2p_chat_model::{Epoch, Rank, RosterOp, View};
+
+use crate::common::*;
+
+fn alice_founds(services: usize) -> (Node, Vec<Output>) {
+    Node::start(ALICE, services, Start::Found { command: CommandId(0), genesis: genesis() })
+}
+
+fn resume(who: Who, durable: Durable, log: Vec<FeedLog>) -> (Node, Vec<Output>) {
+    Node::start(who, 1, Start::Resume { durable, log })
+}
+
+fn founding_view() -> View {
+    View::founding(ALICE.peer(), ALICE.address())
+}
+
+fn abandoned(node: &Node, error: CommandError) -> [Output; 4] {
+    [
+        event(Event::Abandoned),
+        node.saved(|state| {
+            state.phase = Phase::Left;
+            state.view = None;
+        }),
+        event(Event::Stopped),
+        Output::Done(CommandId(0), Err(error)),
+    ]
+}
+
+#[test]
+fn a_founder_saves_its_view_and_registers_everywhere() {
+    let (node, outputs) = alice_founds(2);
+    let create = DiscoveryCall::Create { view: founding_view(), admission: Vec::new(), serial: WALL };
+    let expected = [
+        node.saved(|state| *state = node.on_disk().clone()),
+        node.discover(1, 0, create.clone()),
+        node.discover(2, 1, create),
+    ];
+    assert_eq!(outputs, expected);
+    let disk = node.on_disk();
+    assert_eq!((disk.phase, disk.epoch, disk.view.as_ref()), (Phase::Founding, Epoch(1), Some(&founding_view())));
+}
+
+#[test]
+fn one_service_that_accepts_is_enough() {
+    let (mut node, _) = alice_founds(2);
+    let (first, second) = (node.id(1), node.id(2));
+    assert_eq!(node.answer(first, unreachable()), []);
+    let outputs = node.answer(second, discovery(DiscoveryAnswer::Accepted(record(ALICE, 1))));
+    let done = Output::Done(CommandId(0), Ok(Done::Created));
+    assert_eq!(outputs[..2], [node.saved(|state| state.phase = Phase::Joined), done]);
+    assert!(node.snapshot().leading);
+}
+
+#[test]
+fn a_founding_that_fails_says_why_and_leaves_nothing_running() {
+    let reason = "no route".to_owned();
+    let cases = [
+        (unreachable(), CommandError::NoDiscovery(reason)),
+        (Err(CallError::Exists("lab".to_owned())), CommandError::NameTaken),
+        (Err(CallError::Unmet("not you".to_owned())), CommandError::NotReachable("not you".to_owned())),
+    ];
+    for (answer, error) in cases {
+        let (mut node, _) = alice_founds(1);
+        let outputs = node.answer(node.id(1), answer);
+        assert_eq!(outputs, abandoned(&node, error));
+        assert_eq!(node.engine.deadline(), None);
+    }
+    let (_, outputs) = alice_founds(0);
+    let error = CommandError::NoDiscovery("none is configured".to_owned());
+    assert_eq!(outputs.last(), Some(&Output::Done(CommandId(0), Err(error))));
+}
+
+#[test]
+fn a_name_taken_at_one_service_is_taken_even_if_another_has_not_answered() {
+    let (mut node, _) = alice_founds(2);
+    let outputs = node.answer(node.id(2), Err(CallError::Exists("lab".to_owned())));
+    assert_eq!(outputs, abandoned(&node, CommandError::NameTaken));
+}
+
+#[test]
+fn a_founder_that_crashed_before_the_answer_leads_and_brings_its_network_on_record() {
+    let mut durable = durable(&founding_view());
+    durable.phase = Phase::Founding;
+    let (mut node, outputs) = resume(ALICE, durable, vec![founding_log(&[ALICE])]);
+    assert_eq!(outputs, []);
+    let outputs = node.next_tick();
+    assert_eq!(outputs, [node.discover(1, 0, DiscoveryCall::Renew { view: founding_view(), serial: WALL })]);
+    let outputs = node.answer(node.id(1), discovery(DiscoveryAnswer::Unknown));
+    let create = DiscoveryCall::Create { view: founding_view(), admission: Vec::new(), serial: WALL + 1 };
+    assert_eq!(outputs, [node.discover(1, 0, create)]);
+}
+
+#[test]
+fn a_leader_that_starts_again_tells_everybody_its_reign() {
+    let followed = view(4, 5, ALICE, &[ALICE, BOB, CAROL]);
+    let mut durable = durable(&followed);
+    durable.certificate = certificate(Rank::Majority, vec![BOB.vote(4, ALICE)]);
+    durable.acked = clock(&[(BOB, 3), (CAROL, 3)]);
+    let proof = durable.certificate.clone();
+    let (node, outputs) = resume(ALICE, durable, vec![founding_log(&[ALICE, BOB, CAROL])]);
+    let coordinate = PeerCall::Coordinate(followed, proof);
+    let expected = [
+        node.call(1, BOB, coordinate.clone(), CONFIG.deliver_timeout_ms),
+        node.call(2, CAROL, coordinate, CONFIG.deliver_timeout_ms),
+    ];
+    assert_eq!(outputs, expected);
+}
+
+#[test]
+fn a_leader_that_starts_again_elsewhere_tells_where_it_is() {
+    let mut followed = view(4, 5, ALICE, &[ALICE, BOB]);
+    followed.active[0].address = "elsewhere:1".parse().unwrap();
+    let (node, outputs) = resume(ALICE, durable(&followed), vec![founding_log(&[ALICE, BOB])]);
+    let now = view(4, 6, ALICE, &[ALICE, BOB]);
+    assert_eq!(outputs[0], node.saved(|state| state.view = Some(now.clone())));
+    assert!(outputs.iter().any(is_call(|call| matches!(call, PeerCall::Coordinate(told, _) if *told == now))));
+}
+
+#[test]
+fn a_follower_that_starts_again_asks_its_leader_and_may_write_at_once() {
+    let followed = view(4, 5, ALICE, &[ALICE, BOB]);
+    let (mut node, outputs) = resume(BOB, durable(&followed), vec![founding_log(&[ALICE, BOB])]);
+    let timeout = CONFIG.ping_timeout_ms + CONFIG.admission_wait_ms + CONFIG.deliver_timeout_ms;
+    assert_eq!(outputs, [node.call(1, ALICE, PeerCall::Join { request: 99 }, timeout)]);
+    let outputs = node.command(Command::Send);
+    assert!(outputs.contains(&Output::Done(node.last_command(), Ok(Done::Sent { seq: 1, lamport: 3 }))));
+}
+
+#[test]
+fn what_the_author_knew_to_be_held_by_whom_survives_a_restart() {
+    let followed = view(4, 5, ALICE, &[ALICE, BOB, CAROL]);
+    let mut state = durable(&followed);
+    state.acked = clock(&[(ALICE, 3), (CAROL, 1)]);
+    let log = vec![founding_log(&[ALICE, BOB, CAROL]), text_log(BOB, 3, 9)];
+    let (_, outputs) = resume(BOB, state, log);
+    let pushes: Vec<_> = outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Call { peer, call: PeerCall::Deliver { from, upto, .. }, .. } => Some((*peer, *from, *upto)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(pushes, [(CAROL.peer(), 2, 3)]);
+}
+
+#[test]
+fn a_first_join_that_a_crash_cut_short_is_as_if_it_had_never_been() {
+    let (node, outputs) = resume(BOB, Durable::new(Phase::Joining, 5), Vec::new());
+    let expected = [event(Event::Abandoned), node.saved(|state| state.phase = Phase::Left), event(Event::Stopped)];
+    assert_eq!(outputs, expected);
+}
+
+#[test]
+fn who_has_left_stays_out_after_a_restart() {
+    let (mut node, outputs) = resume(BOB, Durable::new(Phase::Left, 5), vec![founding_log(&[ALICE, BOB])]);
+    assert_eq!(outputs, [event(Event::Stopped)]);
+    let outputs = node.request(ALICE, Request::Leave);
+    assert_eq!(outputs, [node.reply(Err(Refusal::NotHere))]);
+}
+
+#[test]
+fn a_leave_that_a_crash_cut_short_counts_once_its_entry_is_written() {
+    let followed = view(4, 5, ALICE, &[ALICE, BOB]);
+    let mut state = durable(&followed);
+    state.phase = Phase::Leaving;
+    let (node, _) = resume(BOB, state.clone(), vec![founding_log(&[ALICE, BOB])]);
+    assert_eq!(node.snapshot().phase, Phase::Joined);
+    let mut own = text_log(BOB, 1, 9);
+    own.roster.push((1, op(BOB, 1, 9, &[], RosterOp::Leave)));
+    let (node, outputs) = resume(BOB, state, vec![founding_log(&[ALICE, BOB]), own]);
+    assert_eq!(node.snapshot().phase, Phase::Left);
+    assert_eq!(outputs.last(), Some(&event(Event::Stopped)));
+}
+
+#[test]
+fn a_vote_is_remembered() {
+    let mut state = durable(&view(4, 5, ALICE, &[ALICE, BOB, CAROL, DAVE]));
+    state.vote = Some((Epoch(5), CAROL.peer()));
+    let (mut node, _) = resume(DAVE, state, vec![founding_log(&[ALICE, BOB, CAROL, DAVE])]);
+    let outputs = node.request(BOB, Request::Elect(Epoch(5), BOB.node()));
+    let outputs = node.answer(call_to(&outputs, ALICE), unreachable());
+    assert_eq!(outputs, [node.reply(Ok(Response::Promised(Epoch(5))))]);
+}
+
+#[test]
+fn what_was_held_back_before_a_restart_is_shown_once_its_past_arrives() {
+    let held = text(CAROL, 2, 9, &[(DAVE, 1)]);
+    let mut carols = text_log(CAROL, 2, 9);
+    carols.held.push(held.clone());
+    let everybody = [ALICE, BOB, CAROL, DAVE];
+    let (mut node, _) = resume(BOB, durable(&view(4, 5, ALICE, &everybody)), vec![founding_log(&everybody), carols]);
+    assert_eq!(node.snapshot().held, 1);
+    let past = text(DAVE, 1, 8, &[]);
+    let outputs = node.request(DAVE, Request::Deliver(vec![run(1, DAVE, 1, vec![past.clone()])]));
+    let mut expected = vec![Output::Write(Write::Run(p2p_chat_engine::RunToken(1)))];
+    expected.extend(delivered(DAVE, 1, past, true));
+    expected.extend(delivered(CAROL, 2, held, false));
+    expected.push(node.reply(Ok(Response::Acked(clock(&[(DAVE, 1)])))));
+    assert_eq!(outputs, expected);
+}
+
+#[test]
+fn whatever_the_engine_writes_down_can_be_read_back() {
+    let mut node = Node::settled_with(BOB, 0, CONFIG, &view(3, 5, ALICE, &[ALICE, BOB, CAROL]));
+    let reign = view(4, 6, CAROL, &[BOB, CAROL]);
+    let votes = vec![BOB.vote(4, CAROL), CAROL.vote(4, CAROL)];
+    node.request(CAROL, Request::Coordinate(reign, certificate(Rank::Majority, votes)));
+    let disk = node.on_disk();
+    assert_eq!(disk.certificate.rank, Rank::Majority);
+    assert_eq!(Durable::decode(&disk.encode()).as_ref(), Ok(disk));
+}
