@@ -22,6 +22,7 @@ pub(crate) struct Cursor {
     failures: u32,
     /// Until when entries go by a relay instead of directly.
     relayed_until: u64,
+    /// Who passed entries on since the direct way was last open.
     pub(crate) via: Option<PeerId>,
 }
 
@@ -100,6 +101,7 @@ impl Engine {
             Ok(Response::Acked(acked)) => {
                 cursor.failures = 0;
                 cursor.relayed_until = 0;
+                cursor.via = None;
                 let acked = acked.at(&self.me);
                 self.heard(peer);
                 self.on_progress(peer, acked, Way::Direct);
@@ -152,11 +154,12 @@ impl Engine {
     fn on_push_failed(&mut self, peer: PeerId) {
         let Some(cursor) = self.delivery.cursors.get_mut(&peer) else { return };
         cursor.failures += 1;
-        let failures = cursor.failures;
+        // Where a relay served before, one failure of the direct way is enough: each costs a whole timeout.
+        let use_relay = cursor.failures >= 2 || cursor.via.is_some();
         if self.leader() == Some(peer) || self.is_leading() {
             self.suspect(peer);
         }
-        if failures >= 2 && self.relay_for(peer).is_some() {
+        if use_relay && self.relay_for(peer).is_some() {
             let until = self.moment.now + self.setup.config.direct_retry_ms;
             if let Some(cursor) = self.delivery.cursors.get_mut(&peer) {
                 cursor.relayed_until = until;
