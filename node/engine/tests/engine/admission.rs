@@ -132,7 +132,7 @@ fn a_member_that_comes_back_gets_a_new_number_without_a_new_admission() {
 fn a_member_with_a_new_address_keeps_its_number() {
     let mut node = alice();
     let address: p2p_chat_model::Address = "bob:7600".parse().unwrap();
-    node.request(BOB, Request::Join { request: 1, name: BOB.name(), address: address.clone() });
+    node.request(BOB, Request::Join { request: 0, name: BOB.name(), address: address.clone() });
     node.answer(node.id(1), Ok(Response::Alive));
     let view = node.snapshot().view.unwrap();
     assert_eq!(view.node(NodeId(2)).map(|member| &member.address), Some(&address));

@@ -196,7 +196,7 @@ fn after_two_failures_the_leader_is_asked_to_pass_it_on() {
 }
 
 #[test]
-fn the_direct_way_is_tried_again_after_a_while() {
+fn the_direct_way_is_tried_again_after_a_while_and_left_again_at_the_first_failure() {
     let mut node = bob();
     let relay = carol_is_out_of_reach(&mut node);
     node.answer(relay, Ok(Response::Relayed(true, 1)));
@@ -209,6 +209,23 @@ fn the_direct_way_is_tried_again_after_a_while() {
     let outputs = node.command(Command::Send);
     let direct = |output: &Output| matches!(output, Output::Call { peer, call, .. } if *peer == CAROL.peer() && *call == push(2, 2));
     assert!(outputs.iter().any(direct), "{outputs:?}");
+    let outputs = node.answer(call_to(&outputs, CAROL), unreachable());
+    assert_eq!(outputs, [node.call(1, ALICE, PeerCall::Relay(CAROL.peer()), 2 * PUSH_MS)]);
+}
+
+#[test]
+fn who_is_reached_directly_again_is_relayed_to_only_after_two_failures_again() {
+    let mut node = bob();
+    let relay = carol_is_out_of_reach(&mut node);
+    node.answer(relay, Ok(Response::Relayed(true, 1)));
+    let outputs = node.pass(CONFIG.direct_retry_ms);
+    assert!(outputs.iter().any(is_call(|call| matches!(call, PeerCall::Ping(_)))), "alice was silent: {outputs:?}");
+    let standing = node.standing(None);
+    node.request(ALICE, Request::Ping(standing));
+    let outputs = node.command(Command::Send);
+    node.answer(call_to(&outputs, CAROL), has(2));
+    let outputs = node.command(Command::Send);
+    assert_eq!(node.answer(call_to(&outputs, CAROL), unreachable()), []);
 }
 
 #[test]
