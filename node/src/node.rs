@@ -44,7 +44,7 @@ use crate::{
 /// The file that remembers how the node calls itself.
 const NAME_FILE: &str = "name";
 /// How long servers may take to end the calls in hand.
-const DRAIN: Duration = Duration::from_secs(1);
+const DRAIN: Duration = Duration::from_millis(500);
 
 /// What a node is started with.
 pub(crate) struct Options {
@@ -175,8 +175,9 @@ impl Node {
     /// Stops: no new calls, the tasks end, the log is closed, the data directory is free.
     pub(crate) async fn end(self) {
         self.stop.send_replace(true);
+        let until = tokio::time::Instant::now() + DRAIN;
         for mut server in self.servers {
-            if tokio::time::timeout(DRAIN, &mut server).await.is_err() {
+            if tokio::time::timeout_at(until, &mut server).await.is_err() {
                 server.abort();
             }
         }

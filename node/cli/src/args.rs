@@ -237,7 +237,10 @@ impl Cli {
     /// `EnvFilter` directive. Servers say what they do at `info`; other commands keep quiet below `warn`.
     pub fn log_filter(&self) -> String {
         let serves = matches!(self.command, Command::Nds { .. } | Command::Serve { .. });
+        let chats = matches!(self.command, Command::Chat { .. });
         let level = match (self.global.verbose, serves) {
+            // What happens to the group is said in the chat itself.
+            (0, false) if chats => "error",
             (0, false) => "warn",
             (0, true) | (1, false) => "info",
             (1, true) | (2, false) => "debug",
