@@ -181,11 +181,11 @@ impl Engine {
         } else if on_record < mine {
             // The next renewal tries again; the leader on record may not know yet that it is replaced.
             if record.leader.peer != self.me {
-                self.state.addresses.insert(record.leader.peer, record.leader.address.clone());
+                self.remember_address(record.leader.peer, record.leader.address.clone());
                 self.coordinate(record.leader.peer);
             }
         } else if record.leader.peer != self.me {
-            self.state.addresses.insert(record.leader.peer, record.leader.address.clone());
+            self.remember_address(record.leader.peer, record.leader.address.clone());
             self.challenge(record);
         } else {
             // Its own reign of a later epoch is on record, from before a crash: goes on above it.

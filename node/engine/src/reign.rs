@@ -3,14 +3,15 @@
 //! A view is taken from the leader of its epoch only. Of two epochs the higher wins; of two leaders of one epoch the
 //! better founded one, then the lower id. The epoch is on disk before anything is answered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use p2p_chat_model::{ActiveMember, Certificate, Epoch, NodeId, PeerId, Rank, View, Vote, limits};
+use p2p_chat_model::{ActiveMember, Address, Certificate, Epoch, NodeId, PeerId, Rank, View, Vote, limits};
 
 use crate::{
     durable::Phase,
     engine::{Engine, Purpose},
     io::{CallError, Event, LeaderHint, PeerCall, Refusal, RequestId, Response},
+    roster::Roster,
     timers::Timer,
 };
 
@@ -101,11 +102,13 @@ impl Engine {
         for member in &view.active {
             self.state.addresses.insert(member.peer, member.address.clone());
         }
-        // Who left is forgotten first; members are never more than the cap.
-        let roster = &self.roster;
-        if self.state.addresses.len() > limits::MAX_MEMBERS {
-            self.state.addresses.retain(|peer, _| roster.is_member(peer) || view.member(peer).is_some());
-        }
+        trim(&mut self.state.addresses, limits::MAX_MEMBERS, &self.roster, Some(view));
+    }
+
+    /// Somebody outside the view may have to be called.
+    pub(crate) fn remember_address(&mut self, peer: PeerId, address: Address) {
+        trim(&mut self.state.addresses, limits::MAX_MEMBERS - 1, &self.roster, self.state.view.as_ref());
+        self.state.addresses.insert(peer, address);
     }
 
     pub(crate) fn on_update_view(&mut self, id: RequestId, from: PeerId, view: View, vote: Option<Vote>) {
@@ -238,7 +241,7 @@ impl Engine {
             // The other leader of this epoch is the better founded one, and says so itself.
             self.follow_hint(Some(&hint));
         } else if hint.epoch == self.state.epoch {
-            self.state.addresses.insert(hint.peer, hint.address);
+            self.remember_address(hint.peer, hint.address);
             self.coordinate(hint.peer);
         }
     }
@@ -285,5 +288,18 @@ impl Engine {
         for peer in told {
             self.coordinate(peer);
         }
+    }
+}
+
+/// Leaves no more than `most` addresses: who is no member is forgotten first, then who is away.
+fn trim(addresses: &mut BTreeMap<PeerId, Address>, most: usize, roster: &Roster, view: Option<&View>) {
+    let is_active = |peer: &PeerId| view.is_some_and(|view| view.member(peer).is_some());
+    if addresses.len() > most {
+        addresses.retain(|peer, _| roster.is_member(peer) || is_active(peer));
+    }
+    while addresses.len() > most
+        && let Some(away) = addresses.keys().find(|peer| !is_active(peer)).copied()
+    {
+        addresses.remove(&away);
     }
 }

@@ -1,9 +1,9 @@
 //! What the discovery services are told by a leader.
 
 use p2p_chat_engine::{
-    CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Output, PeerCall, Request, Response,
+    CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Durable, Output, PeerCall, Request, Response, Start,
 };
-use p2p_chat_model::{Epoch, Rank};
+use p2p_chat_model::{Epoch, PeerId, Rank, limits::MAX_MEMBERS};
 
 use crate::common::*;
 
@@ -140,6 +140,25 @@ fn a_view_that_changes_during_a_renewal_is_brought_on_record_right_after() {
         panic!("{outputs:?}")
     };
     assert_eq!((view.version, node.now - before <= 1), (6, true));
+}
+
+#[test]
+fn addresses_stay_within_their_bound_or_the_state_could_not_be_read_back() {
+    let mut state = durable(&view(3, 5, ALICE, &[ALICE, BOB]));
+    for number in state.addresses.len()..MAX_MEMBERS {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        state.addresses.insert(PeerId::new(bytes), ERIN.address());
+    }
+    let log = vec![founding_log(&[ALICE, BOB])];
+    let (mut node, outputs) = Node::start(ALICE, 1, Start::Resume { durable: state, log });
+    node.calm(outputs);
+    let call = renews(&mut node);
+    let outputs = node.answer(call, refused(DiscoveryRefusal::NotLeader, DAVE, 3, 0));
+    let disk = node.on_disk();
+    assert!(callees(&outputs).contains(&DAVE.peer()), "dave is told of this reign: {outputs:?}");
+    assert_eq!(disk.vote, Some((Epoch(4), ALICE.peer())));
+    assert!(Durable::decode(&disk.encode()).is_ok_and(|back| back == *disk), "it can't be read back");
 }
 
 #[test]
