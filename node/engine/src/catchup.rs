@@ -1,7 +1,7 @@
 //! Anti-entropy (Demers et al. 1987): frontiers are compared on every ping and with a random member now and then;
 //! what is missing is fetched from any member that has it, after a grace in which its author may still bring it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use p2p_chat_model::{EntryKind, PeerId, Seq, VectorClock};
 
@@ -23,6 +23,8 @@ pub(crate) struct CatchUp {
     fruitless: BTreeMap<PeerId, u64>,
     /// Members that say they have more of the own feed than this node: how much, and since when.
     own_claims: BTreeMap<PeerId, (Seq, u64)>,
+    /// Members that handed over what could not be taken yet: they are told when it can.
+    early: BTreeSet<PeerId>,
 }
 
 impl CatchUp {
@@ -136,6 +138,11 @@ impl Engine {
             self.settle_own_floor(stored.at(&self.me));
         }
         self.catchup.sources.retain(|_, frontier| !stored.covers(frontier));
+        if brought {
+            for peer in std::mem::take(&mut self.catchup.early) {
+                self.compare(peer);
+            }
+        }
         if !self.catchup.sources.is_empty() {
             self.timers.hasten(Timer::CatchUp, self.moment.now);
         } else if result.is_ok() {
@@ -160,6 +167,7 @@ impl Engine {
 
     /// Somebody handed over what can't be taken yet: what is missing before it?
     pub(crate) fn on_early(&mut self, from: PeerId) {
+        self.catchup.early.insert(from);
         self.compare(from);
     }
 

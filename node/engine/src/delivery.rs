@@ -18,6 +18,8 @@ use crate::{
 pub(crate) struct Cursor {
     pub(crate) acked: Seq,
     in_flight: bool,
+    /// Whether a wait was cut short since the last progress.
+    hastened: bool,
     /// Failures in a row.
     failures: u32,
     /// Until when entries go by a relay instead of directly.
@@ -132,6 +134,7 @@ impl Engine {
         let before = std::mem::replace(&mut cursor.acked, acked);
         self.state.acked.set(peer, acked);
         if acked > before {
+            cursor.hastened = false;
             self.write(Write::Ack { peer, upto: acked, way });
             self.event(Event::Acked { peer, upto: acked });
         }
@@ -145,10 +148,21 @@ impl Engine {
         }
         let acked = self.state.acked.at(&peer);
         let cursor = self.delivery.cursors.entry(peer).or_insert(Cursor { acked, ..Cursor::default() });
-        if !cursor.in_flight && has != cursor.acked {
-            self.set_acked(peer, has, Way::Fetched);
-            self.delivery.pump.insert(peer);
+        if cursor.in_flight {
+            return;
         }
+        if has != cursor.acked {
+            self.set_acked(peer, has, Way::Fetched);
+        }
+        let lacks = self.feeds.stored().at(&self.me) - has;
+        if let Some(cursor) = self.delivery.cursors.get_mut(&peer)
+            && lacks <= self.setup.config.push_gap
+            && !std::mem::replace(&mut cursor.hastened, true)
+        {
+            // It answers, so what it still lacks need not wait for the next try: once, until there is progress.
+            self.timers.clear(Timer::Push(peer));
+        }
+        self.delivery.pump.insert(peer);
     }
 
     fn on_push_failed(&mut self, peer: PeerId) {
