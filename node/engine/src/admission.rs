@@ -15,6 +15,8 @@ pub(crate) struct PendingJoin {
     request: u64,
     name: Name,
     address: Address,
+    /// How long the joiner's own feed is, says the joiner that has no view yet: a leave in it is undone too.
+    past: Seq,
     /// Where the admission stands, and until when the answer waits for another member to store it.
     admitted: Option<(PeerId, Seq, u64)>,
 }
@@ -40,9 +42,10 @@ impl Engine {
             self.reply(id, Err(refusal));
             return;
         }
-        let join = PendingJoin { peer, request, name, address: address.clone(), admitted: None };
+        let join = PendingJoin { peer, request, name, address: address.clone(), past: 0, admitted: None };
         self.pending_joins.insert(id, join);
-        let current = self.view().and_then(|view| view.member(&peer)).is_some_and(|member| member.address == address);
+        let is_it = |member: &ActiveMember| member.address == address && member.join_request == request;
+        let current = self.view().and_then(|view| view.member(&peer)).is_some_and(is_it);
         if current && self.roster.is_member(&peer) {
             self.heard(peer);
             self.admit(id);
@@ -54,7 +57,7 @@ impl Engine {
     }
 
     pub(crate) fn on_called_back(&mut self, id: RequestId, result: Result<Response, CallError>) {
-        let Some(join) = self.pending_joins.get(&id) else { return };
+        let Some(join) = self.pending_joins.get_mut(&id) else { return };
         // A refusal comes from the key that was called: it is there, it only does not know this node yet.
         if matches!(result, Err(CallError::Unreachable(_))) {
             let refusal = Refusal::Unreachable(join.address.clone());
@@ -62,6 +65,9 @@ impl Engine {
             self.reply(id, Err(refusal));
         } else {
             let peer = join.peer;
+            if let Ok(Response::Standing(Standing { frontier: Some(frontier), version: 0, .. })) = &result {
+                join.past = frontier.at(&peer);
+            }
             self.admit(id);
             // Whoever comes back may have what this leader lacks.
             if let Ok(Response::Standing(Standing { frontier: Some(frontier), .. })) = &result {
@@ -73,7 +79,10 @@ impl Engine {
     /// The joiner is where it says: finds or writes its admission and takes it into the view.
     fn admit(&mut self, id: RequestId) {
         let Some(join) = self.pending_joins.get(&id).cloned() else { return };
-        let standing = self.roster.member(&join.peer).filter(|member| member.stands()).map(|member| member.admitted);
+        let past = self.feeds.delivered().at(&join.peer).max(join.past);
+        let knows_all = self.feeds.delivered().at(&join.peer) >= past;
+        let standing = self.roster.member(&join.peer).filter(|member| knows_all && member.stands());
+        let standing = standing.map(|member| member.admitted);
         if !self.is_leading() || standing.is_none() && !self.may_write() {
             self.pending_joins.remove(&id);
             self.reply(id, Err(Refusal::Busy("the leader is being replaced")));
@@ -83,7 +92,6 @@ impl Engine {
         let (by, seq, wait) = match standing {
             Some((_, by, seq)) => (by, seq, 0),
             None => {
-                let past = self.feeds.delivered().at(&join.peer);
                 let op = RosterOp::Admit { peer: join.peer, name: join.name.clone(), past };
                 let (seq, _) = self.append(None, Some(op));
                 (self.me, seq, self.setup.config.admission_wait_ms)
@@ -98,15 +106,16 @@ impl Engine {
 
     /// Takes a member into the view under the next id, or notes its new address.
     fn activate(&mut self, join: &PendingJoin) {
-        let current = self.view().and_then(|view| view.member(&join.peer)).map(|member| member.address.clone());
+        let current = self.view().and_then(|view| view.member(&join.peer)).cloned();
         match current {
-            Some(address) if address == join.address => {}
-            Some(_) => self.change_view(|view| {
+            Some(member) if member.address == join.address && member.join_request == join.request => {}
+            Some(member) if member.join_request == join.request => self.change_view(|view| {
                 for member in view.active.iter_mut().filter(|member| member.peer == join.peer) {
                     member.address = join.address.clone();
                 }
             }),
-            None => self.change_view(|view| {
+            _ => self.change_view(|view| {
+                view.active.retain(|member| member.peer != join.peer);
                 let (node, next) = (view.next_id, view.next_id.next());
                 view.next_id = next;
                 let (peer, address) = (join.peer, join.address.clone());

@@ -61,6 +61,8 @@ pub(crate) struct Election {
     promised: Epoch,
     askers: BTreeMap<RequestId, Asker>,
     checking: bool,
+    /// When this leader may stand again to win a record back.
+    reassert_at: u64,
 }
 
 impl Election {
@@ -106,7 +108,7 @@ impl Engine {
 
     /// Who can't write admits nobody, and who is on its way out leads nobody any more.
     fn can_lead(&self) -> bool {
-        self.may_write()
+        self.may_write() && self.roster.is_member(&self.me)
     }
 
     /// Stands for the next reign: asks the lower ids first.
@@ -166,7 +168,9 @@ impl Engine {
 
     /// As leader: the same epoch, or a later one, is on record for another leader that can't be found. Wins it back.
     pub(crate) fn reassert(&mut self, above: Epoch) {
-        if self.election.is_idle() && self.is_plausible(above) {
+        let due = self.moment.now >= self.election.reassert_at;
+        if due && self.election.is_idle() && self.is_plausible(above) {
+            self.election.reassert_at = self.moment.now + self.setup.config.lease_retry_ms;
             self.election.promised = self.election.promised.max(above);
             self.seek_votes();
         }
@@ -234,8 +238,9 @@ impl Engine {
         }
     }
 
+    /// One vote, the own, is no majority of anything: the others may only have dropped out of this node's view.
     fn has_majority(&self) -> bool {
-        self.view().is_some_and(|view| view.is_majority(self.election.votes.len()))
+        self.election.votes.len() > 1 && self.view().is_some_and(|view| view.is_majority(self.election.votes.len()))
     }
 
     pub(crate) fn on_election_timer(&mut self) {
