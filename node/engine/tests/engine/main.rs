@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps nothing useful fails, as it should")]
 
 mod admission;
+mod anything;
 mod catchup;
 mod common;
 mod delivery;
