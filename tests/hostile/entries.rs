@@ -1,19 +1,25 @@
 //! Entries that must not be taken, delivered by a member.
 
-use p2p_chat_model::{Entry, EntryHash, EntryKind, Identity, NetworkId, PeerId, Run, VectorClock};
+use p2p_chat_model::{Entry, EntryHash, EntryKind, Identity, NetworkId, PeerId, Run, VectorClock, limits::MAX_LAMPORT};
+use p2p_chat_proto::v1::Wait;
 use tonic::Code;
 
 use crate::{
     crafted::{admission, bad_names, founding},
     outlaw::Outlaw,
-    support::{Cluster, Lines},
-    table::{Expect, Row, calling, row, run},
+    support::{
+        Cluster, Lines, eventually,
+        wait::{ensure, secs},
+    },
+    table::{Expect, Row, calling, request, row, run},
 };
 
 const NAMES: [&str; 2] = ["alice", "bob"];
 const REFUSED: Expect = Expect::Refused(&[Code::InvalidArgument, Code::Unauthenticated, Code::PermissionDenied]);
 /// Sound in itself, and not for here and now: the answer does not have to be an error, but nothing is stored.
 const NOT_TAKEN: Expect = Expect::RefusedOr(&[Code::InvalidArgument, Code::PermissionDenied], "acked");
+
+const LATE: &str = "the last word for ever";
 
 /// A name, what must come of it, and the encoded runs.
 type Forgery = (String, Expect, Vec<Vec<u8>>);
@@ -53,7 +59,6 @@ async fn a_feed_that_contradicts_itself_changes_nothing_that_was_stored() {
     run(&cluster, "a feed that contradicts itself", rows(&cluster, &mallory, forgeries)).await;
 }
 
-/// A member's number can't be used to spoil everybody's order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lamport_time_at_the_end_of_all_numbers_is_refused() {
     let cluster = Cluster::of(Lines::Direct, &NAMES).await;
@@ -61,12 +66,41 @@ async fn a_lamport_time_at_the_end_of_all_numbers_is_refused() {
     mallory.join(&cluster, cluster.node("alice"), "mallory").await;
     mallory.says(&NAMES.map(|name| cluster.node(name)), "soon it will be late").await;
     let mut forgeries = Vec::new();
-    for lamport in [u64::MAX, u64::MAX - 1, 1 << 62] {
-        let mut entry = mallory.text("the last word for ever");
-        entry.header.lamport = lamport;
-        forgeries.push((format!("lamport time {lamport}"), NOT_TAKEN, vec![mallory.run(vec![entry]).encode()]));
+    for lamport in [u64::MAX, u64::MAX - 1, MAX_LAMPORT + 1] {
+        let run = mallory.run(vec![late(&mallory, lamport)]);
+        forgeries.push(one(format!("lamport time {lamport}"), NOT_TAKEN, &run));
     }
-    run(&cluster, "Lamport times from the far future", rows(&cluster, &mallory, forgeries)).await;
+    run(&cluster, "Lamport times at the end of all numbers", rows(&cluster, &mallory, forgeries)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lamport_time_from_the_far_future_is_not_shown_and_moves_nobody_elses() {
+    let cluster = Cluster::of(Lines::Direct, &NAMES).await;
+    let mut mallory = Outlaw::new(0x65).await;
+    mallory.join(&cluster, cluster.node("alice"), "mallory").await;
+    mallory.says(&NAMES.map(|name| cluster.node(name)), "soon it will be late").await;
+    let run = mallory.run(vec![late(&mallory, MAX_LAMPORT)]);
+    for name in NAMES {
+        // Whether it is refused or kept waiting is the node's choice.
+        let _ = mallory.services(cluster.node(name)).chat.deliver(request(mallory.delivery([run.encode()]))).await;
+    }
+    for (name, other) in [("alice", "bob"), ("bob", "alice")] {
+        let text = format!("{name} does not care");
+        let sent = cluster.ledger.say_and_wait(cluster.node(name), &text, Wait::One).await.expect("it can be said");
+        assert!(sent.lamport < 100, "the next message is at {}", sent.lamport);
+        eventually(secs(10), format!("{text:?} at {other}"), async || {
+            let history = cluster.node(other).history().await;
+            ensure(!history.iter().any(|message| message.text == LATE), || panic!("it is shown: {history:?}"))?;
+            ensure(history.iter().any(|message| message.text == text), || format!("{} messages", history.len()))
+        })
+        .await;
+    }
+}
+
+fn late(mallory: &Outlaw, lamport: u64) -> Entry {
+    let mut entry = mallory.text(LATE);
+    entry.header.lamport = lamport;
+    entry
 }
 
 fn rows(cluster: &Cluster, mallory: &Outlaw, forgeries: Vec<Forgery>) -> Vec<Row> {

@@ -7,7 +7,7 @@ use tonic::Code;
 
 use crate::{
     crafted::{spoiled_clocks, spoiled_views},
-    outlaw::{Outlaw, Services},
+    outlaw::{JOIN_REQUEST, Outlaw, Services},
     support::{Cluster, Lines},
     table::{Expect, Row, calling, row, run},
 };
@@ -261,5 +261,14 @@ async fn a_member_that_asks_for_nonsense_is_told_so() {
             rows.push(row(format!("PingVia {name} of {what}"), expect, calling!(liveness, ping_via, ping.clone())));
         }
     }
+    let membership = scene.services("alice").membership;
+    let again = v1::JoinRequest {
+        network: scene.network(),
+        request_id: JOIN_REQUEST,
+        name: "mallory".to_owned(),
+        address: scene.mallory.address.to_string(),
+    };
+    let call = calling!(membership, join, again.clone());
+    rows.push(row("the Join that was answered, once more", Expect::Says("Admitted("), call));
     run(&scene.cluster, "nonsense of a member", rows).await;
 }

@@ -31,6 +31,9 @@ use crate::{
     table::request,
 };
 
+/// The number that every outlaw gives its join.
+pub(crate) const JOIN_REQUEST: u64 = 7;
+
 /// A peer in the test's hand. Dropping it closes its port.
 pub(crate) struct Outlaw {
     pub(crate) identity: Identity,
@@ -113,7 +116,7 @@ impl Outlaw {
         let record = cluster.nds.record(LAB).await.expect("the network is listed");
         let join = v1::JoinRequest {
             network: record.network.clone(),
-            request_id: 7,
+            request_id: JOIN_REQUEST,
             name: name.to_owned(),
             address: self.address.to_string(),
         };
