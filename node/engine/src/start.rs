@@ -30,14 +30,14 @@ pub struct Setup {
 pub enum Start {
     /// It founds the network. The genesis run is on disk as entry 1 of the own feed, and delivered.
     Found {
-        /// Answered with [`Done::Created`].
+        /// Answered with [`Done::Created`](crate::Done::Created).
         command: CommandId,
         /// The genesis entry.
         genesis: EntryFacts,
     },
     /// It joins for the first time, or after having left.
     Join {
-        /// Answered with [`Done::Joined`].
+        /// Answered with [`Done::Joined`](crate::Done::Joined).
         command: CommandId,
         /// Who leads, says the discovery service.
         leader: LeaderHint,
