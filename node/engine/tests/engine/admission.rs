@@ -140,6 +140,28 @@ fn a_member_with_a_new_address_keeps_its_number() {
 }
 
 #[test]
+fn who_joins_anew_while_it_is_still_active_gets_a_new_number() {
+    let mut node = alice();
+    node.request(BOB, join(BOB, 8));
+    node.answer(node.id(1), Ok(Response::Alive));
+    let view = node.snapshot().view.unwrap();
+    assert_eq!(view.active.iter().map(|member| member.node).collect::<Vec<_>>(), [NodeId(1), NodeId(3)]);
+    assert_eq!(view.member(&BOB.peer()).map(|member| member.join_request), Some(8));
+}
+
+#[test]
+fn an_admission_covers_what_the_joiner_wrote_before_even_if_the_leader_lacks_it() {
+    let mut node = Node::settled_with(ALICE, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, CAROL]));
+    node.request(BOB, join(BOB, 8));
+    let theirs =
+        p2p_chat_engine::Standing { version: 0, frontier: Some(clock(&[(ALICE, 3), (BOB, 4)])), ..node.standing(None) };
+    let outputs = node.answer(node.id(1), Ok(Response::Standing(theirs)));
+    let op = Some(RosterOp::Admit { peer: BOB.peer(), name: BOB.name(), past: 4 });
+    let (seq, lamport, wall_ms) = (4, 4, WALL);
+    assert_eq!(outputs[0], Output::Write(Write::Own { text: None, op, seq, lamport, wall_ms, clock: clock(&[]) }));
+}
+
+#[test]
 fn a_follower_names_the_leader() {
     let mut node = Node::settled(BOB, ALICE, &[ALICE, BOB]);
     let outputs = node.request(CAROL, join(CAROL, 7));

@@ -205,6 +205,28 @@ fn a_service_out_of_reach_leaves_the_decision_to_the_next_one() {
 }
 
 #[test]
+fn a_service_that_lost_the_network_is_shown_the_candidate_s_admission() {
+    let mut node = node(BOB, 1, &[ALICE, BOB]);
+    let outputs = alice_is_lost(&mut node);
+    let outputs = node.answer(discovery_call(&outputs), discovery(DiscoveryAnswer::Unknown));
+    let view = view(2, 6, BOB, &[BOB]);
+    let admission = vec![(ALICE.peer(), 2)];
+    assert_eq!(outputs, [node.discover(1, 0, DiscoveryCall::Create { view, admission, serial: WALL + 1 })]);
+    let outputs = node.answer(node.id(1), discovery(DiscoveryAnswer::Accepted(record(BOB, 2))));
+    assert!(takes_office(&outputs), "{outputs:?}");
+}
+
+#[test]
+fn one_vote_is_a_majority_of_nothing() {
+    // Everybody else may only have dropped out of this node's view.
+    let mut node = Node::settled_with(ALICE, 1, CONFIG, &view(3, 5, ALICE, &[ALICE]));
+    let outputs = node.tick_until(|output| matches!(output, Output::Discover { .. }));
+    let outputs = node.answer(discovery_call(&outputs), refused(DiscoveryRefusal::Epoch, ALICE, 6));
+    node.answer(discovery_call(&outputs), unreachable());
+    assert_eq!(node.snapshot().epoch, Epoch(3));
+}
+
+#[test]
 fn a_service_behind_in_epochs_is_asked_again_with_the_one_it_has() {
     let mut node = bob_registers();
     let outputs = node.answer(node.id(1), refused(DiscoveryRefusal::Epoch, ALICE, 0));
