@@ -3,6 +3,7 @@
 use p2p_chat_model::{ActiveMember, Address, Name, PeerId, RosterOp, Seq, limits::MAX_MEMBERS};
 
 use crate::{
+    durable::Phase,
     engine::{Engine, Purpose},
     io::{CallError, Event, PeerCall, Refusal, RequestId, Response, Standing},
     timers::Timer,
@@ -25,7 +26,10 @@ impl Engine {
     pub(crate) fn on_join(&mut self, id: RequestId, peer: PeerId, request: u64, name: Name, address: Address) {
         if !self.is_leading() {
             let other = self.hint().filter(|hint| hint.peer != self.me);
-            self.reply(id, other.map(Response::NotLeader).ok_or(Refusal::Busy("no leader is known")));
+            // Who is only on its way in leads nothing, whatever is on record.
+            let outside = self.state.phase == Phase::Joining;
+            let refusal = if outside { Refusal::NotHere } else { Refusal::Busy("no leader is known") };
+            self.reply(id, other.map(Response::NotLeader).ok_or(refusal));
             return;
         }
         let full = !self.roster.knows(&peer) && self.roster.known() >= MAX_MEMBERS;

@@ -16,8 +16,8 @@ use p2p_chat_model::{Certificate, Epoch, NodeId, PeerId, Rank, View, Vote};
 use crate::{
     engine::{Engine, Purpose},
     io::{
-        CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Event, PeerCall, Refusal, RequestId, Response,
-        Standing,
+        CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Event, LeaderHint, PeerCall, Refusal, RequestId,
+        Response, Standing,
     },
     registration::Asked,
     timers::Timer,
@@ -61,6 +61,8 @@ pub(crate) struct Election {
     promised: Epoch,
     askers: BTreeMap<RequestId, Asker>,
     checking: bool,
+    /// Another leader of the same epoch, as a discovery service says, who has been told of this one.
+    pub(crate) challenged: Option<LeaderHint>,
     /// When this leader may stand again to win a record back.
     reassert_at: u64,
 }

@@ -200,6 +200,7 @@ impl Engine {
             self.follow_hint(Some(&record.leader));
         } else {
             self.coordinate(record.leader.peer);
+            self.election.challenged = Some(record.leader.clone());
             self.reassert(record.leader.epoch);
         }
     }

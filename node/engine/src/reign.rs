@@ -228,6 +228,11 @@ impl Engine {
                 self.on_not_followed(peer, hint);
             }
             Err(CallError::Unreachable(_)) if self.is_leading() => self.suspect(peer),
+            Err(CallError::NotMember(_)) if self.is_leading() => {
+                // The other leader of this epoch has never heard of this node: only a join brings both together.
+                let other = self.election.challenged.take_if(|other| other.peer == peer);
+                self.follow_hint(other.as_ref());
+            }
             _ => {}
         }
     }
