@@ -7,7 +7,9 @@ use p2p_chat_model::{ActiveMember, Epoch, NetworkId, PeerId, Registration, Vote,
 use super::{Answer, Answers, Change, Founding, Probe, Record, Refusal, Registry, Verdict, bury};
 
 impl Registry {
-    /// `CreateNetwork`: a network that is new here, or that this registry has lost.
+    /// `CreateNetwork`: a network that is new here, or that this registry has lost, or whose record is so old that
+    /// nobody on it is left to consent: then the leader on record must say that it does not lead, or have been silent
+    /// for longer than its lease, and the epoch must grow.
     ///
     /// # Errors
     /// [`Refusal::ExpectedEpoch`], [`Refusal::Genesis`], [`Refusal::Registered`], [`Refusal::NameTaken`],
@@ -24,21 +26,42 @@ impl Registry {
             return Err(Refusal::Genesis { network: claim.network, reason: "it was shown for another registration" });
         }
         if let Some(record) = self.record(&claim.network) {
-            if record.leader().peer != leader.peer || record.epoch() != claim.view.epoch {
-                return Err(Refusal::Registered {
-                    name: record.name().clone(),
-                    epoch: record.epoch(),
-                    leader: record.leader().peer,
-                });
-            }
-            if outdated(record, claim).is_some() {
-                return Ok(Verdict::Standing);
+            if let Some(verdict) = self.judge_known(now, record, claim, leader, answers)? {
+                return Ok(verdict);
             }
         } else {
             self.check_vacant(claim, founding)?;
         }
         self.check_members(claim)?;
         call_back(claim.network, leader, answers, || put(now, claim, founding.name().clone()))
+    }
+
+    /// A claim on a network that is on record: what to answer before anything else is looked at, if anything.
+    fn judge_known(
+        &self,
+        now: Duration,
+        record: &Record,
+        claim: &Registration,
+        leader: &ActiveMember,
+        answers: &Answers,
+    ) -> Result<Option<Verdict>, Refusal> {
+        if record.leader().peer == leader.peer && record.epoch() == claim.view.epoch {
+            return Ok(outdated(record, claim).map(|_| Verdict::Standing));
+        }
+        let registered =
+            Refusal::Registered { name: record.name().clone(), epoch: record.epoch(), leader: record.leader().peer };
+        let most = Epoch(record.epoch().0.saturating_add(MAX_EPOCH_JUMP));
+        if claim.view.epoch <= record.epoch() || claim.view.epoch > most {
+            return Err(registered);
+        }
+        let incumbent = Probe::of(claim.network, record.leader());
+        match answers.get(&incumbent) {
+            None => Ok(Some(ask(answers, [incumbent, Probe::of(claim.network, leader)]))),
+            // That it is silent is no verdict before its lease has run out; that it does not lead is.
+            Some(Answer::Unreachable) if !self.is_stale(record, now) => Err(registered),
+            Some(Answer::Reached { leads_epoch }) if *leads_epoch >= record.epoch() => Err(registered),
+            Some(Answer::Reached { .. } | Answer::Unreachable) => Ok(None),
+        }
     }
 
     /// `UpdateLeader`: the signer takes over from the leader on record.

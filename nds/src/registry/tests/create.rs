@@ -50,7 +50,7 @@ fn a_retry_stands_and_a_newer_statement_refreshes() {
 fn another_leader_or_epoch_has_to_use_update_leader() {
     let registry = registered(3, &[1, 2]);
     let registered = Refusal::Registered { name: "lab".parse().unwrap(), epoch: Epoch(3), leader: person(1).peer() };
-    for view in [view(4, 11, &[1, 2]), view(2, 11, &[1, 2]), view(3, 11, &[2, 1])] {
+    for view in [view(2, 11, &[1, 2]), view(3, 11, &[2, 1])] {
         let claim = claim(11, view);
         let founding = Founding::prove(&found(1, "lab").1, &[admission(1, 2)], &claim);
         let founding = founding.or_else(|_| Founding::prove(&found(1, "lab").1, &[], &claim)).unwrap();
@@ -92,6 +92,31 @@ fn the_founding_has_to_be_proved() {
     let not_admitted = Refusal::NotAdmitted { network: lab(), signer: bob };
     assert_eq!(prove(&genesis, &[], view(2, 1, &[2])), Err(not_admitted));
     assert_eq!(prove(&genesis, &[admission(2, 3), admission(1, 2)], view(7, 9, &[3])), Ok(carol));
+}
+
+#[test]
+fn a_record_that_nobody_leads_any_more_is_taken_by_a_later_reign_of_a_member() {
+    let registry = registered(3, &[1, 2]);
+    let claim = claim(1, view(4, 11, &[5]));
+    let founding = Founding::prove(&found(1, "lab").1, &[admission(1, 5)], &claim).unwrap();
+    let decide = |now, answers: &Answers| registry.decide_create(at(now), &claim, &founding, answers);
+    assert_eq!(decide(1, &Answers::new()), Ok(Verdict::AskFirst(vec![probe(1), probe(5)])));
+
+    let refused = Refusal::Registered { name: "lab".parse().unwrap(), epoch: Epoch(3), leader: person(1).peer() };
+    let leads = answers(&[(1, reached(3)), (5, reached(4))]);
+    assert_eq!(decide(99, &leads), Err(refused.clone()), "the leader on record leads");
+    let silent = answers(&[(1, Answer::Unreachable), (5, reached(4))]);
+    assert_eq!(decide(29, &silent), Err(refused), "its lease has not run out");
+
+    let record = Record::new(lab(), "lab".parse().unwrap(), view(4, 11, &[5]), 1, at(99)).unwrap();
+    assert_eq!(decide(99, &silent), Ok(Verdict::Accept(vec![Change::Put(record)])));
+    let record = Record::new(lab(), "lab".parse().unwrap(), view(4, 11, &[5]), 1, at(1)).unwrap();
+    let deposed = answers(&[(1, reached(0)), (5, reached(4))]);
+    assert_eq!(
+        decide(1, &deposed),
+        Ok(Verdict::Accept(vec![Change::Put(record)])),
+        "it says itself that it does not lead"
+    );
 }
 
 #[test]
