@@ -146,15 +146,12 @@ pub(crate) mod answer {
     pub(crate) fn join(response: Response, genesis: bytes::Bytes) -> Result<v1::JoinResponse, Status> {
         use v1::join_response::Outcome;
         let outcome = match response {
-            Response::Admitted { view, admission: (author, seq), lamport, frontier } => {
-                Outcome::Admitted(v1::Admitted {
-                    view: Some((&view).into()),
-                    genesis,
-                    admission: Some(v1::FeedPosition { author: author.to_wire(), seq }),
-                    lamport,
-                    frontier: Some((&frontier).into()),
-                })
-            }
+            Response::Admitted { view, admission: (author, seq), frontier } => Outcome::Admitted(v1::Admitted {
+                view: Some((&view).into()),
+                genesis,
+                admission: Some(v1::FeedPosition { author: author.to_wire(), seq }),
+                frontier: Some((&frontier).into()),
+            }),
             Response::NotLeader(hint) => Outcome::NotLeader(encode_hint(&hint)),
             _ => return Err(mismatch()),
         };
@@ -229,7 +226,6 @@ pub(crate) mod response {
                 Ok(Response::Admitted {
                     view: View::try_from(need(admitted.view.as_ref(), "view")?)?,
                     admission: (convert::peer(&admission.author, "admission")?, admission.seq),
-                    lamport: admitted.lamport,
                     frontier: VectorClock::try_from(need(admitted.frontier.as_ref(), "frontier")?)?,
                 })
             }

@@ -149,7 +149,6 @@ impl Engine {
                 Some(view) if self.is_leading() && view.member(&join.peer).is_some() => Ok(Response::Admitted {
                     view: view.clone(),
                     admission: (by, seq),
-                    lamport: self.feeds.lamport(),
                     frontier: self.feeds.stored().clone(),
                 }),
                 _ => Err(Refusal::Busy("the leader is being replaced")),

@@ -89,8 +89,8 @@ pub enum Done {
 /// Why a command failed. Nothing has changed then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// The discovery service refused.
-    #[error("the discovery service refused: {0}")]
+    /// The discovery service, or the leader, refused.
+    #[error("the request was refused: {0}")]
     Refused(String),
     /// Another network has the name.
     #[error("another network is registered under this name")]

@@ -77,7 +77,7 @@ impl Engine {
         joining.in_flight = false;
         let (next, tries) = (joining.next.take(), joining.tries);
         match result {
-            Ok(Response::Admitted { view, admission, frontier, .. }) => {
+            Ok(Response::Admitted { view, admission, frontier }) => {
                 let me = self.me;
                 let current = view.epoch >= self.state.epoch && view.member(&me).is_some();
                 if current && view.leader().is_some_and(|leader| leader.peer == hint.peer) {
@@ -101,6 +101,10 @@ impl Engine {
             }
             Err(CallError::Unmet(reason)) if self.state.phase == Phase::Joining => {
                 self.fail_join(CommandError::NotReachable(reason));
+            }
+            // It won't change its mind: a full network, or a request it can't make sense of.
+            Err(CallError::Failed(reason)) if self.state.phase == Phase::Joining => {
+                self.fail_join(CommandError::Refused(reason));
             }
             Err(error) => self.on_join_failed(&hint, next, &error),
             Ok(_) => self.seek_later("an answer that makes no sense"),

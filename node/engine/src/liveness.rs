@@ -292,7 +292,7 @@ impl Engine {
         let now = self.moment.now;
         self.liveness.heard.values_mut().for_each(|heard| *heard = now);
         if self.is_leading() {
-            self.timers.hasten(Timer::Lease, now);
+            self.renew_soon();
             self.timers.hasten(Timer::ProbeAway, now);
             let mut others = self.others();
             for _ in 0..=self.setup.config.indirect_pings {

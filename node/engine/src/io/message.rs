@@ -73,8 +73,6 @@ pub enum Response {
         view: View,
         /// The admission: the joiner writes nothing before it has delivered this entry.
         admission: (PeerId, Seq),
-        /// The leader's Lamport time.
-        lamport: u64,
         /// What the leader has.
         frontier: VectorClock,
     },

@@ -73,8 +73,7 @@ fn a_joiner_is_answered_once_another_member_holds_the_admission() {
     });
     let outputs = node.answer(to_bob.unwrap(), Ok(Response::Acked(clock(&[(ALICE, 3)]))));
     let frontier = clock(&[(ALICE, 3)]);
-    let admitted =
-        Response::Admitted { view: node.snapshot().view.unwrap(), admission: (ALICE.peer(), 3), lamport: 3, frontier };
+    let admitted = Response::Admitted { view: node.snapshot().view.unwrap(), admission: (ALICE.peer(), 3), frontier };
     let expected = [
         Output::Write(Write::Ack { peer: BOB.peer(), upto: 3, way: Way::Direct }),
         event(Event::Acked { peer: BOB.peer(), upto: 3 }),
@@ -110,7 +109,7 @@ fn a_retry_gets_the_same_number_and_admission_and_writes_nothing() {
     assert_eq!(view.member(&CAROL.peer()).map(|member| member.node), Some(NodeId(3)));
     assert_eq!(view.next_id, NodeId(4));
     let (admission, frontier) = ((ALICE.peer(), 3), clock(&[(ALICE, 3)]));
-    assert_eq!(outputs, [node.reply(Ok(Response::Admitted { view, admission, lamport: 3, frontier }))]);
+    assert_eq!(outputs, [node.reply(Ok(Response::Admitted { view, admission, frontier }))]);
 }
 
 #[test]

@@ -167,7 +167,6 @@ fn peer_answer(node: &Node, how: u8, epoch: u64, other: Who) -> Result<Response,
         10 if epoch > 0 => Response::Admitted {
             view: reign(epoch, 9, other),
             admission: (ALICE.peer(), 2),
-            lamport: 4,
             frontier: node.snapshot().frontier,
         },
         _ => Response::NotLeader(other.hint(epoch)),

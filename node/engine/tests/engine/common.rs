@@ -225,7 +225,6 @@ impl Node {
             PeerCall::Join { .. } => Response::Admitted {
                 view: snapshot.view.unwrap(),
                 admission: (ALICE.peer(), 1),
-                lamport: 1,
                 frontier: snapshot.frontier,
             },
             PeerCall::Ping(_) => Response::Standing(Standing { peer_active: true, ..self.standing(None) }),

@@ -404,7 +404,7 @@ fn a_candidate_dropped_out_while_the_service_decides_can_stand_again_later() {
     back.active.push(active(4, BOB));
     back.next_id = NodeId(5);
     let frontier = clock(&[(ALICE, 3)]);
-    let admitted = Response::Admitted { view: back, admission: (ALICE.peer(), 2), lamport: 3, frontier };
+    let admitted = Response::Admitted { view: back, admission: (ALICE.peer(), 2), frontier };
     node.answer(join.unwrap(), Ok(admitted));
     assert_eq!(node.snapshot().node, Some(NodeId(4)));
     let outputs = alice_is_lost(&mut node);

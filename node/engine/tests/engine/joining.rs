@@ -24,7 +24,7 @@ fn ask(node: &Node) -> PeerCall {
 fn admitted(epoch: u64) -> Result<Response, CallError> {
     let view = view(epoch, 3, ALICE, &[ALICE, BOB, CAROL]);
     let frontier = clock(&[(ALICE, 3)]);
-    Ok(Response::Admitted { view, admission: (ALICE.peer(), 3), lamport: 9, frontier })
+    Ok(Response::Admitted { view, admission: (ALICE.peer(), 3), frontier })
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn who_left_before_joins_with_its_old_feed_and_writes_only_once_all_of_it_is_bac
     let view = view(1, 3, ALICE, &[ALICE, BOB, CAROL]);
     let frontier = clock(&[(ALICE, 3), (CAROL, 6)]);
     let admission = (ALICE.peer(), 3);
-    let outputs = node.answer(node.id(1), Ok(Response::Admitted { view, admission, lamport: 20, frontier }));
+    let outputs = node.answer(node.id(1), Ok(Response::Admitted { view, admission, frontier }));
     let fetch = call_to(&outputs, ALICE);
     assert_eq!(node.on_disk().own_floor, 6);
     assert!(!node.snapshot().writable);

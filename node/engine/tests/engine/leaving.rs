@@ -226,7 +226,7 @@ fn an_answer_to_a_rejoin_does_not_call_a_leave_off() {
     let rejoin = call_to(&outputs, ALICE);
     node.command(Command::Leave(WAIT));
     let frontier = clock(&[(ALICE, 2)]);
-    let admitted = Response::Admitted { view: followed, admission: (ALICE.peer(), 2), lamport: 2, frontier };
+    let admitted = Response::Admitted { view: followed, admission: (ALICE.peer(), 2), frontier };
     node.answer(rejoin, Ok(admitted));
     assert_eq!(node.snapshot().phase, Phase::Leaving);
     let outputs = node.command(Command::Send);

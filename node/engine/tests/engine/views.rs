@@ -174,7 +174,7 @@ fn a_leader_that_a_better_founded_one_of_its_epoch_lets_in_follows_it_whatever_i
     let join = call_to(&outputs, BOB);
     let theirs = view(3, 6, BOB, &[BOB, CAROL, DAVE]);
     let frontier = clock(&[(ALICE, 4)]);
-    let admitted = Response::Admitted { view: theirs, admission: (ALICE.peer(), 3), lamport: 4, frontier };
+    let admitted = Response::Admitted { view: theirs, admission: (ALICE.peer(), 3), frontier };
     node.answer(join, Ok(admitted));
     assert!(!node.snapshot().leading, "two leaders of one epoch");
     assert_eq!(node.leader_hint(), BOB.hint(3));
