@@ -315,6 +315,7 @@ impl Engine {
                     self.election.stage = Stage::Registering { service, tries: tries + 1 };
                     self.ask_service(on_record);
                 } else if why == DiscoveryRefusal::NotActive {
+                    self.election.challenged = Some(record.leader);
                     self.ask_newly(service);
                 } else if on_record > self.state.epoch {
                     self.fail();
@@ -324,7 +325,11 @@ impl Engine {
                 }
             }
             // The leader on record answers and leads.
-            Err(CallError::Exists(_)) => self.fail(),
+            Err(CallError::Exists(_)) => {
+                self.fail();
+                let leader = self.election.challenged.take();
+                self.follow_hint(leader.as_ref());
+            }
             Ok(DiscoveryAnswer::Unknown) => self.ask_newly(service),
             // It can't judge: the next one, or the votes.
             Ok(DiscoveryAnswer::Closed) | Err(_) => {
