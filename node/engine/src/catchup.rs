@@ -56,13 +56,15 @@ impl Engine {
             return;
         }
         self.learn_own_claim(peer, frontier.at(&self.me));
-        let missing = count_beyond(frontier, self.feeds.stored());
+        // Nothing more is taken of a feed that contradicts itself.
+        let wanted = frontier.iter().filter(|(author, _)| !self.state.frozen.contains(author)).collect();
+        let missing = count_beyond(&wanted, self.feeds.stored());
         if missing == 0 {
             self.catchup.sources.remove(&peer);
             self.tell_caught_up();
             return;
         }
-        self.catchup.sources.insert(peer, frontier.clone());
+        self.catchup.sources.insert(peer, wanted);
         let many = missing > self.setup.config.window_entries;
         let grace = if many || !self.may_write() { 0 } else { self.setup.config.fetch_grace_ms };
         self.timers.hasten(Timer::CatchUp, self.moment.now + grace);
@@ -222,6 +224,9 @@ impl Engine {
             }
             Offer::Fork(seq) => {
                 if self.feeds.freeze(run.author) {
+                    self.write(Write::Fork(run.token));
+                    self.state.frozen.insert(run.author);
+                    self.persist();
                     self.event(Event::Equivocation { author: run.author, seq });
                 }
                 false

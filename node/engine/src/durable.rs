@@ -1,6 +1,6 @@
 //! What the engine must know again after a crash, besides the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use p2p_chat_model::{
     Address, Certificate, DecodeError, Epoch, PeerId, Rank, Seq, VectorClock, View, Vote,
@@ -48,6 +48,8 @@ pub struct Durable {
     pub addresses: BTreeMap<PeerId, Address>,
     /// How much of the own feed each member is known to have on disk.
     pub acked: VectorClock,
+    /// Authors that have contradicted themselves: nothing more is taken of their feeds.
+    pub frozen: BTreeSet<PeerId>,
 }
 
 impl Durable {
@@ -64,6 +66,7 @@ impl Durable {
             admission: None,
             addresses: BTreeMap::new(),
             acked: VectorClock::new(),
+            frozen: BTreeSet::new(),
         }
     }
 
@@ -84,6 +87,10 @@ impl Durable {
             writer.fixed(peer.as_bytes()).bytes(address.as_str().as_bytes());
         }
         self.acked.encode(&mut writer);
+        writer.varint(self.frozen.len() as u64);
+        for author in &self.frozen {
+            writer.fixed(author.as_bytes());
+        }
         writer.0
     }
 
@@ -110,9 +117,24 @@ impl Durable {
             addresses.insert(peer, Address::decode(&mut reader)?);
         }
         let acked = VectorClock::decode(&mut reader)?;
+        let mut frozen = BTreeSet::new();
+        for _ in 0..reader.count(MAX_MEMBERS, "frozen feeds")? {
+            frozen.insert(PeerId::new(reader.array("frozen feed")?));
+        }
         reader.end()?;
-        let state =
-            Self { phase, view, certificate, vote, epoch, join_request, own_floor, admission, addresses, acked };
+        let state = Self {
+            phase,
+            view,
+            certificate,
+            vote,
+            epoch,
+            join_request,
+            own_floor,
+            admission,
+            addresses,
+            acked,
+            frozen,
+        };
         Ok(state)
     }
 }
@@ -164,7 +186,8 @@ fn decode_certificate(reader: &mut Reader<'_>) -> Result<Certificate, DecodeErro
 }
 
 /// The longest that [`Durable::encode`] can be, for a store that sets limits: about 600 KiB.
-pub const MAX_STATE_BYTES: usize = 1024 + MAX_MEMBERS * (64 + MAX_ADDRESS_BYTES + 180 + 32 + MAX_ADDRESS_BYTES + 42);
+pub const MAX_STATE_BYTES: usize =
+    1024 + MAX_MEMBERS * (64 + MAX_ADDRESS_BYTES + 180 + 32 + MAX_ADDRESS_BYTES + 42 + 32);
 
 #[cfg(test)]
 mod tests {
@@ -185,6 +208,7 @@ mod tests {
         state.admission = Some((alice.peer(), 9));
         state.addresses.insert(alice.peer(), address);
         state.acked.set(alice.peer(), 4);
+        state.frozen.insert(alice.peer());
         let bytes = state.encode();
         assert_eq!(Durable::decode(&bytes), Ok(state));
         for len in 0..bytes.len() {

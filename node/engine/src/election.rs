@@ -77,12 +77,13 @@ impl Election {
         std::mem::take(&mut self.askers).into_keys().collect()
     }
 
-    /// The leader lives after all.
-    pub(crate) fn abort(&mut self) {
-        if !matches!(self.stage, Stage::Registering { .. }) {
-            self.stage = Stage::Idle;
-            self.lost_since = None;
+    /// The leader lives after all. Returns whether it was missing.
+    pub(crate) fn abort(&mut self) -> bool {
+        if matches!(self.stage, Stage::Registering { .. }) {
+            return false;
         }
+        self.stage = Stage::Idle;
+        self.lost_since.take().is_some()
     }
 
     /// There is a leader.

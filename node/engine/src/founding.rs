@@ -70,6 +70,9 @@ impl Engine {
     /// Goes on after a restart.
     pub(crate) fn resume(&mut self, durable: Durable) {
         self.state = durable;
+        for author in &self.state.frozen {
+            self.feeds.freeze(*author);
+        }
         match self.state.phase {
             Phase::Left => self.event(Event::Stopped),
             // Nobody was told that this node is in: as if it had never asked.

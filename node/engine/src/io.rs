@@ -208,6 +208,9 @@ pub enum Write {
     },
     /// A run of another author.
     Run(RunToken),
+    /// A run that contradicts what is stored of its author: proof that the author has written two entries under one
+    /// number. Kept beside the log.
+    Fork(RunToken),
     /// An entry of another author has been delivered: it enters the timeline.
     Deliver {
         /// Its author.
@@ -274,6 +277,8 @@ pub enum Event {
     },
     /// The leader is missing and no new one found yet.
     Leaderless(Epoch),
+    /// The leader that was missing is there after all.
+    LeaderBack(PeerId),
     /// This node is outside the view and asks to be let in again.
     Outside,
     /// Entries are missing and being fetched.

@@ -7,7 +7,7 @@ use p2p_chat_model::PeerId;
 
 use crate::{
     engine::{Engine, Purpose},
-    io::{CallError, LeaderHint, PeerCall, Refusal, RequestId, Response, Standing},
+    io::{CallError, Event, LeaderHint, PeerCall, Refusal, RequestId, Response, Standing},
     timers::Timer,
 };
 
@@ -55,7 +55,9 @@ impl Engine {
         self.liveness.heard.insert(peer, self.moment.now);
         self.liveness.suspects.remove(&peer);
         if self.leader() == Some(peer) && !self.is_leading() {
-            self.election.abort();
+            if self.election.abort() {
+                self.event(Event::LeaderBack(peer));
+            }
             self.arm_silence();
         }
     }

@@ -170,6 +170,7 @@ impl Follower {
                 let text = format!("the leader of epoch {epoch} can't be reached; messages still flow");
                 self.notice(NoticeKind::Leaderless, None, epoch.0, text).await
             }
+            Event::LeaderBack(leader) => self.about(NoticeKind::LeaderBack, leader, NodeId(0), "leads as before").await,
             Event::Outside => {
                 let text = "this node dropped out of the view and asks to be let in again".to_owned();
                 self.notice(NoticeKind::Outside, None, 0, text).await

@@ -436,6 +436,7 @@ fn log(network: &Network, event: &Event) {
             info!(network = %name, leader = %leader.short(), %node, %epoch, after_ms, "new leader");
         }
         Event::Leaderless(epoch) => warn!(network = %name, %epoch, "the leader can't be reached"),
+        Event::LeaderBack(leader) => info!(network = %name, leader = %leader.short(), "the leader is back"),
         Event::Outside => warn!(network = %name, "outside the view; asking to be let in again"),
         Event::CatchingUp { missing, from } => info!(network = %name, missing, from = %from.short(), "catching up"),
         Event::CaughtUp => info!(network = %name, "caught up"),

@@ -69,6 +69,11 @@ impl<'a> Outbox<'a> {
                 return command.map(|command| (command, MessageId::from(hash)));
             }
             Write::Run(token) => self.take_in(incoming.get_mut(token.0 as usize).and_then(Option::take)),
+            Write::Fork(token) => {
+                if let Some((run, bytes)) = incoming.get_mut(token.0 as usize).and_then(Option::take) {
+                    self.writes.push(store::Write::Fork { run, bytes });
+                }
+            }
             Write::Deliver { author, seq, late, .. } => {
                 self.writes.push(store::Write::Deliver { author, seq, arrived_ms: self.wall_ms, late });
             }

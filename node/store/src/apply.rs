@@ -94,12 +94,13 @@ pub(crate) fn apply(
 
 fn forget(db: &Connection, network: NetworkId) -> Result<(), Fault> {
     let Some(network) = network_key(db, network)? else { return Ok(()) };
-    for table in ["run", "timeline", "roster", "ack", "feed"] {
+    for table in ["run", "timeline", "roster", "ack", "fork", "feed"] {
         db.execute(&format!("DELETE FROM {table} WHERE network = ?1"), [network.key])?;
     }
     db.execute("DELETE FROM network WHERE key = ?1", [network.key])?;
     db.execute(
         "DELETE FROM peer WHERE key NOT IN (SELECT author FROM feed UNION SELECT peer FROM ack
+             UNION SELECT author FROM fork
              UNION SELECT relay FROM ack WHERE relay IS NOT NULL)",
         [],
     )?;
@@ -165,6 +166,12 @@ impl Commit<'_> {
                 Ok(())
             }
             Write::Run { run, bytes } => self.run(run, bytes, changes),
+            Write::Fork { run, bytes } => {
+                let author = self.memo.peer(self.db, &run.author)?;
+                let mut insert = self.db.prepare_cached("INSERT OR IGNORE INTO fork VALUES (?1, ?2, ?3)")?;
+                insert.execute((self.network.key, author, &bytes[..]))?;
+                Ok(())
+            }
             Write::Deliver { author, seq, arrived_ms, late } => self.deliver(author, *seq, *arrived_ms, *late),
             Write::Ack { peer, upto, way, time_ms } => self.ack(peer, *upto, *way, *time_ms),
             Write::MarkRead { position } => {

@@ -30,6 +30,7 @@ const PROBE_BYTES: u32 = 64 << 10;
 // run.rank: lamport time of the run's first entry, and 0 for the genesis: the order in which runs are caught up with.
 // run.digest: the first 8 bytes of the last hash; as the chain covers everything, it tells damaged bytes.
 // timeline.tag: the first 48 bits of the message id.
+// fork.bytes: a run that contradicts what is stored of its author.
 // ack.number counts a peer's acks, so that the oldest can be dropped.
 const LAYOUT: &str = "
 CREATE TABLE network (key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, name TEXT NOT NULL,
@@ -50,6 +51,8 @@ CREATE INDEX timeline_lamport ON timeline (network, lamport);
 CREATE INDEX timeline_tag ON timeline (network, tag);
 CREATE TABLE ack (network INTEGER NOT NULL, peer INTEGER NOT NULL, upto ANY NOT NULL, number INTEGER NOT NULL,
     time_ms ANY NOT NULL, way INTEGER NOT NULL, relay INTEGER, PRIMARY KEY (network, peer, upto)) STRICT, WITHOUT ROWID;
+CREATE TABLE fork (network INTEGER NOT NULL, author INTEGER NOT NULL, bytes BLOB NOT NULL,
+    PRIMARY KEY (network, author)) STRICT, WITHOUT ROWID;
 CREATE TABLE probe (bytes BLOB NOT NULL) STRICT;
 ";
 

@@ -20,6 +20,13 @@ pub enum Write {
         /// The exact bytes it was decoded from, or was encoded to by its author.
         bytes: Bytes,
     },
+    /// A run that contradicts what is stored of its author, kept as proof. The first of each author is.
+    Fork {
+        /// The run, decoded.
+        run: Run,
+        /// The exact bytes it was decoded from.
+        bytes: Bytes,
+    },
     /// The next entry of a feed is delivered: it enters the timeline and gets the network's next position. Positions
     /// count from 1 without gaps. The run of the entry is in this or in an earlier commit.
     Deliver {
@@ -60,7 +67,7 @@ impl Write {
         const ROW: usize = 128;
         match self {
             Self::State(state) => ROW + state.len(),
-            Self::Run { bytes, .. } => ROW + bytes.len(),
+            Self::Run { bytes, .. } | Self::Fork { bytes, .. } => ROW + bytes.len(),
             _ => ROW,
         }
     }

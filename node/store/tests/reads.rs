@@ -45,6 +45,18 @@ fn texts(messages: &[StoredMessage]) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn the_first_proof_against_an_author_is_kept_until_the_network_is_forgotten() {
+    let lab = lab().await;
+    let (store, network, bob) = (&lab.store, lab.alice.network, lab.bob.peer());
+    let proof = |text: &'static str| Write::Fork { run: lab.runs[2].clone(), bytes: text.into() };
+    assert_eq!(store.fork(network, bob).await, Ok(None));
+    store.commit(network, vec![proof("first"), proof("second")]).await.unwrap();
+    assert_eq!(store.fork(network, bob).await, Ok(Some("first".into())));
+    store.commit(network, vec![Write::Forget]).await.unwrap();
+    assert_eq!(store.fork(network, bob).await, Ok(None));
+}
+
+#[tokio::test]
 async fn networks_feeds_and_what_an_engine_starts_from() {
     let lab = lab().await;
     let (store, network) = (&lab.store, lab.alice.network);

@@ -113,7 +113,7 @@ fn a_higher_one_stands_itself_when_no_lower_one_answers() {
 fn somebody_who_reaches_the_leader_ends_the_election() {
     let mut node = node(BOB, 1, &[ALICE, BOB, CAROL]);
     alice_is_lost(&mut node);
-    assert_eq!(node.answer(node.id(1), Ok(Response::LeaderAlive)), []);
+    assert_eq!(node.answer(node.id(1), Ok(Response::LeaderAlive)), [event(Event::LeaderBack(ALICE.peer()))]);
     assert!(node.snapshot().leader_alive);
 }
 

@@ -111,8 +111,10 @@ fn two_entries_under_one_number_freeze_the_feed_before_the_second_and_are_told_o
     node.request(CAROL, one(1, CAROL, 1, text(CAROL, 1, 9, &[])));
     let other = EntryFacts { hash: hash(CAROL, 1, 1), ..text(CAROL, 1, 9, &[]) };
     let outputs = node.request(DAVE, one(2, CAROL, 1, other.clone()));
+    let proof = Output::Write(Write::Fork(RunToken(2)));
+    let frozen = node.saved(|state| state.frozen = [CAROL.peer()].into());
     let told = event(Event::Equivocation { author: CAROL.peer(), seq: 1 });
-    assert_eq!(outputs, [told, acked(&node, &[(CAROL, 1)])]);
+    assert_eq!(outputs, [proof, frozen, told, acked(&node, &[(CAROL, 1)])]);
     let outputs = node.request(DAVE, one(3, CAROL, 1, other));
     assert_eq!(outputs, [acked(&node, &[(CAROL, 1)])]);
     let outputs = node.request(CAROL, one(4, CAROL, 2, text(CAROL, 2, 10, &[])));
@@ -125,7 +127,8 @@ fn a_branch_that_leaves_the_feed_further_back_freezes_it_as_well() {
     node.request(CAROL, one(1, CAROL, 1, text(CAROL, 1, 9, &[])));
     let branch = RunFacts { previous: hash(CAROL, 1, 1), ..run(2, CAROL, 2, vec![text(CAROL, 2, 10, &[])]) };
     let outputs = node.request(DAVE, Request::Deliver(vec![branch]));
-    assert_eq!(outputs[0], event(Event::Equivocation { author: CAROL.peer(), seq: 2 }));
+    assert!(outputs.contains(&Output::Write(Write::Fork(RunToken(2)))));
+    assert!(outputs.contains(&event(Event::Equivocation { author: CAROL.peer(), seq: 2 })));
 }
 
 #[test]

@@ -38,6 +38,17 @@ impl Store {
         self.read(network, move |db, network| runs(db, network, &author, from, max_bytes)).await
     }
 
+    /// The run that proves that an author has contradicted itself, if one was kept.
+    pub async fn fork(&self, network: NetworkId, author: PeerId) -> Result<Option<Bytes>, StoreError> {
+        self.read(network, move |db, network| {
+            let Some(author) = peer_key(db, &author)? else { return Ok(None) };
+            let mut query = db.prepare_cached("SELECT bytes FROM fork WHERE network = ?1 AND author = ?2")?;
+            let bytes = query.query_row((network.key, author), |row| row.get::<_, Vec<u8>>(0)).optional()?;
+            Ok(bytes.map(Bytes::from))
+        })
+        .await
+    }
+
     /// The runs with an entry that `have` lacks, in chunks of at most `max_bytes` but at least one run: the genesis
     /// first, then by the Lamport time of the first entry. Call it with the cursor of the answer before until that is
     /// `None`, with the same `have`. What is committed in between may or may not be among them.
