@@ -160,10 +160,13 @@ impl Engine {
             }
             return;
         }
-        if matches!(result, Err(CallError::NotMember(_))) && self.leader() == Some(peer) && !self.is_leading() {
-            // It lives, and has learnt of a leave that it did not know when it let this node in again.
+        if matches!(result, Err(CallError::NotMember(_))) {
+            // It lives, and one of both does not know yet that the other is in: a joiner whose answer was lost, or a
+            // leader that has learnt of a leave from before this node came back.
             self.heard(peer);
-            self.go_outside();
+            if self.leader() == Some(peer) {
+                self.go_outside();
+            }
             return;
         }
         if !self.liveness.is_suspect(&peer) {
