@@ -105,7 +105,12 @@ impl Engine {
             self.event(Event::Leaderless(self.state.epoch));
         }
         if self.election.is_idle() || self.election.stage == Stage::BackOff {
-            if self.can_lead() { self.stand() } else { self.fail() }
+            if self.can_lead() {
+                self.stand();
+            } else {
+                self.fail();
+                self.seek_anybody();
+            }
         }
     }
 

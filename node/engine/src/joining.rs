@@ -61,6 +61,14 @@ impl Engine {
         }
     }
 
+    /// Without a leader, and no candidate itself: asks the discovery services and the known members who leads.
+    pub(crate) fn seek_anybody(&mut self) {
+        if self.state.phase == Phase::Joined && self.joining.is_none() {
+            self.joining = Some(Joining::default());
+            self.seek_later("the leader is gone");
+        }
+    }
+
     fn ask_to_join(&mut self, hint: LeaderHint) {
         let config = &self.setup.config;
         let timeout = config.ping_timeout_ms + config.admission_wait_ms + config.deliver_timeout_ms;
