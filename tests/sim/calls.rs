@@ -73,17 +73,8 @@ impl World {
     fn take_off(&mut self, caller: Who, waiting: Waiting, to: Who, cargo: Cargo, timeout_ms: u64) -> FlightId {
         let id = self.next_id();
         let incarnation = self.nodes[caller].incarnation;
-        let flight = Flight {
-            caller,
-            incarnation,
-            waiting,
-            to,
-            cargo,
-            timeout_ms,
-            generation: 0,
-            stream: None,
-            arrived: false,
-        };
+        let flight =
+            Flight { caller, incarnation, waiting, to, cargo, timeout_ms, generation: 0, stream: None, arrived: false };
         self.flights.insert(id, flight);
         self.after(timeout_ms, Happening::Timeout { who: caller, flight: id, generation: 0 });
         id

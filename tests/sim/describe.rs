@@ -14,7 +14,14 @@ fn clock(clock: &VectorClock) -> String {
 
 fn view(view: &View) -> String {
     let active: Vec<String> = view.active.iter().map(|line| format!("{}={:?}", line.node, line.peer)).collect();
-    format!("view e{} v{} leader {} next {} ({})", view.epoch, view.version, view.leader, view.next_id, active.join(" "))
+    format!(
+        "view e{} v{} leader {} next {} ({})",
+        view.epoch,
+        view.version,
+        view.leader,
+        view.next_id,
+        active.join(" ")
+    )
 }
 
 fn certificate(certificate: &Certificate) -> String {

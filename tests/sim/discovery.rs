@@ -121,7 +121,7 @@ impl World {
     }
 
     fn nds_refuse(&mut self, flight: FlightId, network: NetworkId, call: &DiscoveryCall, refusal: &Refusal) {
-        if matches!(refusal, Refusal::LeaderAlive { .. }) {
+        if matches!(refusal, Refusal::LeaderAlive { .. } | Refusal::Registered { .. }) {
             self.tally.count("the NDS vetoed an election");
         }
         let is_answer = matches!(call, DiscoveryCall::Update { .. } | DiscoveryCall::Renew { .. });
@@ -212,9 +212,7 @@ fn decide(
         DiscoveryCall::Update { view, expected, votes, serial } => {
             registry.decide_update(now, &claim(view, *expected, *serial), votes, answers)
         }
-        DiscoveryCall::Renew { view, serial } => {
-            registry.decide_renew(now, &claim(view, view.epoch, *serial), answers)
-        }
+        DiscoveryCall::Renew { view, serial } => registry.decide_renew(now, &claim(view, view.epoch, *serial), answers),
         DiscoveryCall::Close { view, serial } => registry.decide_close(now, &claim(view, view.epoch, *serial)),
         DiscoveryCall::Lookup => Err(Refusal::Unknown(network)),
     }
@@ -222,9 +220,8 @@ fn decide(
 
 /// The runs that prove an admission, from the caller's disk.
 fn proof(image: &Image, admission: &[(PeerId, Seq)]) -> (Option<Run>, Vec<Run>) {
-    let founds = |run: &&std::rc::Rc<Run>| {
-        run.entries.first().is_some_and(|(_, entry)| entry.header.kind == EntryKind::Genesis)
-    };
+    let founds =
+        |run: &&std::rc::Rc<Run>| run.entries.first().is_some_and(|(_, entry)| entry.header.kind == EntryKind::Genesis);
     let genesis = image.feeds.values().flatten().find(founds).map(|run| run.as_ref().clone());
     let held = admission.iter().flat_map(|(author, seq)| image.runs(author, *seq, *seq));
     (genesis, held.map(|run| run.as_ref().clone()).collect())

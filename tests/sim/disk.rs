@@ -129,9 +129,10 @@ impl Image {
 
     /// All stored entries: author, number, hash and the run they are in.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (PeerId, Seq, EntryHash, &p2p_chat_model::Entry)> {
-        self.feeds.values().flatten().flat_map(|run| {
-            (run.first..).zip(&run.entries).map(|(seq, (hash, entry))| (run.author, seq, *hash, entry))
-        })
+        self.feeds
+            .values()
+            .flatten()
+            .flat_map(|run| (run.first..).zip(&run.entries).map(|(seq, (hash, entry))| (run.author, seq, *hash, entry)))
     }
 
     /// What an engine starts from again; `None` if nothing was ever written.
@@ -148,7 +149,8 @@ impl Image {
     fn feed_log(&self, author: PeerId) -> FeedLog {
         let (last, head) = self.end(&author);
         let delivered = self.delivered(&author);
-        let facts: Vec<(Seq, EntryFacts)> = (1..).zip(self.runs(&author, 1, last).iter().flat_map(|run| entries(run))).collect();
+        let facts: Vec<(Seq, EntryFacts)> =
+            (1..).zip(self.runs(&author, 1, last).iter().flat_map(|run| entries(run))).collect();
         let (done, held): (Vec<_>, Vec<_>) = facts.into_iter().partition(|(seq, _)| *seq <= delivered);
         let lamport = done.last().map_or(0, |(_, entry)| entry.lamport);
         let roster = done.into_iter().filter(|(_, entry)| entry.op.is_some()).collect();

@@ -17,7 +17,7 @@ const CHUNK_RUNS: usize = 16;
 /// A request on the wire.
 #[derive(Debug, Clone)]
 pub(crate) enum Ask {
-    Plain(Request),
+    Plain(Box<Request>),
     Deliver(Vec<Rc<Run>>),
 }
 
@@ -57,13 +57,13 @@ pub(crate) fn ask(node: &Node, call: PeerCall, rng: &mut Rng) -> Ask {
             return Ask::Deliver(runs);
         }
     };
-    Ask::Plain(request)
+    Ask::Plain(Box::new(request))
 }
 
 /// What the engine of the receiver is handed.
 pub(crate) fn request(ask: Ask) -> (Request, Tokens) {
     match ask {
-        Ask::Plain(request) => (request, Tokens::new()),
+        Ask::Plain(request) => (*request, Tokens::new()),
         Ask::Deliver(runs) => {
             let (facts, tokens) = tokens(runs);
             (Request::Deliver(facts), tokens)

@@ -13,17 +13,45 @@ use crate::{
 /// Something that goes wrong, or is mended.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
-    Crash { who: Who, after_outputs: u64, down_ms: u64 },
-    CrashLeader { after_outputs: u64, down_ms: u64 },
+    Crash {
+        who: Who,
+        after_outputs: u64,
+        down_ms: u64,
+    },
+    CrashLeader {
+        after_outputs: u64,
+        down_ms: u64,
+    },
     Restart(Who),
-    Pause { who: Who, for_ms: u64 },
-    PauseLeader { for_ms: u64 },
+    Pause {
+        who: Who,
+        for_ms: u64,
+    },
+    PauseLeader {
+        for_ms: u64,
+    },
     GoOn(Who),
-    Split { left: Vec<Who>, right: Vec<Who>, for_ms: u64 },
-    Rejoin { left: Vec<Who>, right: Vec<Who> },
-    CutOneWay { from: Who, to: Who, for_ms: u64 },
-    MendOneWay { from: Who, to: Who },
-    NdsDown { for_ms: u64 },
+    Split {
+        left: Vec<Who>,
+        right: Vec<Who>,
+        for_ms: u64,
+    },
+    Rejoin {
+        left: Vec<Who>,
+        right: Vec<Who>,
+    },
+    CutOneWay {
+        from: Who,
+        to: Who,
+        for_ms: u64,
+    },
+    MendOneWay {
+        from: Who,
+        to: Who,
+    },
+    NdsDown {
+        for_ms: u64,
+    },
     NdsUp,
     NdsWipe,
     Outsider(Who),

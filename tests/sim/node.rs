@@ -9,7 +9,10 @@ use std::{
 use p2p_chat_engine::{
     CommandId, Config, Durable, Engine, FeedLog, Input, Moment, Output, RequestId, Setup, Start, Write,
 };
-use p2p_chat_model::{Address, Entry, EntryKind, Header, Identity, Name, NetworkId, PeerId, RosterOp, Run, Seq, VectorClock, limits::MAX_RUN_ENTRIES};
+use p2p_chat_model::{
+    Address, Entry, EntryKind, Header, Identity, Name, NetworkId, PeerId, RosterOp, Run, Seq, VectorClock,
+    limits::MAX_RUN_ENTRIES,
+};
 
 use crate::{
     calls::{FlightId, Waiting},
@@ -280,7 +283,8 @@ impl World {
         self.write_own(who, own);
         let node = &mut self.nodes[who];
         node.is_syncing = true;
-        let (incarnation, delay) = (node.incarnation, self.rng.below(node.sync_ms + 1));
+        let (incarnation, most) = (node.incarnation, node.sync_ms);
+        let delay = self.rng.between(most / 4, most);
         self.after(delay, Happening::Synced { who, incarnation });
     }
 

@@ -27,7 +27,7 @@ const LEADER_BOUND_MS: u64 = 12_000;
 /// After that time without faults everybody has to have everything.
 const REST_BOUND_MS: u64 = 30_000;
 /// Seeds played by `cargo test`: about 20 s in a debug build.
-const DEFAULT_SEEDS: Range<u64> = 1..201;
+const DEFAULT_SEEDS: Range<u64> = 1..501;
 /// What has to have happened in a sweep of at least so many seeds.
 const ENOUGH_SEEDS: u64 = 200;
 const SOMETIMES: [&str; 16] = [
@@ -69,8 +69,13 @@ impl World {
         self.report()
     }
 
-    /// Whoever was told that it is in, and did not leave, is in; nobody is in between.
+    /// Whoever was told that it is in, and did not leave, is in; nobody is in between, and no join unanswered.
     fn demand_members(&mut self) -> Result<(), Violation> {
+        let is_open = |promise: &&Promise| promise.outcome.is_none() && !promise.is_void && promise.wish == Wish::Join;
+        if let Some(promise) = self.promises.values().find(is_open) {
+            let what = format!("{} was never told what came of its join", self.nodes[promise.who].name);
+            self.violated("liveness", what);
+        }
         for who in 0..self.nodes.len() {
             let name = self.nodes[who].name;
             if self.is_meant_to_be_in(who) && !self.is_in(who) {

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use p2p_chat_engine::{
-    Command, CommandError, CommandId, DiscoveryAnswer, DiscoveryCall, Done, Input, Output, Phase, Response, RunToken, Start,
+    Command, CommandError, CommandId, DiscoveryAnswer, DiscoveryCall, Done, Input, Output, Phase, Response, RunToken,
+    Start,
 };
 use p2p_chat_model::{Genesis, Run};
 
@@ -30,9 +31,16 @@ pub(crate) enum Act {
     Say(Who),
     Leave(Who),
     /// Says something, and again after a while, until the time named.
-    Chat { who: Who, pause_ms: u64, until: u64 },
+    Chat {
+        who: Who,
+        pause_ms: u64,
+        until: u64,
+    },
     /// Joins whenever it is not in, until the time named.
-    Insist { who: Who, until: u64 },
+    Insist {
+        who: Who,
+        until: u64,
+    },
 }
 
 /// What a user waits for.

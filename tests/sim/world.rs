@@ -160,7 +160,9 @@ impl World {
     fn look_around(&mut self, time: u64) {
         if self.now / LOOK_MS != time / LOOK_MS {
             let mut calls = vec![0; self.nodes.len()];
-            for flight in self.flights.values().filter(|flight| self.nodes[flight.caller].incarnation == flight.incarnation) {
+            for flight in
+                self.flights.values().filter(|flight| self.nodes[flight.caller].incarnation == flight.incarnation)
+            {
                 calls[flight.caller] += 1;
             }
             self.oracle.check_all(&self.nodes, &calls);

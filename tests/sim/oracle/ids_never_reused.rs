@@ -28,6 +28,9 @@ impl Ids {
         if known == view {
             return Ok(());
         }
-        Err(format!("{leader:?} has two views of version {} in epoch {}: {known:?}, {view:?}", view.version, view.epoch))
+        Err(format!(
+            "{leader:?} has two views of version {} in epoch {}: {known:?}, {view:?}",
+            view.version, view.epoch
+        ))
     }
 }

@@ -42,7 +42,8 @@ pub(crate) fn check_leader(nodes: &[Node], registered: Option<(PeerId, Epoch)>) 
 pub(crate) fn check_rest(nodes: &[Node]) -> Finding {
     let members = members(nodes);
     for (node, snapshot) in &members {
-        let active: BTreeSet<PeerId> = snapshot.view.iter().flat_map(|view| &view.active).map(|line| line.peer).collect();
+        let active: BTreeSet<PeerId> =
+            snapshot.view.iter().flat_map(|view| &view.active).map(|line| line.peer).collect();
         if let Some((missing, _)) = members.iter().find(|(other, _)| !active.contains(&other.peer)) {
             return Err(format!("{} is not active in the view of {}", missing.name, node.name));
         }

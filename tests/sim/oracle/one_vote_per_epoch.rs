@@ -31,7 +31,10 @@ pub(crate) fn check_request(request: &Request) -> Finding {
             for vote in &certificate.votes {
                 check_signature(vote)?;
                 if vote.epoch != view.epoch || Some(vote.candidate) != leader {
-                    return Err(format!("a vote for {:?} in epoch {} is shown for another", vote.candidate, vote.epoch));
+                    return Err(format!(
+                        "a vote for {:?} in epoch {} is shown for another",
+                        vote.candidate, vote.epoch
+                    ));
                 }
             }
             Ok(())

@@ -9,6 +9,9 @@ use p2p_chat_model::{EntryHash, PeerId, RosterOp, Seq};
 use super::Finding;
 use crate::{disk::Image, node::Node};
 
+/// Delivered entries, as a frontier.
+type Frontier = Vec<(PeerId, Seq)>;
+
 /// Whether the engine's roster is what its delivered entries say.
 pub(crate) fn check(node: &Node, snapshot: &Snapshot) -> Finding {
     let folded = fold(node.disk.image());
@@ -22,10 +25,10 @@ pub(crate) fn check(node: &Node, snapshot: &Snapshot) -> Finding {
 
 /// Whether nodes with the same entries show the same, in the same order.
 pub(crate) fn check_agreement(nodes: &[Node]) -> Finding {
-    let mut shown: BTreeMap<Vec<(PeerId, Seq)>, (&str, Vec<EntryHash>)> = BTreeMap::new();
+    let mut shown = BTreeMap::new();
     for node in nodes.iter().filter(|node| node.engine.is_some()) {
         let image = node.disk.image();
-        let frontier: Vec<(PeerId, Seq)> = image.delivered.iter().map(|(author, seq)| (*author, *seq)).collect();
+        let frontier: Frontier = image.delivered.iter().map(|(author, seq)| (*author, *seq)).collect();
         let timeline = timeline(image);
         let (name, first) = shown.entry(frontier).or_insert_with(|| (node.name, timeline.clone()));
         if *first != timeline {
