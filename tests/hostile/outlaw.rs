@@ -129,7 +129,8 @@ impl Outlaw {
             genesis: admitted.genesis,
             view: View::try_from(&admitted.view.expect("a view")).expect("a sound view"),
             past: [(author, admission.seq)].into_iter().collect(),
-            lamport: admitted.lamport,
+            // No Lamport time is above the number of all entries.
+            lamport: admitted.frontier.expect("a frontier").feeds.iter().map(|feed| feed.seq).sum(),
             last: 0,
             head: EntryHash::NONE,
         });
