@@ -115,7 +115,7 @@ impl Engine {
     }
 
     /// Who can't write admits nobody, and who is on its way out leads nobody any more.
-    fn can_lead(&self) -> bool {
+    pub(crate) fn can_lead(&self) -> bool {
         self.may_write() && self.roster.is_member(&self.me)
     }
 
@@ -151,7 +151,7 @@ impl Engine {
         let epoch = self.election.epoch;
         self.set_timer(Timer::Election, timeout + self.setup.config.ping_timeout_ms);
         for peer in peers {
-            self.call_peer(Purpose::Elect(*peer), *peer, PeerCall::Elect(epoch, mine), timeout);
+            self.call_peer(Purpose::Elect(*peer, epoch), *peer, PeerCall::Elect(epoch, mine), timeout);
         }
     }
 
@@ -184,9 +184,13 @@ impl Engine {
         }
     }
 
-    pub(crate) fn on_elect_answer(&mut self, peer: PeerId, result: Result<Response, CallError>) {
+    pub(crate) fn on_elect_answer(&mut self, peer: PeerId, epoch: Epoch, result: Result<Response, CallError>) {
         if result.is_ok() {
             self.liveness.hear_of(peer, self.moment.now);
+        }
+        // An answer to an earlier candidacy says nothing about this one.
+        if epoch != self.election.epoch {
+            return;
         }
         match (&result, &self.election.stage) {
             (Ok(Response::Outdated(hint)), _) if hint.epoch > self.state.epoch => {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use p2p_chat_model::{Address, NodeId, PeerId, RosterOp, Seq, VectorClock, View};
+use p2p_chat_model::{Address, Epoch, NodeId, PeerId, RosterOp, Seq, VectorClock, View};
 
 use crate::{
     admission::PendingJoin,
@@ -41,7 +41,7 @@ pub(crate) enum Purpose {
     Leave,
     Handover(PeerId),
     Tell(PeerId),
-    Elect(PeerId),
+    Elect(PeerId, Epoch),
     Fetch(PeerId),
     Discovery(usize, Asked),
 }
@@ -209,7 +209,7 @@ impl Engine {
             Purpose::Leave => self.on_leave_answer(result),
             Purpose::Handover(to) => self.on_handed_over(to, result),
             Purpose::Tell(peer) => self.on_told(peer, result),
-            Purpose::Elect(peer) => self.on_elect_answer(peer, result),
+            Purpose::Elect(peer, epoch) => self.on_elect_answer(peer, epoch, result),
             Purpose::Fetch(source) => self.on_fetch_done(source, result),
             Purpose::Discovery(service, asked) => self.on_discovery(service, asked, result),
         }

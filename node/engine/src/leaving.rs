@@ -150,7 +150,7 @@ impl Engine {
             && view.leader().is_some_and(|leader| leader.peer == self.me)
             && view.epoch > self.state.epoch
             && self.is_plausible(view.epoch)
-            && self.state.phase == Phase::Joined;
+            && self.can_lead();
         if !fits {
             self.reply(id, Err(Refusal::Invalid("the handover does not come from the leader, or not to this node")));
             return;
