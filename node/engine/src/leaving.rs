@@ -9,6 +9,9 @@ use crate::{
     timers::Timer,
 };
 
+/// How many leaders are asked one after the other, each named by the one before.
+const MAX_HOPS: u32 = 8;
+
 /// This node's way out.
 #[derive(Debug)]
 pub(crate) struct Leaving {
@@ -18,6 +21,8 @@ pub(crate) struct Leaving {
     /// Another member has everything that is on disk here: what this node's entries depend on, too.
     covered: bool,
     asked: bool,
+    /// How often somebody has named another leader to ask.
+    hops: u32,
     services_asked: usize,
 }
 
@@ -34,7 +39,8 @@ impl Engine {
         self.persist();
         let (entry, _) = self.append(None, Some(RosterOp::Leave));
         let deadline = self.moment.now + wait_ms;
-        self.leaving = Some(Leaving { command: id, entry, deadline, covered: false, asked: false, services_asked: 0 });
+        self.leaving =
+            Some(Leaving { command: id, entry, deadline, covered: false, asked: false, hops: 0, services_asked: 0 });
         self.set_timer(Timer::Leave, wait_ms);
         self.timers.hasten(Timer::AntiEntropy, self.moment.now + self.setup.config.fetch_grace_ms);
     }
@@ -162,11 +168,11 @@ impl Engine {
     }
 
     pub(crate) fn on_leave_answer(&mut self, result: Result<Response, CallError>) {
-        if self.leaving.is_none() {
-            return;
-        }
+        let Some(leaving) = &mut self.leaving else { return };
+        leaving.hops += 1;
+        let may_go_on = leaving.hops < MAX_HOPS;
         match result {
-            Ok(Response::NotLeader(hint)) if self.leader() != Some(hint.peer) => {
+            Ok(Response::NotLeader(hint)) if may_go_on && hint.peer != self.me && self.leader() != Some(hint.peer) => {
                 let timeout = self.setup.config.deliver_timeout_ms;
                 self.call(Purpose::Leave, hint.peer, hint.address, PeerCall::Leave, timeout);
             }
