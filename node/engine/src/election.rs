@@ -77,6 +77,11 @@ impl Election {
         std::mem::take(&mut self.askers).into_keys().collect()
     }
 
+    /// The reign of `epoch` can't be reached: whoever stands next has to go above it.
+    pub(crate) fn outbid(&mut self, epoch: Epoch) {
+        self.promised = self.promised.max(epoch);
+    }
+
     /// The leader lives after all. Returns whether it was missing.
     pub(crate) fn abort(&mut self) -> bool {
         if matches!(self.stage, Stage::Registering { .. }) {

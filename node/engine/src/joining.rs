@@ -61,6 +61,11 @@ impl Engine {
         }
     }
 
+    /// Whether the way into the view has been tried more than once already.
+    pub(crate) fn seeks_in_vain(&self) -> bool {
+        self.joining.as_ref().is_some_and(|joining| joining.tries > 2)
+    }
+
     /// Without a leader, and no candidate itself: asks the discovery services and the known members who leads.
     pub(crate) fn seek_anybody(&mut self) {
         if self.state.phase == Phase::Joined && self.joining.is_none() {
@@ -125,12 +130,15 @@ impl Engine {
             return;
         }
         let asked = hint.peer;
+        if !matches!(error, CallError::Busy(_)) {
+            self.election.outbid(hint.epoch);
+        }
         let in_view = self.node().is_some();
         if self.is_leading() && !matches!(error, CallError::Busy(_)) {
             self.win_back(hint.epoch);
             return;
         }
-        if in_view && self.leader() == Some(asked) && self.state.phase == Phase::Joined {
+        if in_view && self.leader() == Some(asked) && self.can_lead() {
             // This node is in the leader's view as far as it knows: if the leader is gone, there is an election.
             self.joining = None;
             self.timers.clear(Timer::Seek);

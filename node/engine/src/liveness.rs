@@ -216,9 +216,11 @@ impl Engine {
         }
     }
 
-    /// Whether the leader answers, but knows nothing of its reign any more: it has left, or come back after that.
+    /// Whether the leader answers, but leads no more: it knows nothing of its reign since it left, or it follows
+    /// another one that this node can't find.
     pub(crate) fn has_resigned(&self, peer: &PeerId, theirs: &Standing) -> bool {
-        self.leader() == Some(*peer) && !self.is_leading() && theirs.epoch < self.state.epoch
+        let elsewhere = theirs.leader.as_ref().is_none_or(|leader| leader.peer != *peer) && self.seeks_in_vain();
+        self.leader() == Some(*peer) && !self.is_leading() && (theirs.epoch < self.state.epoch || elsewhere)
     }
 
     /// Nobody who was asked reaches `peer`.
