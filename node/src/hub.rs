@@ -108,13 +108,9 @@ impl Hub {
                 Some(p2p_chat_engine::Phase::Left) => {
                     self.state().entries.insert(stored.id, Entry { id: stored.id, name: stored.name, network: None });
                 }
-                // It was never really in: created or joined half-way.
-                None | Some(p2p_chat_engine::Phase::Joining)
-                    if self.store.entry_count(stored.id).await? == 0 || phase.is_none() =>
-                {
-                    self.store.commit(stored.id, vec![Write::Forget]).await?;
-                }
-                _ => self.start(stored.id, stored.name, Start::Resume),
+                // Nothing came of it before the node ended.
+                None => self.discard(stored.id).await?,
+                Some(_) => self.start(stored.id, stored.name, Start::Resume),
             }
         }
         Ok(())
@@ -238,12 +234,25 @@ impl Hub {
         state.entries.insert(id, Entry { id, name, network: Some(network) });
         state.tasks.spawn(async move {
             let left = driver.run(start).await;
-            if let Some(hub) = hub.upgrade().filter(|_| left)
-                && let Some(entry) = hub.state().entries.get_mut(&id)
-            {
-                entry.network = None;
+            if let Some(hub) = hub.upgrade().filter(|_| left) {
+                hub.on_left(id).await;
             }
         });
+    }
+
+    /// The node is in the network no more: its log stays, if there is one.
+    async fn on_left(&self, id: NetworkId) {
+        if let Some(entry) = self.state().entries.get_mut(&id) {
+            entry.network = None;
+        }
+        let gone = match self.store.entry_count(id).await {
+            Ok(0) => self.discard(id).await,
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = gone {
+            tracing::warn!(network = %id.short(), %error, "what is left of the network stays");
+        }
     }
 
     /// Ends every task. What they have in hand is on disk or was never acknowledged.

@@ -18,11 +18,13 @@ use tonic::{Code, Request, Response, Status, async_trait};
 use crate::{
     directory::{Listed, LookupError},
     hub::{Hub, HubError},
-    network::Unmet,
+    network::{Network, Unmet},
 };
 
 /// How long a leave waits for another member to hold everything, unless told otherwise.
 const LEAVE_WAIT: Duration = Duration::from_secs(10);
+/// How long the answer to a join waits for the beginning of the log.
+const SETTLE_WAIT: Duration = Duration::from_secs(1);
 /// How long a shutdown waits, unless told otherwise.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 
@@ -119,7 +121,19 @@ impl Local {
             return Err(Status::internal("bug: a join ended as something else"));
         };
         let network = self.hub.active(&id).ok_or_else(|| Status::aborted("the network was left at once"))?;
+        self.wait_until_settled(&network).await;
         Ok(v1::JoinNetworkResponse { network: Some(self.describe(&network).await?), node_id: node.0 })
+    }
+
+    /// Gives a new member a moment to fetch what names the others.
+    async fn wait_until_settled(&self, network: &Network) {
+        let mut happenings = network.listen();
+        let deadline = tokio::time::Instant::now() + SETTLE_WAIT;
+        while network.look().await.is_some_and(|look| !look.snapshot.writable) {
+            if tokio::time::timeout_at(deadline, happenings.recv()).await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn leave_network(&self, request: v1::LeaveNetworkRequest) -> Result<v1::LeaveNetworkResponse, Status> {

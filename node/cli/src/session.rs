@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a node that ends waits for another member to hold what it wrote.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After how long the wait is worth a word.
-const NOTICEABLE: Duration = Duration::from_millis(300);
+const NOTICEABLE: Duration = Duration::from_millis(1_500);
 /// Most profiles that chats open by themselves.
 const MAX_PROFILES: u32 = 16;
 

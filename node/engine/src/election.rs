@@ -309,6 +309,10 @@ impl Engine {
     fn next_reign(&self) -> Option<View> {
         let (mut view, mine) = (self.view()?.clone(), self.node()?);
         view.active.retain(|member| member.node >= mine);
+        // It may have started again elsewhere since that view.
+        for member in view.active.iter_mut().filter(|member| member.node == mine) {
+            member.address = self.setup.address.clone();
+        }
         view.epoch = self.election.epoch;
         view.version += 1;
         view.leader = mine;

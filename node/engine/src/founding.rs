@@ -75,11 +75,7 @@ impl Engine {
         }
         match self.state.phase {
             Phase::Left => self.event(Event::Stopped),
-            // Nobody was told that this node is in: as if it had never asked.
-            Phase::Joining => {
-                self.event(Event::Abandoned);
-                self.stop();
-            }
+            Phase::Joining => self.resume_joining(),
             Phase::Founding | Phase::Joined | Phase::Leaving => {
                 // A leave that was cut short has to be asked for again; a network that was founded is led.
                 self.state.phase = Phase::Joined;

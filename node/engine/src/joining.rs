@@ -39,6 +39,13 @@ impl Engine {
         self.ask_to_join(leader);
     }
 
+    /// The node ended while it asked to be let in. The leader may have done so: it is asked again.
+    pub(crate) fn resume_joining(&mut self) {
+        self.joining = Some(Joining::default());
+        self.set_timer(Timer::JoinDeadline, self.setup.config.join_timeout_ms);
+        self.set_timer(Timer::Seek, 0);
+    }
+
     /// Asks a leader to be let in again, or to be told what it knows of this node.
     pub(crate) fn seek(&mut self, hint: LeaderHint) {
         if !matches!(self.state.phase, Phase::Joined | Phase::Joining) || hint.peer == self.me {
@@ -240,9 +247,13 @@ impl Engine {
     }
 
     fn fail_join(&mut self, error: CommandError) {
-        if let Some(command) = self.joining.take().and_then(|joining| joining.command) {
-            self.event(Event::Abandoned);
-            self.stop();
+        if self.state.phase != Phase::Joining {
+            return;
+        }
+        let command = self.joining.take().and_then(|joining| joining.command);
+        self.event(Event::Abandoned);
+        self.stop();
+        if let Some(command) = command {
             self.done(command, Err(error));
         }
     }

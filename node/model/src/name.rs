@@ -16,6 +16,9 @@ pub enum NameError {
     /// Control characters, line breaks or text-direction overrides.
     #[error("a name must not contain control characters")]
     Control,
+    /// 64 hexadecimal digits: what ids look like.
+    #[error("a name must not look like an id (64 hexadecimal digits)")]
+    LikeAnId,
     /// White space at an end.
     #[error("a name must not begin or end with white space")]
     Untrimmed,
@@ -45,6 +48,8 @@ impl FromStr for Name {
             Err(NameError::Control)
         } else if text.trim() != text {
             Err(NameError::Untrimmed)
+        } else if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            Err(NameError::LikeAnId)
         } else {
             Ok(Self(text.to_owned()))
         }
@@ -85,6 +90,7 @@ mod tests {
         assert_eq!("".parse::<Name>(), Err(NameError::Empty));
         assert_eq!(" \u{2003}".parse::<Name>(), Err(NameError::Empty));
         assert_eq!(" lab".parse::<Name>(), Err(NameError::Untrimmed));
+        assert_eq!("0F".repeat(32).parse::<Name>(), Err(NameError::LikeAnId));
         assert_eq!("é".repeat(64).parse::<Name>().map(|_| ()), Ok(()));
         assert_eq!("é".repeat(65).parse::<Name>(), Err(NameError::TooLong(65)));
         for bad in ["a\u{7}", "a\nb", "a\u{1b}[2J", "a\u{202e}b"] {

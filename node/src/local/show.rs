@@ -75,7 +75,7 @@ impl Local {
         let me = self.hub.identity.peer();
         let mut members: Vec<v1::Member> = Vec::new();
         for (peer, known) in snapshot.roster.iter() {
-            let active = snapshot.view.as_ref().and_then(|view| view.member(peer));
+            let active = snapshot.view.as_ref().and_then(|view| view.member(peer)).filter(|_| known.stands());
             let state = match (known.stands(), active) {
                 (false, _) => "left",
                 (true, Some(_)) => "active",

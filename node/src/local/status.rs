@@ -27,6 +27,13 @@ fn phase(look: &Look) -> v1::Phase {
     }
 }
 
+/// How many members are active. One that has left may still be in the view, until the leader hears of it.
+fn active(snapshot: &Snapshot) -> u32 {
+    let has_left = |peer: &PeerId| snapshot.roster.member(peer).is_some_and(|member| !member.stands());
+    let active = snapshot.view.iter().flat_map(|view| &view.active);
+    active.filter(|member| !has_left(&member.peer)).count() as u32
+}
+
 /// How entries go to a member now.
 fn way(snapshot: &Snapshot, cursor: &CursorState) -> String {
     let active = snapshot.view.as_ref().is_some_and(|view| view.member(&cursor.peer).is_some());
@@ -108,7 +115,7 @@ impl Local {
             leading: snapshot.leading,
             leader_alive: snapshot.leader_alive,
             members: snapshot.roster.len() as u32,
-            active: snapshot.view.as_ref().map_or(0, |view| view.active.len()) as u32,
+            active: active(snapshot),
             entries,
             held_back: snapshot.held as u64,
             missing: missing(snapshot),
@@ -129,7 +136,7 @@ impl Local {
             leader: leader.map_or(String::new(), |leader| name_of(&look.snapshot.roster, &leader.peer)),
             leader_address: leader.map_or(String::new(), |leader| leader.address.to_string()),
             epoch: look.snapshot.epoch.0,
-            members: view.map_or(0, |view| view.active.len()) as u32,
+            members: active(&look.snapshot),
             joined: true,
             stale: false,
         })

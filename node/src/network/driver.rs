@@ -166,7 +166,12 @@ async fn stored_state(store: &Store, network: NetworkId) -> Result<Option<p2p_ch
         file: store.file().to_owned(),
         what: format!("state of network {}: {error}", network.short()),
     };
-    p2p_chat_engine::Durable::decode(&bytes).map(Some).map_err(corrupt)
+    let mut durable = p2p_chat_engine::Durable::decode(&bytes).map_err(corrupt)?;
+    // Acks are kept one by one; the state has them only as of its last change for another reason.
+    for (peer, upto) in store.acked(network).await? {
+        durable.acked.raise(peer, upto);
+    }
+    Ok(Some(durable))
 }
 
 impl<'a> Work<'a> {
