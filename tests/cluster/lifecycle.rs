@@ -38,6 +38,36 @@ async fn sigterm_stops_leader_and_member_cleanly_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_finds_everybody_again_when_all_come_back_at_other_addresses() {
+    let mut cluster = Cluster::of(Lines::Direct, &NAMES).await;
+    cluster.ledger.say_and_wait(cluster.node("bob"), "everybody has this", v1::Wait::All).await.expect("all are up");
+    for name in NAMES {
+        cluster.node_mut(name).kill();
+    }
+    for name in NAMES {
+        cluster.node_mut(name).move_elsewhere();
+        cluster.node_mut(name).restart().await;
+    }
+    cluster.assert_histories(&NAMES).await;
+    let owed = cluster.node("bob").state().await.expect("a working node").owed;
+    assert!(owed.is_empty(), "what was acknowledged before is owed again: {owed:?}");
+
+    let leader = cluster.rest(&NAMES).await.leader;
+    for name in NAMES {
+        cluster.node_mut(name).kill();
+    }
+    let others: Vec<&str> = NAMES.into_iter().filter(|name| *name != leader).collect();
+    for name in &others {
+        cluster.node_mut(name).move_elsewhere();
+        cluster.node_mut(name).restart().await;
+    }
+    let back = Instant::now();
+    cluster.agree(&others, secs(30)).await;
+    figure(format!("two of three back at other addresses, the leader gone: a new one after {:.1?}", back.elapsed()));
+    cluster.assert_histories(&others).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_discovery_service_stops_cleanly_on_sigterm() {
     let mut cluster = Cluster::new(Lines::Direct).await;
     let process = cluster.nds.process();

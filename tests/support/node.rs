@@ -92,6 +92,11 @@ impl NodeProcess {
         self.start(&[]).await;
     }
 
+    /// From its next start on it listens on another port.
+    pub(crate) fn move_elsewhere(&mut self) {
+        self.listen.clone_from(&self.seat.listen);
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
