@@ -175,14 +175,15 @@ impl Engine {
         let mine = self.state.epoch;
         if on_record < mine && asked != Asked::Update {
             self.update_record(service, on_record);
-        } else if on_record < mine && why == DiscoveryRefusal::NotActive {
-            // The view on record is older than this member: it shows its admission instead.
-            self.ask_leading(service, Asked::Create);
         } else if on_record < mine {
             // The next renewal tries again; the leader on record may not know yet that it is replaced.
             if record.leader.peer != self.me {
                 self.remember_address(record.leader.peer, record.leader.address.clone());
                 self.coordinate(record.leader.peer);
+            }
+            if why == DiscoveryRefusal::NotActive {
+                // The view on record is older than this member: it shows its admission instead.
+                self.ask_leading(service, Asked::Create);
             }
         } else if record.leader.peer != self.me {
             self.remember_address(record.leader.peer, record.leader.address.clone());
