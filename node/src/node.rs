@@ -87,6 +87,9 @@ pub enum NodeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The own address can't be told to others.
+    #[error("others can't be told to reach this node at {0}; name an address with --advertise HOST:PORT")]
+    Advertise(String),
     /// A file of the data directory can't be used.
     #[error("{} can't be used ({source}); make it readable and writable", .file.display())]
     File {
@@ -127,7 +130,10 @@ impl Node {
         let listener = listen(options.listen).await?;
         let address =
             listener.local_addr().map_err(|source| NodeError::Listen { at: options.listen.to_string(), source })?;
-        let advertised = options.advertise.clone().unwrap_or_else(|| advertise(address, &options.services));
+        let advertised = match options.advertise.clone() {
+            Some(address) => address,
+            None => advertise(address, &options.services)?,
+        };
         let directory = Arc::new(Directory::new(&options.services)?);
         let dialer = Dialer::new(&identity)?;
         let outbound = Outbound::new(
@@ -220,11 +226,10 @@ fn remember_name(options: &Options) -> Result<Name, NodeError> {
 
 /// Where others reach a node that was not told: its own address, or, where it listens on all, the one that leads to
 /// the first discovery service.
-fn advertise(bound: SocketAddr, services: &[String]) -> Address {
-    let ip =
-        if bound.ip().is_unspecified() { route_to(services).unwrap_or(Ipv4Addr::LOCALHOST.into()) } else { bound.ip() };
-    let text = SocketAddr::new(ip, bound.port()).to_string();
-    text.parse().unwrap_or_else(|_| unreachable!("bug: {text} is no address"))
+fn advertise(bound: SocketAddr, services: &[String]) -> Result<Address, NodeError> {
+    let found = if bound.ip().is_unspecified() { route_to(services) } else { Some(bound.ip()) };
+    let text = SocketAddr::new(found.unwrap_or(Ipv4Addr::LOCALHOST.into()), bound.port()).to_string();
+    text.parse().map_err(|_| NodeError::Advertise(text))
 }
 
 fn route_to(services: &[String]) -> Option<IpAddr> {
