@@ -79,7 +79,10 @@ impl World {
         let (sender, code) = oneshot::channel();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            let _ = sender.send(runtime.block_on(run_in(cli, &*host, surroundings)));
+            let code = runtime.block_on(run_in(cli, &*host, surroundings));
+            // Like the end of a process: nothing of it answers any more when the next one starts.
+            drop(runtime);
+            let _ = sender.send(code);
         });
         Ongoing { out, err, keyboard, interrupt: trigger, code }
     }
