@@ -128,8 +128,9 @@ impl World {
             promise.since = self.now;
         }
         let log = self.nodes[who].disk.image().log();
+        let before = self.nodes[who].disk.image().resume().map(|(durable, _)| durable);
         self.oracle.rejoins(who);
-        let start = Start::Join { command, leader: record.leader, contacts: record.contacts, log };
+        let start = Start::Join { command, leader: record.leader, contacts: record.contacts, before, log };
         self.start_engine(who, network, start);
     }
 

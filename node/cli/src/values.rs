@@ -51,8 +51,11 @@ pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected IP:PORT, for example 0.0.0.0:7500".to_owned())
 }
 
-/// Reads a network given by name or by id; an id is also a name by its form.
+/// Reads a network given by name or by id.
 pub(crate) fn network(text: &str) -> Result<String, String> {
+    if is_network_id(text) {
+        return Ok(text.to_owned());
+    }
     text.parse::<Name>().map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 

@@ -107,9 +107,9 @@ impl Engine {
         };
         match start {
             Start::Found { command, genesis } => engine.found(command, genesis),
-            Start::Join { command, leader, contacts, log } => {
+            Start::Join { command, leader, contacts, before, log } => {
                 engine.restore_log(log);
-                engine.start_join(command, leader, contacts);
+                engine.start_join(command, leader, contacts, before);
             }
             Start::Resume { durable, log } => {
                 engine.restore_log(log);

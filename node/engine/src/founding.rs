@@ -70,9 +70,7 @@ impl Engine {
     /// Goes on after a restart.
     pub(crate) fn resume(&mut self, durable: Durable) {
         self.state = durable;
-        for author in &self.state.frozen {
-            self.feeds.freeze(*author);
-        }
+        self.keep_frozen();
         match self.state.phase {
             Phase::Left => self.event(Event::Stopped),
             Phase::Joining => self.resume_joining(),
@@ -85,6 +83,13 @@ impl Engine {
                 }
                 self.resume_joined();
             }
+        }
+    }
+
+    /// Feeds that have contradicted themselves stay as they are.
+    pub(crate) fn keep_frozen(&mut self) {
+        for author in &self.state.frozen {
+            self.feeds.freeze(*author);
         }
     }
 

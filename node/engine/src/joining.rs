@@ -29,9 +29,20 @@ pub(crate) struct Joining {
 }
 
 impl Engine {
-    pub(crate) fn start_join(&mut self, command: CommandId, leader: LeaderHint, contacts: Vec<(PeerId, Address)>) {
+    pub(crate) fn start_join(
+        &mut self,
+        command: CommandId,
+        leader: LeaderHint,
+        contacts: Vec<(PeerId, Address)>,
+        before: Option<Durable>,
+    ) {
         let request = self.draw(u64::MAX);
         self.state = Durable::new(Phase::Joining, request);
+        if let Some(before) = before {
+            self.state.vote = before.vote;
+            self.state.frozen = before.frozen;
+            self.keep_frozen();
+        }
         self.state.own_floor = self.feeds.stored().at(&self.me);
         self.persist();
         self.joining = Some(Joining { command: Some(command), contacts: contacts.into(), ..Joining::default() });

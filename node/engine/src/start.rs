@@ -43,6 +43,8 @@ pub enum Start {
         leader: LeaderHint,
         /// Who else can be asked.
         contacts: Vec<(PeerId, Address)>,
+        /// The state on disk from a membership before: its votes still count, and what it knew of forks.
+        before: Option<Durable>,
         /// What the disk holds of the network from a membership before.
         log: Vec<FeedLog>,
     },

@@ -188,7 +188,8 @@ impl<'a> Work<'a> {
             Start::Join { record, reply } => {
                 commands.insert(first, reply);
                 let (leader, contacts) = (record.leader, record.contacts);
-                p2p_chat_engine::Start::Join { command: first, leader, contacts, log: loaded.log }
+                let before = stored_state(&driver.store, driver.network.id).await?;
+                p2p_chat_engine::Start::Join { command: first, leader, contacts, before, log: loaded.log }
             }
             Start::Resume => match stored_state(&driver.store, driver.network.id).await? {
                 Some(durable) => p2p_chat_engine::Start::Resume { durable, log: loaded.log },

@@ -51,6 +51,10 @@ impl Epochs {
         self.registered = Epoch(0);
     }
 
+    pub(crate) fn rejoins(&mut self, who: Who) {
+        self.followed[who] = Epoch(0);
+    }
+
     pub(crate) fn forgotten(&mut self, who: Who) {
         self.followed[who] = Epoch(0);
         self.voted[who] = Epoch(0);

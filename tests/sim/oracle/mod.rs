@@ -226,9 +226,9 @@ impl Oracle {
         self.leaders.nds_wiped();
     }
 
-    /// A node comes back after having left: its state starts anew.
+    /// A node comes back after having left: it may find the others in an earlier epoch. Its votes still stand.
     pub(crate) fn rejoins(&mut self, who: Who) {
-        self.epochs.forgotten(who);
+        self.epochs.rejoins(who);
     }
 
     /// A node has dropped its disk.

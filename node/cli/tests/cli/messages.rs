@@ -77,7 +77,7 @@ async fn a_node_for_one_command_is_started_quietly_and_shut_down_again() {
 #[tokio::test]
 async fn what_nobody_else_has_at_the_end_is_said() {
     let world = World::new();
-    *world.host.unreplicated.lock().expect("not poisoned") = (2, Duration::from_millis(400));
+    *world.host.unreplicated.lock().expect("not poisoned") = (2, Duration::from_secs(2));
     let seen = world.run(&["send", "lab", "hi"]).await;
     let err = "\
 p2p-chat: waiting up to 5 s for another member to store what this node wrote

@@ -14,7 +14,7 @@ const JOIN_MS: u64 = CONFIG.ping_timeout_ms + CONFIG.admission_wait_ms + CONFIG.
 fn carol_joins(log: Vec<FeedLog>) -> (Node, Vec<Output>) {
     let contacts = vec![(BOB.peer(), BOB.address())];
     let command = p2p_chat_engine::CommandId(0);
-    Node::start(CAROL, 1, Start::Join { command, leader: ALICE.hint(1), contacts, log })
+    Node::start(CAROL, 1, Start::Join { command, leader: ALICE.hint(1), contacts, before: None, log })
 }
 
 fn ask(node: &Node) -> PeerCall {
