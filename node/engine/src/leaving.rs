@@ -62,7 +62,9 @@ impl Engine {
         let others = self.others();
         let held = |peer: &PeerId| self.delivery.cursors.get(peer).is_some_and(|cursor| cursor.acked >= entry);
         let safe = leaving.covered && others.iter().any(held);
-        let ready = others.is_empty() || safe || self.moment.now >= leaving.deadline;
+        // Members that are away may come back in time to take what nobody else has.
+        let alone = others.is_empty() && self.roster.is_empty();
+        let ready = alone || safe || self.moment.now >= leaving.deadline;
         if leaving.asked || !ready {
             return;
         }
