@@ -94,6 +94,7 @@ impl Engine {
     }
 
     fn resume_joined(&mut self) {
+        self.liveness.unconfirmed = !self.others().is_empty();
         self.delivery.pump_all = true;
         for peer in self.others() {
             self.start_pushing(peer);

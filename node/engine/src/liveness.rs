@@ -18,6 +18,8 @@ pub(crate) struct Liveness {
     suspects: BTreeMap<PeerId, Suspicion>,
     /// Who reached a member that this node could not reach.
     pub(crate) helpers: BTreeMap<PeerId, PeerId>,
+    /// Whether the reign in the view is from before a restart, and nobody has said since that it goes on.
+    pub(crate) unconfirmed: bool,
     /// Who is pinged on whose behalf.
     pinging_for: BTreeMap<RequestId, PeerId>,
 }
@@ -55,6 +57,7 @@ impl Engine {
         self.liveness.heard.insert(peer, self.moment.now);
         self.liveness.suspects.remove(&peer);
         if self.leader() == Some(peer) && !self.is_leading() {
+            self.liveness.unconfirmed = false;
             if self.election.abort() {
                 self.event(Event::LeaderBack(peer));
             }
@@ -103,6 +106,9 @@ impl Engine {
 
     /// Draws the conclusions from where another member stands.
     pub(crate) fn learn(&mut self, peer: PeerId, theirs: &Standing) {
+        if theirs.leader.as_ref().is_some_and(|leader| leader.peer == self.me && leader.epoch == self.state.epoch) {
+            self.liveness.unconfirmed = false;
+        }
         if let Some(frontier) = &theirs.frontier {
             self.learn_frontier(peer, frontier);
         }

@@ -145,7 +145,10 @@ impl Engine {
         let config = &self.setup.config;
         let (period, retry) = (config.lease_renewal_ms, config.lease_retry_ms);
         match result {
-            Ok(DiscoveryAnswer::Accepted(_) | DiscoveryAnswer::Closed) => self.finish_asking(service, period),
+            Ok(DiscoveryAnswer::Accepted(_) | DiscoveryAnswer::Closed) => {
+                self.liveness.unconfirmed = false;
+                self.finish_asking(service, period);
+            }
             Ok(DiscoveryAnswer::Unknown) if asked != Asked::Create => {
                 self.finish_asking(service, retry);
                 if self.is_leading() && !self.is_closing() {

@@ -68,6 +68,7 @@ impl Engine {
     fn on_new_reign(&mut self) {
         let lost_since = self.election.lost_since.take().unwrap_or(self.moment.now);
         self.election.end();
+        self.liveness.unconfirmed = false;
         self.liveness.clear_suspicions();
         if let Some(view) = self.view()
             && let Some(leader) = view.leader()
@@ -219,6 +220,7 @@ impl Engine {
     pub(crate) fn on_told(&mut self, peer: PeerId, result: Result<Response, CallError>) {
         match result {
             Ok(Response::Taken(true, _)) => {
+                self.liveness.unconfirmed = false;
                 self.heard(peer);
                 // The view may have changed while the call was under way.
                 self.compare(peer);

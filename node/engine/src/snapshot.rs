@@ -19,7 +19,8 @@ pub struct Snapshot {
     pub node: Option<NodeId>,
     /// Whether this node leads.
     pub leading: bool,
-    /// Whether the leader has answered lately.
+    /// Whether the leader has answered lately; of this node's own reign, whether anybody has confirmed it since a
+    /// restart.
     pub leader_alive: bool,
     /// Everybody who is or was a member.
     pub roster: Roster,
@@ -59,7 +60,7 @@ impl Engine {
             epoch: self.state.epoch,
             node: self.node(),
             leading: self.is_leading(),
-            leader_alive: self.is_leading() || self.node().is_some() && self.election.lost_since.is_none(),
+            leader_alive: !self.liveness.unconfirmed && self.has_leader(),
             roster: self.roster.clone(),
             frontier: self.feeds.stored().clone(),
             delivered: self.feeds.delivered().clone(),
@@ -68,6 +69,10 @@ impl Engine {
             writable: self.may_write(),
             cursors: self.delivery.states(self.moment.now),
         }
+    }
+
+    fn has_leader(&self) -> bool {
+        self.is_leading() || self.node().is_some() && self.election.lost_since.is_none()
     }
 
     /// Whose requests are listened to: the members, and who is active.

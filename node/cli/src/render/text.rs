@@ -110,8 +110,10 @@ pub(crate) fn status(status: &v1::StatusResponse) -> String {
 
 /// One line: who leads.
 pub(crate) fn leadership(network: &v1::NetworkState) -> String {
-    if network.leading {
+    if network.leading && network.leader_alive {
         format!("this node leads epoch {}", network.epoch)
+    } else if network.leading {
+        format!("this node led epoch {}; nobody has confirmed yet that it still does", network.epoch)
     } else if network.leader_peer.is_empty() {
         format!("no leader (last epoch {})", network.epoch)
     } else {

@@ -150,6 +150,23 @@ fn what_the_author_knew_to_be_held_by_whom_survives_a_restart() {
 }
 
 #[test]
+fn a_reign_from_before_a_restart_counts_once_somebody_confirms_it() {
+    let reign = || durable(&view(4, 5, ALICE, &[ALICE, BOB]));
+    let log = || vec![founding_log(&[ALICE, BOB])];
+    let (mut node, outputs) = resume(ALICE, reign(), log());
+    assert!(node.snapshot().leading && !node.snapshot().leader_alive);
+    let told = outputs.iter().find_map(|output| match output {
+        Output::Call { id, peer, call: PeerCall::Coordinate(..), .. } if *peer == BOB.peer() => Some(*id),
+        _ => None,
+    });
+    node.answer(told.expect("bob is told"), Ok(Response::Taken(true, None)));
+    assert!(node.snapshot().leader_alive);
+
+    let (node, _) = resume(BOB, durable(&view(4, 5, BOB, &[BOB])), log());
+    assert!(node.snapshot().leader_alive, "there is nobody else to ask");
+}
+
+#[test]
 fn a_first_join_that_a_crash_cut_short_is_tried_again_for_a_while_and_then_given_up() {
     let (mut node, outputs) = resume(BOB, Durable::new(Phase::Joining, 5), Vec::new());
     assert_eq!(outputs, []);
