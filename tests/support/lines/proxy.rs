@@ -105,7 +105,8 @@ async fn serve(listener: TcpListener, callee: Callee) {
 }
 
 async fn carry(caller: TcpStream, from: SocketAddr, mut callee: Callee) {
-    let pair = (callee.caller(from).await, callee.name.clone());
+    let Ok(at) = caller.local_addr() else { return };
+    let pair = (callee.caller(from, at).await, callee.name.clone());
     let mut line = Line { pair, cuts: callee.cuts.clone() };
     line.is_open().await;
     let address = match timeout(START_DEADLINE, callee.target.wait_for(Option::is_some)).await {
@@ -137,9 +138,9 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
 
 impl Callee {
     /// Who calls; a process that has just been started may not be known yet.
-    async fn caller(&self, from: SocketAddr) -> String {
-        for _ in 0..20 {
-            let found = owner(from, &lock(&self.callers));
+    async fn caller(&self, from: SocketAddr, at: SocketAddr) -> String {
+        for _ in 0..50 {
+            let found = owner(from, at, &lock(&self.callers));
             if let Some(name) = found {
                 return name;
             }
@@ -157,15 +158,17 @@ impl Line {
     }
 }
 
-/// Which of `callers` holds the socket at this end of a connection.
-fn owner(end: SocketAddr, callers: &BTreeMap<u32, String>) -> Option<String> {
-    let SocketAddr::V4(end) = end else { return None };
-    let wanted = format!("{:08X}:{:04X}", u32::from_le_bytes(end.ip().octets()), end.port());
+/// Which of `callers` holds the socket at the near end of a connection. Both ends count: a port that is in use may be
+/// in the table a second time, of an earlier connection to somebody else that nobody holds any more.
+fn owner(near: SocketAddr, far: SocketAddr, callers: &BTreeMap<u32, String>) -> Option<String> {
+    let (SocketAddr::V4(near), SocketAddr::V4(far)) = (near, far) else { return None };
+    let [near, far] =
+        [near, far].map(|end| format!("{:08X}:{:04X}", u32::from_le_bytes(end.ip().octets()), end.port()));
+    let is_it = |line: &&str| line.split_whitespace().skip(1).take(2).eq([near.as_str(), far.as_str()]);
     // A table that changes while it is read can miss a line.
     let inode = (0..5).find_map(|_| {
         let table = fs::read_to_string("/proc/net/tcp").ok()?;
-        let line = table.lines().find(|line| line.split_whitespace().nth(1) == Some(&wanted))?;
-        line.split_whitespace().nth(9).map(str::to_owned)
+        table.lines().find(is_it)?.split_whitespace().nth(9).map(str::to_owned)
     })?;
     let socket = format!("socket:[{inode}]");
     let holds = |pid: &u32| {
