@@ -12,8 +12,9 @@ use tokio::{sync::oneshot, task::JoinSet};
 
 use crate::{
     directory::Directory,
-    network::{Driver, Network, Outcome, Start, facts_of, wall_ms},
+    network::{Driver, Network, Outcome, Start, wall_ms},
     outbound::Outbound,
+    wire,
 };
 
 /// Networks one node may be or have been in.
@@ -278,7 +279,7 @@ impl Hub {
 }
 
 fn first_entry(run: &Run) -> Option<EntryFacts> {
-    run.entries.first().map(|(hash, entry)| facts_of(entry, *hash))
+    run.entries.first().map(|(hash, entry)| wire::entry_facts(entry, *hash))
 }
 
 /// A network that is being created or joined; nobody else enters it meanwhile.

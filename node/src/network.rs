@@ -13,17 +13,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use p2p_chat_engine::{
-    CallError, CallId, Command, CommandError, CommandId, Done, Refusal, Request, Response, RunToken, Snapshot,
-};
+use p2p_chat_engine::{CallError, CallId, Command, CommandError, Done, Refusal, Request, Response, Snapshot};
 use p2p_chat_model::{MessageId, Name, NetworkId, PeerId, Run};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-pub(crate) use self::{
-    driver::{Driver, Start, dormant, wall_ms},
-    load::facts as facts_of,
-};
-use crate::{bus::Happening, wire};
+pub(crate) use self::driver::{Driver, Start, dormant, wall_ms};
+use crate::bus::Happening;
 
 /// Inputs that may wait for the task; when there are more, requests of peers are refused.
 const INBOX: usize = 1_024;
@@ -34,7 +29,8 @@ pub(crate) type Incoming = (Run, Bytes);
 /// What the task of a network is told.
 pub(crate) enum Message {
     Command { command: Command, text: Option<String>, reply: oneshot::Sender<Result<Outcome, CommandError>> },
-    Request { from: PeerId, request: Request, runs: Vec<Incoming>, reply: oneshot::Sender<Reply> },
+    Request { from: PeerId, request: Request, reply: oneshot::Sender<Reply> },
+    Deliver { from: PeerId, runs: Vec<Incoming>, reply: oneshot::Sender<Reply> },
     Response { generation: u64, call: CallId, result: Result<Response, CallError> },
     Fetched { generation: u64, call: CallId, runs: Vec<Incoming>, stored: oneshot::Sender<()> },
     Look(oneshot::Sender<Look>),
@@ -129,9 +125,12 @@ impl Network {
     }
 
     /// Passes a peer's request on and waits for the answer.
-    pub(crate) async fn request(&self, from: PeerId, request: Request, runs: Vec<Incoming>) -> Reply {
+    pub(crate) async fn request(&self, from: PeerId, request: Request) -> Reply {
         let (reply, answer) = oneshot::channel();
-        let message = Message::Request { from, request, runs, reply };
+        self.ask(Message::Request { from, request, reply }, answer).await
+    }
+
+    async fn ask(&self, message: Message, answer: oneshot::Receiver<Reply>) -> Reply {
         self.inbox.try_send(message).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Refused::Engine(Refusal::Busy("this node has too much to do")),
             mpsc::error::TrySendError::Closed(_) => Refused::Engine(Refusal::NotHere),
@@ -147,8 +146,8 @@ impl Network {
 
     /// Hands runs of a peer over; they are decoded and verified already.
     pub(crate) async fn deliver(&self, from: PeerId, runs: Vec<Incoming>) -> Reply {
-        let facts = (0..).zip(&runs).map(|(index, (run, _))| wire::facts(run, RunToken(index))).collect();
-        self.request(from, Request::Deliver(facts), runs).await
+        let (reply, answer) = oneshot::channel();
+        self.ask(Message::Deliver { from, runs, reply }, answer).await
     }
 
     /// Carries out a command of the user.
@@ -186,9 +185,4 @@ impl Network {
         let sent = self.inbox.send(Message::Fetched { generation, call, runs, stored }).await;
         sent.is_ok() && done.await.is_ok()
     }
-}
-
-/// The number of a command, counted by the driver.
-pub(crate) fn command_id(number: u64) -> CommandId {
-    CommandId(number)
 }

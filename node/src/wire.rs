@@ -2,9 +2,10 @@
 //! that is wrong, and verifies what is signed.
 
 use p2p_chat_engine::{
-    CallError, DiscoveryRefusal, LeaderHint, Record, Refusal, Request, Response, RunFacts, RunToken, Standing,
+    CallError, DiscoveryRefusal, EntryFacts, LeaderHint, Record, Refusal, Request, Response, RunFacts, RunToken,
+    Standing,
 };
-use p2p_chat_model::{Certificate, Epoch, NetworkId, Run, VectorClock, View, Vote};
+use p2p_chat_model::{Certificate, Entry, EntryHash, Epoch, NetworkId, Run, VectorClock, View, Vote};
 use p2p_chat_proto::{
     convert::{self, FieldError, ToWire},
     v1,
@@ -12,21 +13,26 @@ use p2p_chat_proto::{
 use p2p_chat_transport::{describe, is_unanswered};
 use tonic::{Code, Status};
 
-/// Why the engine's own `bug:` answers are shown as internal errors.
+/// An answer of the engine that does not belong to the request.
 const MISMATCH: &str = "bug: the answer does not fit the call";
 
 /// What the engine needs to know of a run.
 pub(crate) fn facts(run: &Run, token: RunToken) -> RunFacts {
-    let entries = run.entries.iter().map(|(hash, entry)| p2p_chat_engine::EntryFacts {
-        hash: *hash,
+    let entries = run.entries.iter().map(|(hash, entry)| entry_facts(entry, *hash)).collect();
+    RunFacts { token, author: run.author, first: run.first, previous: run.previous, entries }
+}
+
+/// What the engine needs to know of an entry.
+pub(crate) fn entry_facts(entry: &Entry, hash: EntryHash) -> EntryFacts {
+    EntryFacts {
+        hash,
         lamport: entry.header.lamport,
         wall_ms: entry.header.wall_ms,
         kind: entry.header.kind,
         clock: entry.header.clock.clone(),
         // Whoever decoded the run has checked its bodies.
         op: entry.roster_op().ok().flatten(),
-    });
-    RunFacts { token, author: run.author, first: run.first, previous: run.previous, entries: entries.collect() }
+    }
 }
 
 /// Decodes and verifies a run from a peer.

@@ -8,15 +8,15 @@ use std::{
 };
 
 use p2p_chat_engine::{
-    Command, CommandError, CommandId, Engine, Event, Input, Moment, Output, RequestId, RunToken, Setup, Write,
+    Command, CommandError, CommandId, Engine, Event, Input, Moment, Output, Request, RequestId, RunToken, Setup, Write,
 };
-use p2p_chat_model::{MessageId, NetworkId};
+use p2p_chat_model::{MessageId, NetworkId, PeerId};
 use p2p_chat_store::{Pending, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Incoming, Look, Message, Network, Outcome, Refused, Reply, Shared, command_id,
+    Incoming, Look, Message, Network, Outcome, Refused, Reply, Shared,
     load::load,
     outbox::{Head, Outbox},
 };
@@ -129,7 +129,7 @@ impl Driver {
 
     async fn refuse(&self, message: Message, problem: &StoreError) {
         match message {
-            Message::Request { reply, .. } => {
+            Message::Request { reply, .. } | Message::Deliver { reply, .. } => {
                 let _ = reply.send(Err(Refused::Unable(problem.to_string())));
             }
             Message::Look(reply) => {
@@ -178,7 +178,7 @@ impl<'a> Work<'a> {
     async fn begin(driver: &'a mut Driver, start: Start, generation: u64) -> Result<Self, StoreError> {
         let loaded = load(&driver.store, driver.network.id, driver.setup.identity.peer()).await?;
         let (seq, hash) = loaded.own;
-        let first = command_id(0);
+        let first = CommandId(0);
         let mut commands = BTreeMap::new();
         let start = match start {
             Start::Found { genesis, reply } => {
@@ -270,18 +270,17 @@ impl<'a> Work<'a> {
     fn take(&mut self, message: Message) {
         match message {
             Message::Command { command, text, reply } => {
-                let id = command_id(self.next_number());
+                let id = CommandId(self.next_number());
                 if let (Command::Send, Some(text)) = (&command, text) {
                     self.texts.insert(id, text);
                 }
                 self.commands.insert(id, reply);
                 self.handle(Input::Command(id, command));
             }
-            Message::Request { from, request, runs, reply } => {
-                let id = RequestId(self.next_number());
-                self.requests.insert(id, reply);
-                let request = self.renumber(request, runs);
-                self.handle(Input::Request(id, from, request));
+            Message::Request { from, request, reply } => self.take_request(from, request, reply),
+            Message::Deliver { from, runs, reply } => {
+                let facts = self.hold(runs);
+                self.take_request(from, Request::Deliver(facts), reply);
             }
             Message::Response { generation, call, result } if generation == self.generation => {
                 self.handle(Input::Response(call, result));
@@ -300,26 +299,18 @@ impl<'a> Work<'a> {
         }
     }
 
+    fn take_request(&mut self, from: PeerId, request: Request, reply: oneshot::Sender<Reply>) {
+        let id = RequestId(self.next_number());
+        self.requests.insert(id, reply);
+        self.handle(Input::Request(id, from, request));
+    }
+
     /// Holds the runs of a step and names them for the engine.
     fn hold(&mut self, runs: Vec<Incoming>) -> Vec<p2p_chat_engine::RunFacts> {
         let first = self.incoming.len() as u64;
         let facts = (first..).zip(&runs).map(|(index, (run, _))| wire::facts(run, RunToken(index))).collect();
         self.incoming.extend(runs.into_iter().map(Some));
         facts
-    }
-
-    fn renumber(&mut self, request: p2p_chat_engine::Request, runs: Vec<Incoming>) -> p2p_chat_engine::Request {
-        match request {
-            p2p_chat_engine::Request::Deliver(mut facts) => {
-                let first = self.incoming.len() as u64;
-                for (index, run) in (first..).zip(&mut facts) {
-                    run.token = RunToken(index);
-                }
-                self.incoming.extend(runs.into_iter().map(Some));
-                p2p_chat_engine::Request::Deliver(facts)
-            }
-            other => other,
-        }
     }
 
     fn next_number(&mut self) -> u64 {

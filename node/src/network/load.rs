@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use p2p_chat_engine::{EntryFacts, FeedLog, RunToken};
-use p2p_chat_model::{Entry, EntryHash, NetworkId, PeerId, Seq};
+use p2p_chat_model::{EntryHash, NetworkId, PeerId, Seq};
 use p2p_chat_store::{Store, StoreError};
 
 use crate::wire;
@@ -23,7 +23,7 @@ pub(crate) async fn load(store: &Store, network: NetworkId, me: PeerId) -> Resul
     }
     let mut roster: BTreeMap<PeerId, Vec<(Seq, EntryFacts)>> = BTreeMap::new();
     for stored in store.roster_entries(network).await?.into_iter().filter(|stored| stored.delivered) {
-        roster.entry(stored.author).or_default().push((stored.seq, facts(&stored.entry, stored.hash)));
+        roster.entry(stored.author).or_default().push((stored.seq, wire::entry_facts(&stored.entry, stored.hash)));
     }
     // Where entries wait, the time of the last delivered one is not known by itself; the newest of all will do.
     let newest = store.history(network, None, 1).await?.pop().map_or(0, |message| message.lamport);
@@ -44,16 +44,4 @@ pub(crate) async fn load(store: &Store, network: NetworkId, me: PeerId) -> Resul
         });
     }
     Ok(Loaded { log, own })
-}
-
-/// What the engine needs to know of an entry.
-pub(crate) fn facts(entry: &Entry, hash: EntryHash) -> EntryFacts {
-    EntryFacts {
-        hash,
-        lamport: entry.header.lamport,
-        wall_ms: entry.header.wall_ms,
-        kind: entry.header.kind,
-        clock: entry.header.clock.clone(),
-        op: entry.roster_op().ok().flatten(),
-    }
 }

@@ -90,12 +90,7 @@ async fn update(
         Err(status) => return unknown(status),
         Ok(answer) => answer.into_inner(),
     };
-    let record = wire::record(answer.record.as_ref()).map_err(nonsense)?;
-    Ok(if answer.accepted {
-        DiscoveryAnswer::Accepted(record)
-    } else {
-        DiscoveryAnswer::Refused(wire::refusal(answer.refusal()), record, 0)
-    })
+    settle(answer.accepted, answer.refusal(), answer.record.as_ref(), 0)
 }
 
 async fn renew(
@@ -107,12 +102,7 @@ async fn renew(
         Err(status) => return unknown(status),
         Ok(answer) => answer.into_inner(),
     };
-    let record = wire::record(answer.record.as_ref()).map_err(nonsense)?;
-    Ok(if answer.accepted {
-        DiscoveryAnswer::Accepted(record)
-    } else {
-        DiscoveryAnswer::Refused(wire::refusal(answer.refusal()), record, answer.serial)
-    })
+    settle(answer.accepted, answer.refusal(), answer.record.as_ref(), answer.serial)
 }
 
 async fn lookup(client: &mut DiscoveryClient<Channel>, network: &Network) -> Result<DiscoveryAnswer, CallError> {
@@ -124,6 +114,20 @@ async fn lookup(client: &mut DiscoveryClient<Channel>, network: &Network) -> Res
             Ok(DiscoveryAnswer::Accepted(record))
         }
     }
+}
+
+/// An answer that may be a no.
+fn settle(
+    accepted: bool,
+    refusal: v1::Refusal,
+    record: Option<&v1::NetworkRecord>,
+    serial: u64,
+) -> Result<DiscoveryAnswer, CallError> {
+    let record = wire::record(record).map_err(nonsense)?;
+    Ok(match accepted {
+        true => DiscoveryAnswer::Accepted(record),
+        false => DiscoveryAnswer::Refused(wire::refusal(refusal), record, serial),
+    })
 }
 
 /// That a network is not known is an answer.

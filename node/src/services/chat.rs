@@ -48,7 +48,7 @@ impl chat_server::Chat for Chat {
     async fn relay(&self, request: Request<v1::RelayRequest>) -> Result<Response<v1::RelayResponse>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
         let target = convert::peer(&request.get_ref().target, "target")?;
-        let response = settle(network.request(peer, Ask::Relay(target), Vec::new()).await)?;
+        let response = settle(network.request(peer, Ask::Relay(target)).await)?;
         Ok(Response::new(answer::relay(response)?))
     }
 
@@ -58,7 +58,7 @@ impl chat_server::Chat for Chat {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
         let have = request.get_ref().have.as_ref().ok_or(FieldError::missing("have"))?;
         let have = VectorClock::try_from(have)?;
-        match settle(network.request(peer, Ask::Fetch(have), Vec::new()).await)? {
+        match settle(network.request(peer, Ask::Fetch(have)).await)? {
             p2p_chat_engine::Response::Serve { have, .. } => {
                 Ok(Response::new(stream(self.store.clone(), network, have)))
             }

@@ -21,7 +21,7 @@ impl Election {
 impl election_server::Election for Election {
     async fn elect(&self, request: Request<v1::ElectRequest>) -> Result<Response<v1::ElectResponse>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
-        let response = settle(network.request(peer, request::elect(request.get_ref()), Vec::new()).await)?;
+        let response = settle(network.request(peer, request::elect(request.get_ref())).await)?;
         Ok(Response::new(answer::elect(response)?))
     }
 
@@ -31,7 +31,7 @@ impl election_server::Election for Election {
     ) -> Result<Response<v1::CoordinateResponse>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
         let decoded = request::coordinate(request.get_ref())?;
-        let response = settle(network.request(peer, decoded, Vec::new()).await)?;
+        let response = settle(network.request(peer, decoded).await)?;
         Ok(Response::new(answer::coordinate(response)?))
     }
 }

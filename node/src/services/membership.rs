@@ -33,7 +33,7 @@ impl membership_server::Membership for Membership {
         let peer = self.gate.identify(&request)?;
         let wire = request.into_inner();
         let network = self.gate.network(&wire.network)?;
-        let response = settle(network.request(peer, request::join(&wire)?, Vec::new()).await)?;
+        let response = settle(network.request(peer, request::join(&wire)?).await)?;
         let genesis = match response {
             p2p_chat_engine::Response::Admitted { .. } => self.genesis(network.id).await?,
             _ => bytes::Bytes::new(),
@@ -43,7 +43,7 @@ impl membership_server::Membership for Membership {
 
     async fn leave(&self, request: Request<v1::LeaveRequest>) -> Result<Response<v1::LeaveResponse>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
-        let response = settle(network.request(peer, p2p_chat_engine::Request::Leave, Vec::new()).await)?;
+        let response = settle(network.request(peer, p2p_chat_engine::Request::Leave).await)?;
         Ok(Response::new(answer::leave(response)?))
     }
 
@@ -53,7 +53,7 @@ impl membership_server::Membership for Membership {
     ) -> Result<Response<v1::UpdateViewResponse>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
         let decoded = request::update_view(request.get_ref())?;
-        let response = settle(network.request(peer, decoded, Vec::new()).await)?;
+        let response = settle(network.request(peer, decoded).await)?;
         Ok(Response::new(answer::update_view(response)?))
     }
 }
