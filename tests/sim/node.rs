@@ -440,7 +440,7 @@ impl World {
         node.behind_sync.clear();
         node.requests.clear();
         node.incarnation += 1;
-        self.oracle.forgotten(who);
+        self.oracle.forgotten(&self.nodes[who]);
         self.reset_connections(who);
     }
 }

@@ -255,9 +255,11 @@ impl Engine {
         }
     }
 
-    /// One vote, the own, is no majority of anything: the others may only have dropped out of this node's view.
+    /// Whether more than half of the view votes for this node. Who has left the view since it voted does not count;
+    /// and one vote, the own, is no majority of anything: the others may only have dropped out of this node's view.
     fn has_majority(&self) -> bool {
-        self.election.votes.len() > 1 && self.view().is_some_and(|view| view.is_majority(self.election.votes.len()))
+        let votes = self.election.votes.keys().filter(|voter| self.is_active(voter)).count();
+        votes > 1 && self.view().is_some_and(|view| view.is_majority(votes))
     }
 
     pub(crate) fn on_election_timer(&mut self) {

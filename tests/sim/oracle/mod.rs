@@ -119,10 +119,8 @@ impl Oracle {
         let Some(view) = &state.view else { return };
         let found = self.ids.check_view(view);
         self.note("ids_never_reused", found);
-        if view.leader().is_some_and(|leader| leader.peer == node.peer) && view.epoch == state.epoch {
-            let found = self.leaders.check(view.epoch, &state.certificate, node.peer);
-            self.note("one_leader_per_epoch_and_rank", found);
-        }
+        let found = self.leaders.check_view(node.peer, view, &state.certificate);
+        self.note("one_leader_per_epoch_and_rank", found);
     }
 
     /// An output takes effect; if it answers a command, that took so long.
@@ -137,7 +135,7 @@ impl Oracle {
         match output {
             Output::Call { call: PeerCall::Coordinate(view, certificate), .. } => {
                 let leader = view.leader().map_or(node.peer, |leader| leader.peer);
-                let found = self.leaders.check(view.epoch, certificate, leader);
+                let found = self.leaders.check_announced(view.epoch, certificate, leader);
                 self.note("one_leader_per_epoch_and_rank", found);
                 let found = self.ids.check_view(view);
                 self.note("ids_never_reused", found);
@@ -232,7 +230,9 @@ impl Oracle {
     }
 
     /// A node has dropped its disk.
-    pub(crate) fn forgotten(&mut self, who: Who) {
+    pub(crate) fn forgotten(&mut self, node: &Node) {
+        let who = node.who;
+        self.leaders.forgotten(node.peer);
         self.acked.forgotten(who);
         self.shown.forgotten(who);
         self.told.forgotten(who);

@@ -273,6 +273,21 @@ fn a_vote_for_another_epoch_or_candidate_or_by_another_voter_does_not_count() {
 }
 
 #[test]
+fn the_vote_of_somebody_who_has_left_the_view_since_is_no_part_of_a_majority() {
+    let mut node = node(BOB, 1, &[ALICE, BOB, CAROL, DAVE, ERIN]);
+    let outputs = alice_is_lost(&mut node);
+    node.answer(call_to(&outputs, CAROL), Ok(Response::Voted(CAROL.vote(2, BOB))));
+    let outputs = node.answer(call_to(&outputs, DAVE), Ok(Response::Voted(DAVE.vote(2, BOB))));
+    let update = discovery_call(&outputs);
+    // The leader was out of reach for a moment only, and has lost carol.
+    node.request(ALICE, Request::UpdateView(view(1, 6, ALICE, &[ALICE, BOB, DAVE, ERIN]), None));
+    let outputs = node.answer(update, discovery(DiscoveryAnswer::Accepted(record(BOB, 2))));
+    let by_two_of_four =
+        |call: &PeerCall| matches!(call, PeerCall::Coordinate(_, certificate) if certificate.rank == Rank::Registered);
+    assert!(outputs.iter().any(is_call(by_two_of_four)), "{outputs:?}");
+}
+
+#[test]
 fn the_wait_after_a_failed_election_doubles_up_to_its_bound() {
     let mut node = node(BOB, 0, &[ALICE, BOB, CAROL]);
     let mut outputs = alice_is_lost(&mut node);
