@@ -21,7 +21,10 @@ pub(crate) struct Joining {
     command: Option<CommandId>,
     /// Whom else to ask.
     contacts: VecDeque<(PeerId, Address)>,
+    /// How often somebody was asked.
     tries: u32,
+    /// How often the next way in was chosen: the discovery services and the known members take turns.
+    turns: u32,
     in_flight: bool,
     /// A later reign heard of while a call was in flight.
     next: Option<LeaderHint>,
@@ -113,6 +116,11 @@ impl Engine {
                 let current = view.epoch >= self.state.epoch && view.member(&me).is_some();
                 if current && view.leader().is_some_and(|leader| leader.peer == hint.peer) {
                     self.on_admitted(hint.peer, view, admission, &frontier);
+                } else if self.is_leading() {
+                    // The leader of an earlier reign had never heard of this node. Now it has, and can be told.
+                    self.stop_seeking();
+                    self.learn_frontier(hint.peer, &frontier);
+                    self.coordinate(hint.peer);
                 } else {
                     self.seek_later("the answer of an outdated leader");
                 }
@@ -158,8 +166,7 @@ impl Engine {
         }
         if in_view && self.leader() == Some(asked) && self.can_lead() {
             // This node is in the leader's view as far as it knows: if the leader is gone, there is an election.
-            self.joining = None;
-            self.timers.clear(Timer::Seek);
+            self.stop_seeking();
             self.suspect(asked);
             return;
         }
@@ -169,9 +176,13 @@ impl Engine {
     /// As leader: who is on record for `epoch` does not lead, or can't be reached. It won the record and never
     /// took office, or its side of a partition has to be outvoted.
     fn win_back(&mut self, epoch: Epoch) {
+        self.stop_seeking();
+        self.reassert(epoch);
+    }
+
+    pub(crate) fn stop_seeking(&mut self) {
         self.joining = None;
         self.timers.clear(Timer::Seek);
-        self.reassert(epoch);
     }
 
     fn seek_later(&mut self, error: &str) {
@@ -190,14 +201,15 @@ impl Engine {
             return;
         }
         joining.tries += 1;
-        let (tries, services) = (joining.tries as usize, self.setup.services);
+        joining.turns += 1;
+        let (turns, services) = (joining.turns as usize, self.setup.services);
         let contact = joining.contacts.pop_front();
         if let Some(contact) = &contact {
             joining.contacts.push_back(contact.clone());
         }
-        if services > 0 && tries % 2 == 0 {
+        if services > 0 && turns % 2 == 1 {
             joining.in_flight = true;
-            self.discover((tries / 2) % services, Asked::Lookup, DiscoveryCall::Lookup);
+            self.discover((turns / 2) % services, Asked::Lookup, DiscoveryCall::Lookup);
             return;
         }
         let known: Vec<PeerId> = self.state.addresses.keys().filter(|peer| **peer != self.me).copied().collect();

@@ -183,6 +183,7 @@ impl Engine {
             if record.leader.peer != self.me {
                 self.remember_address(record.leader.peer, record.leader.address.clone());
                 self.coordinate(record.leader.peer);
+                self.election.challenged = Some(record.leader.clone());
             }
             if why == DiscoveryRefusal::NotActive {
                 // The view on record is older than this member: it shows its admission instead.

@@ -231,9 +231,10 @@ impl Engine {
             }
             Err(CallError::Unreachable(_)) if self.is_leading() => self.suspect(peer),
             Err(CallError::NotMember(_)) if self.is_leading() => {
-                // The other leader of this epoch has never heard of this node: only a join brings both together.
-                let other = self.election.challenged.take_if(|other| other.peer == peer);
-                self.follow_hint(other.as_ref());
+                // The leader of another reign has never heard of this node: only a join brings both together.
+                if let Some(other) = self.election.challenged.take_if(|other| other.peer == peer) {
+                    self.seek(other);
+                }
             }
             _ => {}
         }
@@ -288,8 +289,7 @@ impl Engine {
     /// Leads from now on: tells everybody, those who were left out too.
     pub(crate) fn take_office(&mut self, view: View, certificate: Certificate) {
         let before = self.others();
-        self.joining = None;
-        self.timers.clear(Timer::Seek);
+        self.stop_seeking();
         self.adopt(view, Some(certificate));
         let told: BTreeSet<PeerId> = before.into_iter().chain(self.others()).collect();
         for peer in told {

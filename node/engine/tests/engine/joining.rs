@@ -137,6 +137,27 @@ fn an_unreachable_leader_sends_the_joiner_to_the_discovery_service_and_to_whom_i
 }
 
 #[test]
+fn whoever_the_ways_in_lead_to_the_discovery_service_is_asked_every_second_time() {
+    let (mut node, _) = carol_joins(Vec::new());
+    assert_eq!(node.answer(node.id(1), unreachable()), []);
+    let mut lookups = 0;
+    for _ in 0..6 {
+        let outputs = node.next_tick();
+        let [Output::Discover { id, .. } | Output::Call { id, .. }] = outputs[..] else { panic!("{outputs:?}") };
+        if matches!(outputs[..], [Output::Discover { .. }]) {
+            lookups += 1;
+            let answer = Record { leader: ALICE.hint(1), contacts: vec![(BOB.peer(), BOB.address())] };
+            let outputs = node.answer(id, discovery(DiscoveryAnswer::Accepted(answer)));
+            assert_eq!(outputs, [node.call(1, ALICE, ask(&node), JOIN_MS)]);
+            assert_eq!(node.answer(node.id(1), unreachable()), []);
+        } else {
+            assert_eq!(node.answer(id, unreachable()), []);
+        }
+    }
+    assert_eq!(lookups, 3);
+}
+
+#[test]
 fn a_join_that_finds_nobody_ends_with_its_deadline_and_the_reason() {
     let (mut node, mut outputs) = carol_joins(Vec::new());
     let end = node.now + CONFIG.join_timeout_ms;

@@ -71,6 +71,27 @@ fn an_earlier_reign_on_record_is_replaced_with_the_certificate() {
 }
 
 #[test]
+fn an_earlier_leader_on_record_that_never_heard_of_this_one_is_met_by_a_join_and_then_told() {
+    let mut node = Node::settled_with(ALICE, 1, CONFIG, &view(3, 6, ALICE, &[ALICE, BOB]));
+    let renewal = renews(&mut node);
+    let outputs = node.answer(renewal, refused(DiscoveryRefusal::NotLeader, CAROL, 1, 0));
+    let update = discovery_call(&outputs);
+    let outputs = node.answer(update, refused(DiscoveryRefusal::NotActive, CAROL, 1, 0));
+    let told = call_to(&outputs, CAROL);
+    let outputs = node.answer(told, Err(CallError::NotMember("join it first".to_owned())));
+    let asked = call_to(&outputs, CAROL);
+    assert!(outputs.iter().any(is_call(|call| matches!(call, PeerCall::Join { .. }))), "{outputs:?}");
+
+    let theirs = view(1, 4, CAROL, &[ALICE, CAROL]);
+    let admitted = Response::Admitted { view: theirs, admission: (CAROL.peer(), 2), frontier: clock(&[(CAROL, 2)]) };
+    let outputs = node.answer(asked, Ok(admitted));
+    assert_eq!(node.snapshot().epoch, Epoch(3));
+    let mine = |call: &PeerCall| matches!(call, PeerCall::Coordinate(view, _) if view.epoch == Epoch(3));
+    assert!(outputs.iter().any(is_call(mine)), "{outputs:?}");
+    assert_eq!(callees(&outputs), [CAROL.peer()]);
+}
+
+#[test]
 fn a_serial_that_is_too_low_is_raised_above_the_one_on_record() {
     let mut node = alice();
     let call = renews(&mut node);
