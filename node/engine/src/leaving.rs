@@ -1,11 +1,13 @@
 //! The way out: the signed Leave entry, the wait until another member holds everything, the hand-over of a leader.
 
+use std::collections::BTreeSet;
+
 use p2p_chat_model::{Certificate, PeerId, Rank, RosterOp, Seq, View, Vote};
 
 use crate::{
     durable::Phase,
     engine::{Engine, Purpose},
-    io::{CallError, CommandError, CommandId, Done, PeerCall, Refusal, RequestId, Response, Standing},
+    io::{CallError, CommandError, CommandId, DiscoveryAnswer, Done, PeerCall, Refusal, RequestId, Response, Standing},
     timers::Timer,
 };
 
@@ -23,7 +25,16 @@ pub(crate) struct Leaving {
     asked: bool,
     /// How often somebody has named another leader to ask.
     hops: u32,
-    services_asked: usize,
+    /// The network ends with this node: how far that is.
+    closing: Option<Closing>,
+}
+
+/// The discovery services are being told that the network ends.
+#[derive(Debug)]
+struct Closing {
+    /// Who has not said yet what came of it.
+    open: BTreeSet<usize>,
+    refused: bool,
 }
 
 impl Engine {
@@ -34,13 +45,12 @@ impl Engine {
         }
         self.state.phase = Phase::Leaving;
         // An answer that lets this node in again must not call the leave off.
-        self.joining = None;
-        self.timers.clear(Timer::Seek);
+        self.stop_seeking();
         self.persist();
         let (entry, _) = self.append(None, Some(RosterOp::Leave));
         let deadline = self.moment.now + wait_ms;
         self.leaving =
-            Some(Leaving { command: id, entry, deadline, covered: false, asked: false, hops: 0, services_asked: 0 });
+            Some(Leaving { command: id, entry, deadline, covered: false, asked: false, hops: 0, closing: None });
         self.set_timer(Timer::Leave, wait_ms);
         self.timers.hasten(Timer::AntiEntropy, self.moment.now + self.setup.config.fetch_grace_ms);
     }
@@ -86,25 +96,32 @@ impl Engine {
     }
 
     fn close(&mut self) {
-        if let Some(leaving) = &mut self.leaving {
-            leaving.services_asked = self.setup.services;
-        }
-        self.close_everywhere();
-        if self.setup.services == 0 {
+        let open: BTreeSet<usize> = (0..self.setup.services).collect();
+        if open.is_empty() {
             self.finish_leave(true);
+        } else if let Some(leaving) = &mut self.leaving {
+            leaving.closing = Some(Closing { open, refused: false });
+            self.close_everywhere();
         }
     }
 
     /// Whether the discovery services are being told that the network ends.
     pub(crate) fn is_closing(&self) -> bool {
-        self.leaving.as_ref().is_some_and(|leaving| leaving.services_asked > 0)
+        self.leaving.as_ref().is_some_and(|leaving| leaving.closing.is_some())
     }
 
-    pub(crate) fn on_closed(&mut self) {
-        let Some(leaving) = &mut self.leaving else { return };
-        leaving.services_asked = leaving.services_asked.saturating_sub(1);
-        if leaving.services_asked == 0 {
-            self.finish_leave(true);
+    /// What came of telling a service. One that can't be reached is told again, as long as the leave may take.
+    pub(crate) fn on_closed(&mut self, service: usize, result: &Result<DiscoveryAnswer, CallError>) {
+        let Some(closing) = self.leaving.as_mut().and_then(|leaving| leaving.closing.as_mut()) else { return };
+        match result {
+            Ok(DiscoveryAnswer::Closed) => {}
+            Err(CallError::Unreachable(_) | CallError::Busy(_)) => return self.close_later(service),
+            Ok(_) | Err(_) => closing.refused = true,
+        }
+        closing.open.remove(&service);
+        if closing.open.is_empty() {
+            let closed = !closing.refused;
+            self.finish_leave(closed);
         }
     }
 

@@ -60,9 +60,10 @@ impl Engine {
     }
 
     pub(crate) fn on_lease(&mut self) {
-        if !self.is_leading() || self.is_closing() {
+        if !self.is_leading() {
             return;
         }
+        let asked = if self.is_closing() { Asked::Close } else { Asked::Renew };
         let now = self.moment.now;
         for service in 0..self.registrars.len() {
             if let Some(registrar) = self.registrars.get_mut(service)
@@ -70,7 +71,7 @@ impl Engine {
                 && !registrar.asking
             {
                 registrar.changed = false;
-                self.ask_leading(service, Asked::Renew);
+                self.ask_leading(service, asked);
             }
         }
         self.arm_lease();
@@ -93,6 +94,7 @@ impl Engine {
                 let Some(admission) = self.roster.admission_chain(&self.me) else { return };
                 DiscoveryCall::Create { view, admission, serial }
             }
+            Asked::Close => DiscoveryCall::Close { view, serial },
             _ => DiscoveryCall::Renew { view, serial },
         };
         if let Some(registrar) = self.registrars.get_mut(service) {
@@ -121,7 +123,7 @@ impl Engine {
         match asked {
             Asked::Reign => self.on_reign_answer(service, result),
             Asked::Lookup => self.on_lookup(service, result),
-            Asked::Close => self.on_closed(),
+            Asked::Close => self.on_closed(service, &result),
             Asked::Create if self.founding.is_some() => {
                 self.finish_asking(service, self.setup.config.lease_renewal_ms);
                 self.on_founded(service, result);
@@ -224,10 +226,13 @@ impl Engine {
     }
 
     pub(crate) fn close_everywhere(&mut self) {
-        let Some(view) = self.view().cloned() else { return };
         for service in 0..self.registrars.len() {
-            let serial = self.next_serial(service);
-            self.discover(service, Asked::Close, DiscoveryCall::Close { view: view.clone(), serial });
+            self.ask_leading(service, Asked::Close);
         }
+    }
+
+    /// The service could not be told that the network ends: tells it again soon.
+    pub(crate) fn close_later(&mut self, service: usize) {
+        self.finish_asking(service, self.setup.config.lease_retry_ms);
     }
 }

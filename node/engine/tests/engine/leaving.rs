@@ -169,6 +169,26 @@ fn the_last_one_out_closes_the_network() {
 }
 
 #[test]
+fn a_service_that_is_away_is_told_again_that_the_network_ends() {
+    let mut node = Node::settled(ALICE, ALICE, &[ALICE]);
+    node.command(Command::Leave(WAIT));
+    assert_eq!(node.answer(node.id(1), unreachable()), []);
+    node.pass(CONFIG.lease_retry_ms - 1);
+    let close = DiscoveryCall::Close { view: view(1, 5, ALICE, &[ALICE]), serial: WALL + 2 };
+    assert_eq!(node.next_tick(), [node.discover(1, 0, close)]);
+    let outputs = node.answer(node.id(1), discovery(DiscoveryAnswer::Closed));
+    assert_eq!(outputs, left(&node, 0, true));
+}
+
+#[test]
+fn a_network_whose_record_is_another_leaders_is_left_and_not_called_closed() {
+    let mut node = Node::settled(ALICE, ALICE, &[ALICE]);
+    node.command(Command::Leave(WAIT));
+    let outputs = node.answer(node.id(1), Err(CallError::NotMember("another leader is on record".to_owned())));
+    assert_eq!(outputs, left(&node, 2, false));
+}
+
+#[test]
 fn a_network_that_is_being_closed_is_not_registered_again() {
     let mut node = Node::settled(ALICE, ALICE, &[ALICE]);
     node.pass(CONFIG.lease_renewal_ms - 1);
