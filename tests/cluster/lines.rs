@@ -25,6 +25,11 @@ async fn cut_is_dead_for_its_two_ends_only(lines: Lines) {
         assert!(reaches(&cluster, "bob", &bob).await, "the other line is cut too");
         lines.heal();
     }
+    lines.cut_one_way("alice", "nds");
+    assert!(!reaches(&cluster, "alice", &alice).await, "the cut direction carries");
+    assert!(reaches(&cluster, "bob", &bob).await, "another line is cut too");
+    lines.mend("alice", "nds");
+    assert!(reaches(&cluster, "alice", &alice).await, "the line was mended and is still cut");
 }
 
 /// Whether a health probe of the discovery service by this host succeeds.

@@ -55,6 +55,15 @@ impl Lines {
         Self::wired().unwrap_or_else(|_| Self::proxied())
     }
 
+    /// What they are, for a report.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Direct => "directly",
+            Self::Proxied(_) => "behind proxies",
+            Self::Wired(_) => "in namespaces",
+        }
+    }
+
     /// Makes room for a process. Where addresses are its own, it listens at `port`.
     pub(crate) async fn seat(&self, name: &str, port: u16) -> Seat {
         let listen = format!("{}:0", loopback());
@@ -90,6 +99,24 @@ impl Lines {
             Self::Direct => panic!("direct lines can't be cut"),
             Self::Proxied(board) => board.cut(left, right),
             Self::Wired(namespaces) => namespaces.cut(left, right),
+        }
+    }
+
+    /// Cuts one direction: packets from one to the other are lost; between proxies, calls of the one at the other.
+    pub(crate) fn cut_one_way(&self, from: &str, to: &str) {
+        match self {
+            Self::Direct => panic!("direct lines can't be cut"),
+            Self::Proxied(board) => board.cut_one_way(from, to),
+            Self::Wired(namespaces) => namespaces.cut_one_way(from, to),
+        }
+    }
+
+    /// Mends one direction.
+    pub(crate) fn mend(&self, from: &str, to: &str) {
+        match self {
+            Self::Direct => {}
+            Self::Proxied(board) => board.mend(from, to),
+            Self::Wired(namespaces) => namespaces.mend(from, to),
         }
     }
 

@@ -4,6 +4,7 @@
 //! nobody has, and are lost without a word, those of open connections too.
 
 use std::{
+    collections::BTreeSet,
     net::Ipv4Addr,
     process::{self, Command},
     sync::{
@@ -25,7 +26,13 @@ pub(crate) struct Namespaces {
 struct Hosts {
     names: Vec<String>,
     /// Who was given a false entry for whose address.
-    cuts: Vec<(String, Ipv4Addr)>,
+    cuts: BTreeSet<(String, Ipv4Addr)>,
+}
+
+impl Hosts {
+    fn address_of(&self, name: &str) -> Ipv4Addr {
+        address(self.names.iter().position(|host| host == name).expect("a host of this cluster") + 1)
+    }
 }
 
 impl Namespaces {
@@ -65,14 +72,25 @@ impl Namespaces {
     }
 
     pub(crate) fn cut(&self, left: &[&str], right: &[&str]) {
-        let mut hosts = self.lock();
         let pairs = left.iter().flat_map(|a| right.iter().flat_map(move |b| [(*a, *b), (*b, *a)]));
         for (from, to) in pairs {
-            let index = hosts.names.iter().position(|name| name == to).expect("a host of this cluster") + 1;
-            let to = address(index);
-            let entry = ["neigh", "replace", &to.to_string(), "lladdr", NOBODY, "nud", "permanent", "dev", "line"];
-            self.ip_in(from, &entry);
-            hosts.cuts.push((from.to_owned(), to));
+            self.cut_one_way(from, to);
+        }
+    }
+
+    pub(crate) fn cut_one_way(&self, from: &str, to: &str) {
+        let mut hosts = self.lock();
+        let to = hosts.address_of(to);
+        let entry = ["neigh", "replace", &to.to_string(), "lladdr", NOBODY, "nud", "permanent", "dev", "line"];
+        self.ip_in(from, &entry);
+        hosts.cuts.insert((from.to_owned(), to));
+    }
+
+    pub(crate) fn mend(&self, from: &str, to: &str) {
+        let mut hosts = self.lock();
+        let to = hosts.address_of(to);
+        if hosts.cuts.remove(&(from.to_owned(), to)) {
+            self.ip_in(from, &["neigh", "del", &to.to_string(), "dev", "line"]);
         }
     }
 

@@ -82,6 +82,14 @@ impl Switchboard {
         self.cuts.send_modify(|cuts| cuts.extend(pairs.map(|(a, b)| (a.to_owned(), b.to_owned()))));
     }
 
+    pub(crate) fn cut_one_way(&self, from: &str, to: &str) {
+        self.cuts.send_modify(|cuts| _ = cuts.insert((from.to_owned(), to.to_owned())));
+    }
+
+    pub(crate) fn mend(&self, from: &str, to: &str) {
+        self.cuts.send_modify(|cuts| _ = cuts.remove(&(from.to_owned(), to.to_owned())));
+    }
+
     pub(crate) fn heal(&self) {
         self.cuts.send_replace(Cuts::new());
     }
