@@ -29,6 +29,7 @@ pub(crate) struct Cluster {
     pub(crate) ledger: Ledger,
     pub(crate) lines: Lines,
     dir: TempDir,
+    keep: bool,
     _turn: SemaphorePermit<'static>,
 }
 
@@ -58,7 +59,8 @@ impl Cluster {
         let logs = dir.path().join("logs");
         fs::create_dir(&logs).expect("the temporary directory is writable");
         let nds = Nds::start(dir.path().join("nds"), &logs, &lines).await;
-        Self { nodes: Vec::new(), nds, ledger: Ledger::default(), lines, dir, _turn: turn }
+        let keep = std::env::var_os("P2P_CHAT_TEST_KEEP").is_some();
+        Self { nodes: Vec::new(), nds, ledger: Ledger::default(), lines, dir, keep, _turn: turn }
     }
 
     /// A network of these nodes, which hold the node ids 1, 2, ... in this order.
@@ -135,19 +137,21 @@ impl Cluster {
 
     /// As [`Self::rest`], with another deadline.
     pub(crate) async fn rest_within(&self, names: &[&str], deadline: Duration) -> Rest {
-        eventually(deadline, format!("rest of {names:?}"), async || {
-            let rest = self.agreement(names).await?;
-            for name in names {
-                let state = self.node(name).state().await?;
-                let owed = state.owed.iter().filter(|owed| names.contains(&&*owed.member_name));
-                let clean = state.held_back == 0
-                    && state.missing.iter().all(|missing| missing.entries == 0)
-                    && owed.map(|owed| owed.entries).sum::<u64>() == 0;
-                ensure(clean && state.entries == rest.entries, || format!("{name}: {state:?}, of {rest:?}"))?;
-            }
-            Ok(rest)
-        })
-        .await
+        eventually(deadline, format!("rest of {names:?}"), async || self.resting(names).await).await
+    }
+
+    /// Where these nodes stand, if they agree and everybody has everything.
+    pub(crate) async fn resting(&self, names: &[&str]) -> Result<Rest, String> {
+        let rest = self.agreement(names).await?;
+        for name in names {
+            let state = self.node(name).state().await?;
+            let owed = state.owed.iter().filter(|owed| names.contains(&&*owed.member_name));
+            let clean = state.held_back == 0
+                && state.missing.iter().all(|missing| missing.entries == 0)
+                && owed.map(|owed| owed.entries).sum::<u64>() == 0;
+            ensure(clean && state.entries == rest.entries, || format!("{name}: {state:?}, of {rest:?}"))?;
+        }
+        Ok(rest)
     }
 
     /// Waits for rest, then checks that nothing acknowledged was lost, doubled or misplaced at any of these nodes,
@@ -211,14 +215,24 @@ impl Cluster {
         wanted: impl Fn(&v1::NetworkInfo) -> bool,
     ) -> v1::NetworkInfo {
         eventually(secs(20), format!("a listing of the network: {what}"), async || {
-            let request = super::node::call(v1::NetworksRequest {});
-            let response = self.node(name).client().networks(request).await.map_err(|status| status.to_string())?;
-            let response = response.into_inner();
-            ensure(response.unreachable.is_empty(), || format!("unreachable: {:?}", response.unreachable))?;
-            let info = response.networks.into_iter().find(|info| info.name == LAB).ok_or("it is not listed")?;
+            let info = self.listing(name).await?;
             if wanted(&info) { Ok(info) } else { Err(format!("it is listed as {info:?}")) }
         })
         .await
+    }
+
+    /// The network as the discovery service lists it to a node.
+    pub(crate) async fn listing(&self, name: &str) -> Result<v1::NetworkInfo, String> {
+        let request = super::node::call(v1::NetworksRequest {});
+        let response = self.node(name).client().networks(request).await.map_err(|status| status.to_string())?;
+        let response = response.into_inner();
+        ensure(response.unreachable.is_empty(), || format!("unreachable: {:?}", response.unreachable))?;
+        response.networks.into_iter().find(|info| info.name == LAB).ok_or_else(|| "it is not listed".to_owned())
+    }
+
+    /// Keeps the directory of all data and logs, should the test fail.
+    pub(crate) fn keep_if_failed(&mut self) {
+        self.keep = true;
     }
 }
 
@@ -233,7 +247,7 @@ impl Drop for Cluster {
         for log in logs.iter().filter(|log| log.extension().is_some_and(|kind| kind == "err")) {
             eprintln!("--- {}\n{}", log.display(), tail(log, 40));
         }
-        if std::env::var_os("P2P_CHAT_TEST_KEEP").is_some() {
+        if self.keep {
             self.dir.disable_cleanup(true);
             eprintln!("--- kept: {}", self.dir.path().display());
         }

@@ -53,6 +53,11 @@ impl Nds {
         }
     }
 
+    /// Whether it was started and not ended by the test.
+    pub(crate) fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// The running process.
     pub(crate) fn process(&mut self) -> &mut Process {
         self.process.as_mut().expect("the discovery service runs")

@@ -121,6 +121,11 @@ impl NodeProcess {
         process.end(secs(15)).await
     }
 
+    /// What it left, if it has ended although nobody ended it.
+    pub(crate) fn fallen(&mut self) -> Option<Finished> {
+        self.process.as_mut()?.finished()
+    }
+
     /// Whether it was started and not ended by the test.
     pub(crate) fn runs(&self) -> bool {
         self.process.is_some()

@@ -1,6 +1,7 @@
 //! A child process: its output, its signals, its end.
 
 use std::{
+    env,
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -48,6 +49,9 @@ impl Process {
         command.args(words).args(args);
         for setting in ["P2P_CHAT_DATA_DIR", "P2P_CHAT_NDS", "RUST_LOG", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
             command.env_remove(setting);
+        }
+        if let Some(filter) = env::var_os("P2P_CHAT_TEST_LOG") {
+            command.env("RUST_LOG", filter);
         }
         command.env("HOME", logs).stdin(Stdio::null());
         command.stdout(File::create(&stdout).expect("the log directory is writable"));

@@ -10,16 +10,25 @@ const INTERVAL: Duration = Duration::from_millis(20);
 pub(crate) async fn eventually<T>(
     deadline: Duration,
     what: impl Display,
-    mut probe: impl AsyncFnMut() -> Result<T, String>,
+    probe: impl AsyncFnMut() -> Result<T, String>,
 ) -> T {
+    let done = within(deadline, probe).await;
+    done.unwrap_or_else(|complaint| panic!("{what} did not happen within {deadline:?}: {complaint}"))
+}
+
+/// Probes until it succeeds, or the deadline passes; then its last complaint.
+pub(crate) async fn within<T>(
+    deadline: Duration,
+    mut probe: impl AsyncFnMut() -> Result<T, String>,
+) -> Result<T, String> {
     let end = Instant::now() + deadline;
     let mut complaint = "it never answered".to_owned();
     loop {
         let left = end.saturating_duration_since(Instant::now());
         match timeout(left, probe()).await {
-            Ok(Ok(value)) => return value,
+            Ok(Ok(value)) => return Ok(value),
             Ok(Err(now)) => complaint = now,
-            Err(_) => panic!("{what} did not happen within {deadline:?}: {complaint}"),
+            Err(_) => return Err(complaint),
         }
         sleep(INTERVAL).await;
     }

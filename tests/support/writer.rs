@@ -35,10 +35,15 @@ pub(crate) struct Counts {
 impl Writer {
     /// Begins to talk.
     pub(crate) fn start(node: &NodeProcess, ledger: &Ledger, per_second: u32) -> Self {
+        Self::start_about("", node, ledger, per_second)
+    }
+
+    /// Begins to talk about something that the author has not talked about before: no text may be said twice.
+    pub(crate) fn start_about(topic: &str, node: &NodeProcess, ledger: &Ledger, per_second: u32) -> Self {
         let (stop, recorder) = (Arc::default(), Arc::new(Recorder::start(node, &ledger.network)));
         let talking = talk(
             node.client(),
-            node.name.clone(),
+            (node.name.clone(), topic.to_owned()),
             ledger.clone(),
             per_second,
             Arc::clone(&recorder),
@@ -62,7 +67,7 @@ impl Writer {
 
 async fn talk(
     client: v1::node_client::NodeClient<tonic::transport::Channel>,
-    name: String,
+    (name, topic): (String, String),
     ledger: Ledger,
     per_second: u32,
     recorder: Arc<Recorder>,
@@ -77,8 +82,8 @@ async fn talk(
             break;
         }
         let text = match recorder.newest_not_by(&name) {
-            Some(answered) => format!("{name} says {number} re:{answered}"),
-            None => format!("{name} says {number}"),
+            Some(answered) => format!("{name} says {topic}{number} re:{answered}"),
+            None => format!("{name} says {topic}{number}"),
         };
         match ledger.send(client.clone(), &name, &text, v1::Wait::None).await {
             Ok(_) => counts.acknowledged += 1,
