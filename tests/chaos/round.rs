@@ -48,6 +48,7 @@ impl Group {
         let mut cluster = Cluster::alone(lines).await;
         cluster.keep_if_failed();
         cluster.found(&NAMES).await;
+        cluster.invite_visitor().await;
         Self { cluster, rounds: 0, epoch: 1 }
     }
 
@@ -101,12 +102,10 @@ impl Group {
         let lowest = ids.iter().min().map(|(_, name)| *name);
         ensure(lowest == Some(&*rest.leader), || format!("{} leads, of {ids:?}", rest.leader))?;
         let address = &self.cluster.node(&rest.leader).address;
-        for name in NAMES {
-            let info = self.cluster.listing(name).await?;
-            let agrees = info.epoch == rest.epoch && &info.leader_address == address;
-            let agrees = agrees && info.members as usize == NAMES.len() && !info.stale;
-            ensure(agrees, || format!("the discovery service lists {info:?} to {name}, at {rest:?}"))?;
-        }
+        let info = self.cluster.listing().await?;
+        let agrees = info.epoch == rest.epoch && &info.leader_address == address;
+        let agrees = agrees && info.members as usize == NAMES.len() && !info.stale;
+        ensure(agrees, || format!("the discovery service lists {info:?}, the nodes are at {rest:?}"))?;
         Ok(rest)
     }
 
@@ -158,9 +157,8 @@ impl Group {
         for name in NAMES {
             let state = within(secs(3), async || self.cluster.node(name).state().await).await;
             text += &format!("    {name}: {state:?}\n");
-            let listing = within(secs(3), async || self.cluster.listing(name).await).await;
-            text += &format!("        sees the listing {listing:?}\n");
         }
-        text
+        let listing = within(secs(3), async || self.cluster.listing().await).await;
+        text + &format!("    the discovery service lists {listing:?}\n")
     }
 }

@@ -77,7 +77,8 @@ async fn pair_that_is_cut_off_talks_by_relay(lines: Lines) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_halves_that_write_apart_are_one_group_again_when_they_meet() {
-    let cluster = Cluster::of(Lines::that_can_be_cut(), &SIX).await;
+    let mut cluster = Cluster::of(Lines::that_can_be_cut(), &SIX).await;
+    cluster.invite_visitor().await;
     let (left, right) = SIX.split_at(3);
     let writers = cluster.talk(&SIX, 5);
     let_pass(secs(1)).await;
@@ -100,7 +101,8 @@ async fn two_halves_that_write_apart_are_one_group_again_when_they_meet() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_half_that_keeps_the_discovery_service_elects_and_wins_when_they_meet() {
-    let cluster = Cluster::of(Lines::that_can_be_cut(), &SIX).await;
+    let mut cluster = Cluster::of(Lines::that_can_be_cut(), &SIX).await;
+    cluster.invite_visitor().await;
     let (left, right) = SIX.split_at(3);
     let writers = cluster.talk(&SIX, 5);
     let_pass(secs(1)).await;
@@ -126,7 +128,7 @@ async fn reunite(cluster: &Cluster, writers: Vec<Writer>, leader: &str) {
     figure(format!("halves healed: one view after {:.1?}", healed.elapsed()));
     assert_eq!(reign.leader, leader);
     cluster.conclude(writers, &SIX).await;
-    let listing = cluster.listed_by("frank", "the leader of all", |info| {
+    let listing = cluster.listed("the leader of all", |info| {
         info.epoch == reign.epoch && info.leader_address == cluster.node(leader).address
     });
     listing.await;

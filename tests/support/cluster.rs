@@ -19,6 +19,9 @@ use super::{
 /// The network of the tests.
 pub(crate) const LAB: &str = "lab";
 
+/// The name of a node that is in no network.
+const VISITOR: &str = "visitor";
+
 /// The machine bears two clusters at a time.
 static TURNS: Semaphore = Semaphore::const_new(2);
 
@@ -206,28 +209,30 @@ impl Cluster {
         self.dir.path().join(name)
     }
 
-    /// Waits until somebody's local API lists the network as wanted; for discovery services that can't be reached
-    /// from here.
-    pub(crate) async fn listed_by(
-        &self,
-        name: &str,
-        what: &str,
-        wanted: impl Fn(&v1::NetworkInfo) -> bool,
-    ) -> v1::NetworkInfo {
+    /// A node that is in no network. To a member, its node says what it knows itself; a visitor hears what the
+    /// discovery service says, also where that can't be reached from here.
+    pub(crate) async fn invite_visitor(&mut self) {
+        self.add(VISITOR).await.start(&[]).await;
+    }
+
+    /// Waits until the visitor is told of the network what is wanted.
+    pub(crate) async fn listed(&self, what: &str, wanted: impl Fn(&v1::NetworkInfo) -> bool) -> v1::NetworkInfo {
         eventually(secs(20), format!("a listing of the network: {what}"), async || {
-            let info = self.listing(name).await?;
+            let info = self.listing().await?;
             if wanted(&info) { Ok(info) } else { Err(format!("it is listed as {info:?}")) }
         })
         .await
     }
 
-    /// The network as the discovery service lists it to a node.
-    pub(crate) async fn listing(&self, name: &str) -> Result<v1::NetworkInfo, String> {
+    /// The network as the discovery service lists it to the visitor.
+    pub(crate) async fn listing(&self) -> Result<v1::NetworkInfo, String> {
         let request = super::node::call(v1::NetworksRequest {});
-        let response = self.node(name).client().networks(request).await.map_err(|status| status.to_string())?;
+        let response = self.node(VISITOR).client().networks(request).await.map_err(|status| status.to_string())?;
         let response = response.into_inner();
         ensure(response.unreachable.is_empty(), || format!("unreachable: {:?}", response.unreachable))?;
-        response.networks.into_iter().find(|info| info.name == LAB).ok_or_else(|| "it is not listed".to_owned())
+        let listed = response.networks.into_iter().find(|info| info.name == LAB).ok_or("it is not listed")?;
+        assert!(!listed.joined, "the visitor is a member");
+        Ok(listed)
     }
 
     /// Keeps the directory of all data and logs, should the test fail.
