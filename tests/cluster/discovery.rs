@@ -1,11 +1,19 @@
 //! The discovery service dies; the group does not need it to go on.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use p2p_chat_proto::v1;
 use tonic::{Code, Status};
 
-use crate::support::{Cluster, LAB, Lines, figure, let_pass, node::call, wait::secs};
+use crate::support::{
+    Cluster, LAB, Lines, figure, let_pass,
+    node::call,
+    process::{self, Finished},
+    wait::secs,
+};
 
 const NAMES: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
@@ -66,6 +74,55 @@ fn is_clear(refused: &Status, url: &str) {
     let sentence = refused.message();
     let address = url.trim_start_matches("http://");
     assert!(sentence.contains(address) && !sentence.contains('\n') && sentence.len() < 300, "{sentence:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_discovery_service_among_several_is_named_and_hides_nothing() {
+    let mut cluster = Cluster::of(Lines::Direct, &NAMES[..2]).await;
+    let (_open, silent) = silent_service();
+    cluster.add("carol").await.start(&["--nds", &silent]).await;
+    let join = v1::JoinNetworkRequest { network: LAB.to_owned() };
+    cluster.node("carol").client().join(call(join)).await.expect("one service answers");
+    cluster.add("dave").await.start(&["--nds", &silent]).await;
+    for name in ["carol", "dave"] {
+        let listed = networks(&cluster, name, &["--json"]).await;
+        assert_eq!(listed.status.code(), Some(0), "{listed:?}");
+        assert!(listed.stdout.lines().count() == 1 && listed.stdout.contains("\"name\":\"lab\""), "{listed:?}");
+        assert!(listed.stderr.contains(&silent) && !listed.stderr.contains(&cluster.nds.url()), "{listed:?}");
+    }
+    let join = v1::JoinNetworkRequest { network: "garden".to_owned() };
+    let refused = cluster.node("dave").client().join(call(join)).await.expect_err("nobody lists it");
+    assert_eq!(refused.code(), Code::NotFound, "{refused}");
+
+    cluster.nds.kill();
+    let listed = networks(&cluster, "dave", &[]).await;
+    assert_eq!((listed.status.code(), listed.stdout.as_str()), (Some(6), ""), "{listed:?}");
+    assert!(listed.stderr.contains(&silent) && listed.stderr.contains(&cluster.nds.url()), "{listed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_one_service_lists_nothing_is_not_told_as_if_none_had_answered() {
+    let mut cluster = Cluster::new(Lines::Direct).await;
+    let (_open, silent) = silent_service();
+    cluster.add("alice").await.start(&["--nds", &silent]).await;
+    let listed = networks(&cluster, "alice", &[]).await;
+    assert!(listed.stderr.contains(&silent), "{listed:?}");
+    let answer = "there are no networks where an answer came from\n";
+    assert_eq!((listed.status.code(), listed.stdout.as_str()), (Some(0), answer), "{listed:?}");
+}
+
+/// Takes connections, and never answers anything.
+fn silent_service() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    (listener, format!("http://{address}"))
+}
+
+/// `p2p-chat networks` at a node that runs.
+async fn networks(cluster: &Cluster, name: &str, more: &[&str]) -> Finished {
+    let dir = cluster.data_dir(name).display().to_string();
+    let args = [&["networks", "--data-dir", &dir], more].concat();
+    process::run(&args, &cluster.logs()).await
 }
 
 async fn is_listed_again(cluster: &mut Cluster, with: &str, epoch: u64) {

@@ -20,7 +20,8 @@ pub(crate) async fn list(client: &Client, console: &mut Console) -> Result<(), F
         let (url, why) = (one_line(&service.url), one_line(&service.error));
         console.note(format!("the discovery service {url} did not answer: {why}"));
     }
-    if answer.networks.is_empty() && !answer.unreachable.is_empty() {
+    let some_are_silent = !answer.unreachable.is_empty();
+    if answer.networks.is_empty() && some_are_silent && all_are_silent(client, answer.unreachable.len()).await? {
         return Err(Failure::Unreachable(
             "no discovery service could be asked; start one with p2p-chat nds, or name another with --nds".to_owned(),
         ));
@@ -29,9 +30,17 @@ pub(crate) async fn list(client: &Client, console: &mut Console) -> Result<(), F
         return answer.networks.iter().try_for_each(|network| console.object(&json::Network::from(network)));
     }
     if answer.networks.is_empty() {
-        return console.line("there are no networks; found one with p2p-chat create NET");
+        return console.line(match some_are_silent {
+            true => "there are no networks where an answer came from",
+            false => "there are no networks; found one with p2p-chat create NET",
+        });
     }
     console.line(text::networks(&answer.networks))
+}
+
+/// Whether none of the discovery services answers, if so many don't.
+async fn all_are_silent(client: &Client, silent: usize) -> Result<bool, Failure> {
+    Ok(silent >= client.status().await?.discovery.len())
 }
 
 /// `p2p-chat create`

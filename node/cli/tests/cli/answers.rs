@@ -65,6 +65,10 @@ old   bob     10.0.0.2:7500  4      2        1ab00000  stale
     world.host.node.state().networks = v1::NetworksResponse { networks: vec![], unreachable: vec![silent] };
     let seen = world.run(&["networks"]).await;
     assert_eq!((seen.code, seen.out.as_str()), (6, ""));
+    world.host.node.state().status.discovery = vec![v1::DiscoveryState::default(); 2];
+    let seen = world.run(&["networks"]).await;
+    assert_eq!((seen.code, seen.out.as_str()), (0, "there are no networks where an answer came from\n"));
+    assert_eq!(seen.err, "p2p-chat: the discovery service http://nds:7400 did not answer: refused\\u{7}\n");
     world.host.node.state().networks = v1::NetworksResponse::default();
     assert_eq!(world.run(&["networks"]).await, ok("there are no networks; found one with p2p-chat create NET\n"));
     assert_eq!(world.run(&["networks", "--json"]).await, ok(""));
