@@ -1,14 +1,14 @@
 //! The disk is full, or can't be written.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, time::Instant};
 
 use p2p_chat_proto::v1::{NoticeKind, Phase, Wait};
 use tonic::Code;
 
 use crate::support::{
     Cluster, LAB, Lines, Recorder,
-    disk::SmallDisk,
-    eventually, history, let_pass,
+    disk::{FailingDisk, SmallDisk},
+    eventually, figure, history, let_pass,
     report::skip,
     wait::{ensure, secs},
 };
@@ -97,6 +97,89 @@ async fn a_read_only_data_directory_is_refused_by_name_and_left_as_it_is() {
     cluster.assert_histories(&NAMES).await;
     let history = cluster.node("carol").history().await;
     history::check(&history, &cluster.ledger.lock()).unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_is_full_is_replaced_and_returns_as_a_member_when_there_is_room() {
+    let mut cluster = Cluster::new(Lines::Direct).await;
+    let disk = match SmallDisk::mount(&cluster.data_dir("alice"), DISK_MEBIBYTES) {
+        Ok(disk) => disk,
+        Err(reason) => return skip("a leader whose disk is full is replaced and returns as a member", reason),
+    };
+    cluster.found(&NAMES).await;
+    let writers = cluster.talk(&NAMES, 10);
+    let_pass(secs(1)).await;
+
+    disk.fill();
+    let full = Instant::now();
+    // What was set aside before is used up by large messages of the others, too.
+    let mut number = 0;
+    let broken = eventually(secs(30), "alice's knowledge of her state", async || {
+        number += 1;
+        let text = format!("{number} {}", "for the full disk ".repeat(2_000));
+        let said = cluster.ledger.say(cluster.node("bob"), &text).await;
+        said.map_err(|status| status.to_string())?;
+        let state = cluster.node("alice").state().await?;
+        ensure(state.phase() == Phase::Broken, || format!("{state:?}"))?;
+        Ok(state)
+    });
+    let broken = broken.await;
+    assert!(broken.problem.contains("full") && !broken.leading, "{broken:?}");
+    let reign = cluster.agree(&NAMES[1..], secs(25)).await;
+    figure(format!("leader's disk full: the others agree on the next after {:.1?}", full.elapsed()));
+    assert_eq!(reign.leader, "bob");
+    let bob = hex::decode(&cluster.node("bob").peer).expect("a peer id");
+    cluster.nds.lists(LAB, "bob leads", |record| record.leader == bob && record.epoch == reign.epoch).await;
+    let text = "the leader's disk is full";
+    cluster.ledger.say(cluster.node("carol"), text).await.expect("carol's disk is fine");
+    writers[1].recorder().shows(text).await;
+
+    disk.free();
+    let freed = Instant::now();
+    writers[0].recorder().notice(NoticeKind::Mended, "").await;
+    let after = cluster.agree(&NAMES, secs(30)).await;
+    figure(format!("leader's disk has room again: in everybody's view after {:.1?}", freed.elapsed()));
+    assert_eq!((after.leader.as_str(), after.epoch), ("bob", reign.epoch), "her return caused an election");
+    cluster.conclude(writers, &NAMES).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_turns_read_only_in_use_stops_acknowledgements_and_loses_nothing() {
+    let mut cluster = Cluster::new(Lines::Direct).await;
+    let image = cluster.logs().join("carol.img");
+    let disk = match FailingDisk::mount(&cluster.data_dir("carol"), &image, DISK_MEBIBYTES.into()) {
+        Ok(disk) => disk,
+        Err(reason) => return skip("a disk that turns read-only in use stops acknowledgements", reason),
+    };
+    cluster.found(&NAMES).await;
+    let writers = cluster.talk(&NAMES, 10);
+    let_pass(secs(2)).await;
+
+    disk.fail();
+    let refused = eventually(secs(20), "the refusal of a message", async || {
+        let carol = cluster.node("carol");
+        let text = format!("carol, number {}", cluster.ledger.lock().attempted.len());
+        cluster.ledger.say(carol, &text).await.err().ok_or_else(|| "it was taken".to_owned())
+    })
+    .await;
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(refused.message().contains(&cluster.data_dir("carol").display().to_string()), "{refused}");
+    let state = cluster.node("carol").state().await.expect("she can still be asked");
+    assert_eq!(state.phase(), Phase::Broken, "{state:?}");
+    let readable = cluster.node("carol").history().await;
+    assert!(!readable.is_empty(), "what is on the disk can still be read");
+    cluster.agree(&NAMES[..2], secs(20)).await;
+
+    // Such a disk comes back with a check of the file system only.
+    let finished = cluster.node_mut("carol").terminate().await;
+    assert!(!finished.stderr.contains("panicked"), "{finished:?}");
+    disk.repair();
+    cluster.node_mut("carol").restart().await;
+    cluster.agree(&NAMES, secs(30)).await;
+    cluster.conclude(writers, &NAMES).await;
+    let after = cluster.node("carol").history().await;
+    let kept = readable.iter().all(|message| after.iter().any(|later| later.id == message.id));
+    assert!(kept, "what could be read before the repair is gone");
 }
 
 /// Every file and its bytes.

@@ -1,4 +1,4 @@
-//! A small disk of its own for one node: a tmpfs that can be filled up.
+//! Disks of their own for single nodes: a small one that can be filled up, and one that can fail while it is in use.
 
 use std::{
     fs::{self, File},
@@ -54,6 +54,68 @@ impl SmallDisk {
 }
 
 impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = run("umount", &["-l", &self.at.display().to_string()]);
+    }
+}
+
+/// A file system in a file that goes read-only under open files when it fails, as those of real disks do. Dropping it
+/// unmounts it.
+pub(crate) struct FailingDisk {
+    at: PathBuf,
+    image: PathBuf,
+}
+
+impl FailingDisk {
+    /// Makes and mounts one; `image` is where it is kept. An error if this machine won't have it.
+    pub(crate) fn mount(at: &Path, image: &Path, mebibytes: u64) -> Result<Self, String> {
+        fs::create_dir_all(at).map_err(|error| error.to_string())?;
+        let file = File::create(image).map_err(|error| error.to_string())?;
+        file.set_len(mebibytes << 20).map_err(|error| error.to_string())?;
+        run("mkfs.ext4", &["-q", "-F", &image.display().to_string()])?;
+        let disk = Self { at: at.to_owned(), image: image.to_owned() };
+        disk.attach()?;
+        let switch = disk.switch()?;
+        if switch.exists() { Ok(disk) } else { Err(format!("there is no {}", switch.display())) }
+    }
+
+    fn attach(&self) -> Result<(), String> {
+        let options = ["-t", "ext4", "-o", "loop,errors=remount-ro"];
+        let (image, at) = (self.image.display().to_string(), self.at.display().to_string());
+        run("mount", &[options.as_slice(), &[&image, &at]].concat())
+    }
+
+    /// What makes the kernel believe that the file system is damaged.
+    fn switch(&self) -> Result<PathBuf, String> {
+        let mounts = fs::read_to_string("/proc/mounts").map_err(|error| error.to_string())?;
+        let at = self.at.display().to_string();
+        let device = mounts.lines().find_map(|line| {
+            let mut words = line.split(' ');
+            let device = words.next()?.strip_prefix("/dev/")?;
+            (words.next()? == at).then_some(device)
+        });
+        Ok(Path::new("/sys/fs/ext4").join(device.ok_or("it is not among the mounts")?).join("trigger_fs_error"))
+    }
+
+    /// From now on nothing can be written.
+    pub(crate) fn fail(&self) {
+        let switch = self.switch().unwrap_or_else(|error| panic!("{error}"));
+        fs::write(&switch, "1").unwrap_or_else(|error| panic!("could not write {}: {error}", switch.display()));
+    }
+
+    /// Checks and mounts it again. Nobody may use it.
+    pub(crate) fn repair(&self) {
+        let (image, at) = (self.image.display().to_string(), self.at.display().to_string());
+        run("umount", &[&at]).unwrap_or_else(|error| panic!("{error}"));
+        // Exits with 1 where it mended something.
+        let checked = Command::new("e2fsck").args(["-f", "-y", &image]).output();
+        let checked = checked.unwrap_or_else(|error| panic!("e2fsck: {error}"));
+        assert!(matches!(checked.status.code(), Some(0 | 1)), "{checked:?}");
+        self.attach().unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+impl Drop for FailingDisk {
     fn drop(&mut self) {
         let _ = run("umount", &["-l", &self.at.display().to_string()]);
     }

@@ -112,7 +112,8 @@ impl Local {
             leader_name: leader.map_or(String::new(), |leader| name_of(&snapshot.roster, &leader.peer)),
             leader_peer: leader.map_or(String::new(), |leader| leader.peer.to_string()),
             leader_address: leader.map_or(String::new(), |leader| leader.address.to_string()),
-            leading: snapshot.leading,
+            // Whoever takes no part leads nobody, whatever the view on its disk says.
+            leading: snapshot.leading && look.problem.is_none(),
             leader_alive: snapshot.leader_alive,
             members: snapshot.roster.len() as u32,
             active: active(snapshot),
