@@ -13,7 +13,7 @@ use tonic::{Request, Status, transport::Channel};
 use super::{
     LAB, Lines, Process,
     lines::Seat,
-    process::Finished,
+    process::{Finished, START_DEADLINE},
     wait::{ensure, eventually, secs},
 };
 
@@ -81,7 +81,8 @@ impl NodeProcess {
         self.listen = process.listening().await?;
         self.lines.listens(&self.name, &self.listen);
         self.process = Some(process);
-        let status = eventually(secs(10), format!("an answer from {}", self.name), async || self.status().await).await;
+        let what = format!("an answer from {}", self.name);
+        let status = eventually(START_DEADLINE, what, async || self.status().await).await;
         assert!(self.peer.is_empty() || self.peer == status.peer, "{} changed its identity", self.name);
         (self.peer, self.address) = (status.peer, status.address);
         Ok(())

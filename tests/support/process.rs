@@ -5,7 +5,10 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,7 @@ use super::wait::{eventually, secs};
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_p2p-chat");
 
 /// How long a process may take to say where it listens: the machine may be busy.
-const START_DEADLINE: Duration = secs(30);
+pub(crate) const START_DEADLINE: Duration = secs(30);
 
 /// What a process left behind that ended by itself.
 #[derive(Debug)]
@@ -44,14 +47,14 @@ impl Process {
         let run = RUN.fetch_add(1, Ordering::Relaxed);
         let file = |kind: &str| logs.join(format!("{name}-{run:03}.{kind}"));
         let (stdout, stderr) = (file("out"), file("err"));
-        let mut words = prefix.iter().map(String::as_str).chain([BINARY]);
+        let mut words = prefix.iter().map(String::as_str).chain(leash().iter().copied()).chain([BINARY]);
         let mut command = Command::new(words.next().unwrap_or(BINARY));
         command.args(words).args(args);
+        if let Some(filter) = env::var_os("P2P_CHAT_TEST_LOG") {
+            command.arg("--log").arg(filter);
+        }
         for setting in ["P2P_CHAT_DATA_DIR", "P2P_CHAT_NDS", "RUST_LOG", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
             command.env_remove(setting);
-        }
-        if let Some(filter) = env::var_os("P2P_CHAT_TEST_LOG") {
-            command.env("RUST_LOG", filter);
         }
         command.env("HOME", logs).stdin(Stdio::null());
         command.stdout(File::create(&stdout).expect("the log directory is writable"));
@@ -129,6 +132,17 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The command that makes the system end a process with the thread that started it, where there is one: for tests that
+/// are killed before they can clean up.
+fn leash() -> &'static [&'static str] {
+    const LEASH: &[&str] = &["setpriv", "--pdeathsig", "KILL"];
+    static WORKS: LazyLock<bool> = LazyLock::new(|| {
+        let tried = Command::new(LEASH[0]).args(&LEASH[1..]).arg("true").stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    });
+    if *WORKS { LEASH } else { &[] }
 }
 
 /// The last lines of a file.
