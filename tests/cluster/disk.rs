@@ -147,7 +147,7 @@ async fn a_leader_whose_disk_is_full_is_replaced_and_returns_as_a_member_when_th
 async fn a_disk_that_turns_read_only_in_use_stops_acknowledgements_and_loses_nothing() {
     let mut cluster = Cluster::new(Lines::Direct).await;
     let image = cluster.logs().join("carol.img");
-    let disk = match FailingDisk::mount(&cluster.data_dir("carol"), &image, DISK_MEBIBYTES.into()) {
+    let mut disk = match FailingDisk::mount(&cluster.data_dir("carol"), &image, DISK_MEBIBYTES.into()) {
         Ok(disk) => disk,
         Err(reason) => return skip("a disk that turns read-only in use stops acknowledgements", reason),
     };

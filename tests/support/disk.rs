@@ -104,9 +104,13 @@ impl FailingDisk {
     }
 
     /// Checks and mounts it again. Nobody may use it.
-    pub(crate) fn repair(&self) {
-        let (image, at) = (self.image.display().to_string(), self.at.display().to_string());
-        run("umount", &[&at]).unwrap_or_else(|error| panic!("{error}"));
+    pub(crate) fn repair(&mut self) {
+        run("umount", &[&self.at.display().to_string()]).unwrap_or_else(|error| panic!("{error}"));
+        // In the namespaces of other tests it may still be mounted: a copy is a new disk to the kernel.
+        let copy = self.image.with_extension("repaired");
+        fs::copy(&self.image, &copy).expect("there is room for a copy");
+        self.image = copy;
+        let image = self.image.display().to_string();
         // Exits with 1 where it mended something.
         let checked = Command::new("e2fsck").args(["-f", "-y", &image]).output();
         let checked = checked.unwrap_or_else(|error| panic!("e2fsck: {error}"));
