@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use p2p_chat_proto::v1;
+
 use crate::{
     havoc::{Havoc, Tally},
     schedule::{NAMES, NDS, Planned},
@@ -156,9 +158,29 @@ impl Group {
         let mut text = String::new();
         for name in NAMES {
             let state = within(secs(3), async || self.cluster.node(name).state().await).await;
-            text += &format!("    {name}: {state:?}\n");
+            text += &format!("    {name}: {}\n", state.map_or_else(|error| error, |state| standing(&state)));
         }
         let listing = within(secs(3), async || self.cluster.listing().await).await;
         text + &format!("    the discovery service lists {listing:?}\n")
     }
+}
+
+fn standing(state: &v1::NetworkState) -> String {
+    let missing = state.missing.iter().map(|missing| format!("{} of {}", missing.entries, missing.author_name));
+    let owed = state.owed.iter().map(|owed| format!("{} to {} ({})", owed.entries, owed.member_name, owed.way));
+    format!(
+        "{:?} as node {}, epoch {}, view {} with {} active, led by {} ({}), {} entries, {} held back; misses [{}], owes [{}] {}",
+        state.phase(),
+        state.node_id,
+        state.epoch,
+        state.view_version,
+        state.active,
+        state.leader_name,
+        if state.leader_alive { "alive" } else { "not heard of" },
+        state.entries,
+        state.held_back,
+        missing.collect::<Vec<_>>().join(", "),
+        owed.collect::<Vec<_>>().join(", "),
+        state.problem,
+    )
 }
