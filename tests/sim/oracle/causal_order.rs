@@ -1,5 +1,6 @@
 //! An entry is delivered after all that its author had delivered when it wrote it, and each author's entries in
-//! their order. The past is what the author's disk held, not what the entry's clock says.
+//! their order. The past is what the author's disk held, not what the entry's clock says. And an entry's Lamport
+//! time is above that of all its past: so the order for everybody, by Lamport times, is a causal one.
 
 use p2p_chat_model::{PeerId, Run, Seq};
 
@@ -31,11 +32,19 @@ impl Shown {
     }
 
     /// The node has written an own run.
-    pub(crate) fn wrote(&mut self, who: Who, run: &Run) {
+    pub(crate) fn wrote(&mut self, ledger: &Ledger, who: Who, run: &Run) -> Finding {
         let node = &mut self.0[who];
+        let first = run.entries.first().map_or(0, |(_, entry)| entry.header.lamport);
+        for (author, seq) in &node.delivered {
+            if let Some(seen) = ledger.entry(*author, *seq).filter(|seen| seen.lamport >= first) {
+                let (me, times) = (run.author, (first, seen.lamport));
+                return Err(format!("{me:?} writes {} after {author:?}:{seq}, at Lamport times {times:?}", run.first));
+            }
+        }
         node.delivered.insert(run.author, run.last());
         let lamport = run.entries.last().map_or(0, |(_, entry)| entry.header.lamport);
         node.newest = node.newest.max(Some((lamport, run.author, run.last())));
+        Ok(())
     }
 
     /// The node has delivered somebody's entry.

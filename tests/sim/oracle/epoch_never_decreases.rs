@@ -1,8 +1,8 @@
 //! The epoch that a node follows never falls, across crashes too; nor does that of its vote, nor the one on record
-//! at the discovery service.
+//! at the discovery service; nor, within a reign, the version of the view that a node follows.
 
 use p2p_chat_engine::Durable;
-use p2p_chat_model::Epoch;
+use p2p_chat_model::{Epoch, NodeId};
 use p2p_chat_nds::registry;
 
 use super::Finding;
@@ -13,12 +13,16 @@ use crate::net::Who;
 pub(crate) struct Epochs {
     followed: Vec<Epoch>,
     voted: Vec<Epoch>,
+    /// The reign of the view that each node follows, and its version.
+    views: Vec<(Epoch, NodeId, u64)>,
     registered: Epoch,
 }
 
 impl Epochs {
     pub(crate) fn new(count: usize) -> Self {
-        Self { followed: vec![Epoch(0); count], voted: vec![Epoch(0); count], registered: Epoch(0) }
+        let none = vec![Epoch(0); count];
+        let views = vec![(Epoch(0), NodeId(0), 0); count];
+        Self { followed: none.clone(), voted: none, views, registered: Epoch(0) }
     }
 
     pub(crate) fn check_state(&mut self, who: Who, name: &str, state: &Durable) -> Finding {
@@ -34,6 +38,11 @@ impl Epochs {
                 return Err(format!("{name} has {what} epoch {highest}, and now {now}"));
             }
             *highest = now;
+        }
+        let Some(view) = &state.view else { return Ok(()) };
+        let (epoch, leader, version) = std::mem::replace(&mut self.views[who], (view.epoch, view.leader, view.version));
+        if (epoch, leader) == (view.epoch, view.leader) && view.version < version {
+            return Err(format!("{name} follows version {version} of epoch {epoch}, and then {}", view.version));
         }
         Ok(())
     }
@@ -53,10 +62,11 @@ impl Epochs {
 
     pub(crate) fn rejoins(&mut self, who: Who) {
         self.followed[who] = Epoch(0);
+        self.views[who] = (Epoch(0), NodeId(0), 0);
     }
 
     pub(crate) fn forgotten(&mut self, who: Who) {
-        self.followed[who] = Epoch(0);
+        self.rejoins(who);
         self.voted[who] = Epoch(0);
     }
 }

@@ -1,4 +1,5 @@
 //! Within one reign a node id belongs to one peer, and a version is one view: what a leader says twice is the same.
+//! And a member keeps its id from one version to the next, unless it has asked to be let in anew.
 
 use std::collections::BTreeMap;
 
@@ -24,13 +25,25 @@ impl Ids {
                 return Err(format!("in epoch {epoch} node {id} is {owner:?}, and then {:?}", member.peer));
             }
         }
-        let known = self.views.entry((view.epoch, leader, view.version)).or_insert_with(|| view.clone());
-        if known == view {
-            return Ok(());
+        let place = |version: u64| (view.epoch, leader, version);
+        let known = self.views.entry(place(view.version)).or_insert_with(|| view.clone());
+        if known != view {
+            let (version, epoch) = (view.version, view.epoch);
+            return Err(format!("{leader:?} has two views of version {version} in epoch {epoch}: {known:?}, {view:?}"));
         }
-        Err(format!(
-            "{leader:?} has two views of version {} in epoch {}: {known:?}, {view:?}",
-            view.version, view.epoch
-        ))
+        let neighbours = [view.version - 1, view.version + 1];
+        neighbours.iter().filter_map(|version| self.views.get(&place(*version))).try_for_each(|it| same_ids(it, view))
     }
+}
+
+/// Of two versions in a row: nobody has two ids by one request to be let in.
+fn same_ids(one: &View, other: &View) -> Finding {
+    for member in &one.active {
+        let again = other.member(&member.peer).filter(|again| again.join_request == member.join_request);
+        if again.is_some_and(|again| again.node != member.node) {
+            let (peer, versions) = (member.peer, (one.version, other.version));
+            return Err(format!("{peer:?} has two ids by one join, in versions {versions:?}: {one:?}, {other:?}"));
+        }
+    }
+    Ok(())
 }

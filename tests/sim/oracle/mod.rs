@@ -89,7 +89,8 @@ impl Oracle {
                 let past = self.shown.past(who);
                 let found = self.ledger.write(run, &past);
                 self.note("no_duplicate", found);
-                self.shown.wrote(who, run);
+                let found = self.shown.wrote(&self.ledger, who, run);
+                self.note("causal_order", found);
             }
             Record::Run(run) => {
                 let found = no_phantom::check_run(&self.ledger, node.name, run);
