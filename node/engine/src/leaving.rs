@@ -147,11 +147,14 @@ impl Engine {
     }
 
     pub(crate) fn on_handed_over(&mut self, to: PeerId, result: Result<Response, CallError>) {
-        if self.leaving.is_none() {
-            return;
-        }
+        let Some(leaving) = &mut self.leaving else { return };
         if matches!(result, Ok(Response::Taken(true, _))) {
             self.finish_leave(false);
+        } else if self.state.view.as_ref().and_then(View::leader).is_none_or(|leader| leader.peer != self.me) {
+            // Somebody else has come to lead meanwhile, and is asked to let this node go.
+            leaving.asked = false;
+            let left = leaving.deadline.saturating_sub(self.moment.now);
+            self.set_timer(Timer::Leave, left);
         } else {
             // The next one; who did not answer is no use as a leader.
             self.drop_out(to);
@@ -174,7 +177,7 @@ impl Engine {
             && vote.network == self.setup.network
             && view.leader().is_some_and(|leader| leader.peer == self.me)
             && view.epoch > self.state.epoch
-            && self.is_plausible(view.epoch)
+            && self.is_plausible_view(&view)
             && self.can_lead();
         if !fits {
             self.reply(id, Err(Refusal::Invalid("the handover does not come from the leader, or not to this node")));

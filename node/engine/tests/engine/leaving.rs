@@ -4,7 +4,7 @@ use p2p_chat_engine::{
     CallError, Command, CommandError, DiscoveryAnswer, DiscoveryCall, Done, Event, Output, PeerCall, Phase, Refusal,
     Request, Response, Way, Write,
 };
-use p2p_chat_model::{Epoch, Rank, RosterOp};
+use p2p_chat_model::{Certificate, Epoch, Rank, RosterOp};
 
 use crate::common::*;
 
@@ -154,6 +154,20 @@ fn a_handover_by_somebody_else_than_the_leader_is_refused() {
     let outputs = node.request(CAROL, Request::UpdateView(handed, Some(CAROL.vote(2, BOB))));
     let refusal = Refusal::Invalid("the handover does not come from the leader, or not to this node");
     assert_eq!(outputs, [node.reply(Err(refusal))]);
+}
+
+#[test]
+fn a_hand_over_that_another_leader_overtakes_becomes_a_leave_at_that_one() {
+    let mut node = Node::settled_with(ALICE, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL, DAVE]));
+    let outputs = node.command(Command::Leave(WAIT));
+    node.answer(call_to(&outputs, CAROL), Ok(Response::Acked(clock(&[(ALICE, 5)]))));
+    let handed = call_to(&is_covered_by(&mut node, CAROL), BOB);
+    let newer = view(7, 6, DAVE, &[ALICE, BOB, CAROL, DAVE]);
+    let certificate = Certificate { rank: Rank::Registered, votes: Vec::new() };
+    node.request(DAVE, Request::Coordinate(newer, certificate));
+    let outputs = node.answer(handed, unreachable());
+    assert_eq!(outputs, [node.call(1, DAVE, PeerCall::Leave, CONFIG.deliver_timeout_ms)]);
+    assert_eq!(node.answer(node.id(1), Ok(Response::Left)).last(), left(&node, 0, false).last());
 }
 
 #[test]
