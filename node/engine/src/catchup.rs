@@ -45,7 +45,7 @@ impl CatchUp {
 
 /// How many entries `frontier` has beyond `stored`.
 pub(crate) fn count_beyond(frontier: &VectorClock, stored: &VectorClock) -> u64 {
-    frontier.iter().map(|(author, seq)| seq.saturating_sub(stored.at(&author))).sum()
+    frontier.iter().fold(0, |sum, (author, seq)| sum.saturating_add(seq.saturating_sub(stored.at(&author))))
 }
 
 impl Engine {

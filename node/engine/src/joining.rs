@@ -112,8 +112,8 @@ impl Engine {
         let (next, tries) = (joining.next.take(), joining.tries);
         match result {
             Ok(Response::Admitted { view, admission, frontier }) => {
-                let me = self.me;
-                let current = view.epoch >= self.state.epoch && view.member(&me).is_some();
+                let (me, plausible) = (self.me, self.is_plausible_view(&view));
+                let current = view.epoch >= self.state.epoch && view.member(&me).is_some() && plausible;
                 if current && view.leader().is_some_and(|leader| leader.peer == hint.peer) {
                     self.on_admitted(hint.peer, view, admission, &frontier);
                 } else if self.is_leading() {

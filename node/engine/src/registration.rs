@@ -37,7 +37,7 @@ impl Engine {
     pub(crate) fn next_serial(&mut self, service: usize) -> u64 {
         let wall_ms = self.moment.wall_ms;
         let Some(registrar) = self.registrars.get_mut(service) else { return wall_ms };
-        registrar.serial = wall_ms.max(registrar.serial + 1);
+        registrar.serial = wall_ms.max(registrar.serial.saturating_add(1));
         registrar.serial
     }
 

@@ -121,8 +121,8 @@ impl Engine {
             self.reply(id, Err(Refusal::Invalid("a view is told by its leader only")));
             return;
         }
-        if !self.is_plausible(view.epoch) {
-            self.reply(id, Err(Refusal::Invalid("the epoch is too far ahead")));
+        if !self.is_plausible_view(&view) {
+            self.reply(id, Err(Refusal::Invalid("the epoch, version or next id is too far ahead")));
             return;
         }
         let current = self.view().map(|mine| (mine.epoch, mine.leader, mine.version));
@@ -149,14 +149,23 @@ impl Engine {
         epoch.0 <= self.state.epoch.0.saturating_add(limits::MAX_EPOCH_JUMP)
     }
 
+    /// Whether the numbers of a view can have been counted up to: nobody can use them up for all.
+    pub(crate) fn is_plausible_view(&self, view: &View) -> bool {
+        let Some(mine) = self.view() else {
+            return view.epoch.0.max(view.version).max(view.next_id.0) <= limits::MAX_NUMBER_JOINED;
+        };
+        let near = |theirs: u64, mine: u64| theirs <= mine.saturating_add(limits::MAX_VIEW_JUMP);
+        self.is_plausible(view.epoch) && near(view.version, mine.version) && near(view.next_id.0, mine.next_id.0)
+    }
+
     /// COORDINATOR came in.
     pub(crate) fn on_coordinate(&mut self, id: RequestId, from: PeerId, view: View, certificate: Certificate) {
         if view.leader().is_none_or(|leader| leader.peer != from) {
             self.reply(id, Err(Refusal::Invalid("only the leader itself announces its reign")));
             return;
         }
-        if !self.is_plausible(view.epoch) {
-            self.reply(id, Err(Refusal::Invalid("the epoch is too far ahead")));
+        if !self.is_plausible_view(&view) {
+            self.reply(id, Err(Refusal::Invalid("the epoch, version or next id is too far ahead")));
             return;
         }
         let certificate = self.appraise(certificate, &view);

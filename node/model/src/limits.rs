@@ -24,3 +24,7 @@ pub const MAX_LAMPORT: u64 = u64::MAX / 2;
 pub const MAX_LAMPORT_JUMP: u64 = 1 << 20;
 /// How far ahead of its own epoch a node follows a claim. More is refused, so that nobody can use the numbers up.
 pub const MAX_EPOCH_JUMP: u64 = 1 << 20;
+/// The same for the version of a view and for the next node id in it: more than a busy network counts in a century.
+pub const MAX_VIEW_JUMP: u64 = 1 << 32;
+/// The highest epoch, version and node id with which a network is joined: there is always a next one.
+pub const MAX_NUMBER_JOINED: u64 = 1 << 62;

@@ -167,3 +167,12 @@ fn frontiers_are_compared_with_one_member_now_and_then() {
     assert_eq!(compared, Some(clock(&[(ALICE, 4)])));
     assert!(node.now - before <= CONFIG.anti_entropy_ms + 500);
 }
+
+#[test]
+fn a_frontier_that_claims_more_than_can_be_counted_is_borne() {
+    let mut bob = Node::settled(BOB, ALICE, &[ALICE, BOB, CAROL]);
+    let claimed = clock(&[(ALICE, u64::MAX), (CAROL, u64::MAX)]);
+    let standing = bob.standing(Some(claimed));
+    let outputs = bob.request(CAROL, Request::Ping(standing));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Reply(_, Ok(Response::Standing(_))))), "{outputs:?}");
+}

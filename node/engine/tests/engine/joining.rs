@@ -4,7 +4,7 @@ use p2p_chat_engine::{
     CallError, Command, CommandError, DiscoveryAnswer, DiscoveryCall, Done, Event, FeedLog, Input, Output, PeerCall,
     Phase, Record, Request, Response, Start, Write,
 };
-use p2p_chat_model::{Epoch, NodeId, VectorClock};
+use p2p_chat_model::{Epoch, NodeId, VectorClock, View, limits::MAX_NUMBER_JOINED};
 
 use crate::common::*;
 
@@ -189,6 +189,18 @@ fn an_answer_of_a_leader_behind_the_own_epoch_is_not_taken() {
     let call = call_to(&outputs, ALICE);
     assert_eq!(node.answer(call, admitted(3)), []);
     assert_eq!(node.snapshot().epoch, Epoch(4));
+}
+
+#[test]
+fn an_answer_with_numbers_that_leave_no_next_one_is_not_taken() {
+    for number in [u64::MAX, MAX_NUMBER_JOINED + 1] {
+        let (mut node, _) = carol_joins(Vec::new());
+        let sane = view(1, 5, ALICE, &[ALICE, BOB, CAROL]);
+        let far = View { version: number, next_id: NodeId(number), epoch: Epoch(number), ..sane };
+        let answer = Response::Admitted { view: far, admission: (ALICE.peer(), 3), frontier: clock(&[(ALICE, 3)]) };
+        assert_eq!(node.answer(node.id(1), Ok(answer)), []);
+        assert_eq!(node.snapshot().view, None);
+    }
 }
 
 #[test]

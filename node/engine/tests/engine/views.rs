@@ -126,7 +126,7 @@ fn a_view_with_an_epoch_far_in_the_future_is_refused() {
     let far = Epoch(3 + MAX_EPOCH_JUMP + 1);
     let mut node = bob();
     let next = View { epoch: far, ..view(4, 6, ALICE, &[ALICE, BOB]) };
-    let refusal = Refusal::Invalid("the epoch is too far ahead");
+    let refusal = Refusal::Invalid("the epoch, version or next id is too far ahead");
     let outputs = node.request(ALICE, Request::UpdateView(next.clone(), None));
     assert_eq!(outputs, [node.reply(Err(refusal.clone()))]);
     let outputs = node.request(ALICE, Request::Coordinate(next.clone(), certificate(Rank::Registered, Vec::new())));
@@ -134,6 +134,25 @@ fn a_view_with_an_epoch_far_in_the_future_is_refused() {
     let reachable = View { epoch: Epoch(3 + MAX_EPOCH_JUMP), ..next };
     let outputs = node.request(ALICE, Request::UpdateView(reachable, None));
     assert!(writes_state(&outputs));
+}
+
+#[test]
+fn a_view_whose_numbers_nobody_can_have_counted_up_to_is_refused_everywhere() {
+    let sane = view(3, 6, ALICE, &[ALICE, BOB, CAROL]);
+    let far = [
+        View { version: u64::MAX, ..sane.clone() },
+        View { next_id: NodeId(u64::MAX), ..sane.clone() },
+        View { epoch: Epoch(u64::MAX), ..sane },
+    ];
+    for view in far {
+        let mut node = bob();
+        let refusal = Err(Refusal::Invalid("the epoch, version or next id is too far ahead"));
+        let outputs = node.request(ALICE, Request::UpdateView(view.clone(), None));
+        assert_eq!(outputs, [node.reply(refusal.clone())]);
+        let coordinate = Request::Coordinate(view, certificate(Rank::Registered, Vec::new()));
+        let outputs = node.request(ALICE, coordinate);
+        assert_eq!(outputs, [node.reply(refusal)]);
+    }
 }
 
 #[test]
