@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A join that this leader handles.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct PendingJoin {
     peer: PeerId,
     request: u64,

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What is missing, and from whom it is being fetched.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct CatchUp {
     /// Frontiers of members that have something this node lacks.
     sources: BTreeMap<PeerId, VectorClock>,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What is known of a member's hold on the own feed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Cursor {
     pub(crate) acked: Seq,
     in_flight: bool,
@@ -28,7 +28,7 @@ pub(crate) struct Cursor {
     pub(crate) via: Option<PeerId>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Delivery {
     pub(crate) cursors: BTreeMap<PeerId, Cursor>,
     pub(crate) pump_all: bool,

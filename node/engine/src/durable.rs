@@ -1,6 +1,9 @@
 //! What the engine must know again after a crash, besides the log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{Hash, Hasher},
+};
 
 use p2p_chat_model::{
     Address, Certificate, DecodeError, Epoch, PeerId, Rank, Seq, VectorClock, View, Vote,
@@ -136,6 +139,12 @@ impl Durable {
             frozen,
         };
         Ok(state)
+    }
+}
+
+impl Hash for Durable {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.encode().hash(hasher);
     }
 }
 

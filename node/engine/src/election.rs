@@ -9,7 +9,10 @@
 //!           won --> leader of the new epoch      lost --> BackOff --> Lower
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{Hash, Hasher},
+};
 
 use p2p_chat_model::{Certificate, Epoch, NodeId, PeerId, Rank, View, Vote};
 
@@ -23,7 +26,7 @@ use crate::{
     timers::Timer,
 };
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 enum Stage {
     #[default]
     Idle,
@@ -42,14 +45,14 @@ enum Stage {
 }
 
 /// A request to vote, which waits until this node has pinged the leader itself.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct Asker {
     from: PeerId,
     epoch: Epoch,
     node: NodeId,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Election {
     stage: Stage,
     epoch: Epoch,
@@ -96,6 +99,16 @@ impl Election {
         self.stage = Stage::Idle;
         self.failures = 0;
         self.votes.clear();
+    }
+}
+
+impl Hash for Election {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        // All votes are for this candidate and this epoch, so their voters tell them; and since when the leader is
+        // missing only shows in an event.
+        (&self.stage, self.epoch, self.failures, self.lost_since.is_some(), self.promised).hash(hasher);
+        self.votes.keys().for_each(|voter| voter.hash(hasher));
+        (self.votes.len(), &self.askers, self.checking, &self.challenged, self.reassert_at).hash(hasher);
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// What a call in flight is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Purpose {
     Push(PeerId),
     RelayAsk { peer: PeerId, via: PeerId },
@@ -47,7 +47,7 @@ pub(crate) enum Purpose {
 }
 
 /// One network, as seen by one node. See the crate's documentation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Engine {
     pub(crate) setup: Setup,
     pub(crate) me: PeerId,
@@ -399,6 +399,11 @@ impl Engine {
     /// Whether a call for this purpose is in flight.
     pub(crate) fn is_asking(&self, purpose: &Purpose) -> bool {
         self.calls.values().any(|asked| asked == purpose)
+    }
+
+    /// What a call in flight is for.
+    pub(crate) fn purpose(&self, id: CallId) -> Option<&Purpose> {
+        self.calls.get(&id)
     }
 
     /// A number below `bound` (which is at least 1), drawn from the moment's chance.

@@ -7,7 +7,7 @@ use p2p_chat_model::{EntryHash, PeerId, RosterOp, Seq, VectorClock, limits::MAX_
 
 use crate::{io::EntryFacts, roster::Roster};
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Feed {
     last: Seq,
     head: Option<EntryHash>,
@@ -31,7 +31,7 @@ pub(crate) enum Offer {
 }
 
 /// All feeds of a network.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Feeds {
     feeds: BTreeMap<PeerId, Feed>,
     /// What is stored: the frontier.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// This node's way into the view.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Joining {
     /// Who waits for it, the first time.
     command: Option<CommandId>,

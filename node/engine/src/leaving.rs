@@ -15,7 +15,7 @@ use crate::{
 const MAX_HOPS: u32 = 8;
 
 /// This node's way out.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct Leaving {
     command: CommandId,
     entry: Seq,
@@ -30,7 +30,7 @@ pub(crate) struct Leaving {
 }
 
 /// The discovery services are being told that the network ends.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct Closing {
     /// Who has not said yet what came of it.
     open: BTreeSet<usize>,

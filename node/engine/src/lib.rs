@@ -24,6 +24,7 @@ mod durable;
 mod election;
 mod engine;
 mod feeds;
+mod fingerprint;
 mod founding;
 mod io;
 mod joining;

@@ -1,7 +1,10 @@
 //! Who is alive. A failed ping is not a verdict: two other members are asked to ping the suspect (SWIM, Das,
 //! Gupta and Motivala 2002), and only if they can't either it counts as lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{Hash, Hasher},
+};
 
 use p2p_chat_model::PeerId;
 
@@ -11,7 +14,7 @@ use crate::{
     timers::Timer,
 };
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Liveness {
     /// When something was last heard of a member.
     heard: BTreeMap<PeerId, u64>,
@@ -24,7 +27,7 @@ pub(crate) struct Liveness {
     pinging_for: BTreeMap<RequestId, PeerId>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Suspicion {
     since: u64,
     /// Who was asked and has not answered yet.
@@ -48,6 +51,13 @@ impl Liveness {
 
     pub(crate) fn clear_suspicions(&mut self) {
         self.suspects.clear();
+    }
+
+    /// Only who leads asks of whom it was heard lately, and since when somebody is suspected shows in events only.
+    pub(crate) fn hash<H: Hasher>(&self, is_leading: bool, hasher: &mut H) {
+        is_leading.then_some(&self.heard).hash(hasher);
+        self.suspects.iter().for_each(|(peer, suspicion)| (peer, &suspicion.asked).hash(hasher));
+        (self.suspects.len(), &self.helpers, self.unconfirmed, &self.pinging_for).hash(hasher);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What a discovery service was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Asked {
     Create,
     Renew,
@@ -23,7 +23,7 @@ pub(crate) enum Asked {
 }
 
 /// How things stand at one discovery service.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Registrar {
     serial: u64,
     due: u64,

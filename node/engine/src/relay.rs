@@ -11,7 +11,7 @@ use crate::{
 const MAX_ROUNDS: u32 = 16;
 
 /// One request that is being served.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct RelayJob {
     author: PeerId,
     target: PeerId,

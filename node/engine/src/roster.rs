@@ -11,7 +11,7 @@ use p2p_chat_model::{Name, PeerId, RosterOp, Seq};
 type Place = (u64, PeerId, Seq);
 
 /// What the log says about one peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Member {
     /// How the peer calls itself, as of its latest admission.
     pub name: Name,
@@ -34,7 +34,7 @@ impl Member {
 }
 
 /// Everybody who was ever admitted.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 pub struct Roster {
     members: BTreeMap<PeerId, Member>,
     /// Leaves that were delivered; kept apart, because a peer's own Leave may come before its admission here.

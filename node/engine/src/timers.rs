@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use p2p_chat_model::PeerId;
 
 /// What can come due.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Timer {
     /// The leader has been silent for the drawn time.
     Silence,
@@ -33,7 +33,7 @@ pub(crate) enum Timer {
     Leave,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Timers(BTreeMap<Timer, u64>);
 
 impl Timers {

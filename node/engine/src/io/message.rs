@@ -54,7 +54,7 @@ pub struct Standing {
 }
 
 /// Who leads, as far as somebody knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LeaderHint {
     /// The reign.
     pub epoch: Epoch,
