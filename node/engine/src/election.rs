@@ -211,6 +211,8 @@ impl Engine {
             return;
         }
         match (&result, &self.election.stage) {
+            // A leader that goes above a reign which it has heard of need not hear of it again.
+            (Ok(Response::Outdated(hint)), _) if hint.epoch < self.election.epoch && self.is_leading() => {}
             (Ok(Response::Outdated(hint)), _) if hint.epoch > self.state.epoch => {
                 self.election.abort();
                 let hint = hint.clone();

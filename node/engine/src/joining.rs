@@ -113,7 +113,8 @@ impl Engine {
         match result {
             Ok(Response::Admitted { view, admission, frontier }) => {
                 let (me, plausible) = (self.me, self.is_plausible_view(&view));
-                let current = view.epoch >= self.state.epoch && view.member(&me).is_some() && plausible;
+                let outdated = view.epoch < self.state.epoch;
+                let current = !outdated && view.member(&me).is_some() && plausible;
                 if current && view.leader().is_some_and(|leader| leader.peer == hint.peer) {
                     self.on_admitted(hint.peer, view, admission, &frontier);
                 } else if self.is_leading() {
@@ -122,6 +123,10 @@ impl Engine {
                     self.learn_frontier(hint.peer, &frontier);
                     self.coordinate(hint.peer);
                 } else {
+                    if outdated {
+                        // It may lead whoever is left, and has to go above the reign that is followed here.
+                        self.tell_standing(&hint);
+                    }
                     self.seek_later("the answer of an outdated leader");
                 }
             }
@@ -147,6 +152,16 @@ impl Engine {
             }
             Err(error) => self.on_join_failed(&hint, next, &error),
             Ok(_) => self.seek_later("an answer that makes no sense"),
+        }
+    }
+
+    /// Tells a leader of an earlier reign of the later one.
+    fn tell_standing(&mut self, hint: &LeaderHint) {
+        let purpose = Purpose::Compare(hint.peer);
+        if !self.is_asking(&purpose) {
+            let standing = self.standing(&hint.peer);
+            let timeout = self.setup.config.ping_timeout_ms;
+            self.call(purpose, hint.peer, hint.address.clone(), PeerCall::Ping(standing), timeout);
         }
     }
 
@@ -244,7 +259,10 @@ impl Engine {
         self.timers.clear(Timer::JoinDeadline);
         let first = self.state.phase == Phase::Joining;
         self.state.phase = Phase::Joined;
-        if first {
+        // An admission that can't be delivered, since its author or somebody before it has contradicted itself, is
+        // worth nothing: the newer one replaces it.
+        let arrived = |(by, seq): (PeerId, Seq)| self.feeds.delivered().at(&by) >= seq;
+        if first || self.state.admission.is_some_and(|old| !arrived(old)) {
             self.state.admission = Some(admission);
         }
         self.state.own_floor = self.state.own_floor.max(frontier.at(&self.me));

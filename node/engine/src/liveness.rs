@@ -128,7 +128,7 @@ impl Engine {
         } else if self.is_leading() {
             self.look_after(peer, theirs);
         } else if self.leader() == Some(peer) && theirs.epoch == self.state.epoch && !theirs.peer_active {
-            self.go_outside();
+            self.go_outside(theirs.leader.as_ref());
         }
     }
 
@@ -181,7 +181,7 @@ impl Engine {
             // leader that has learnt of a leave from before this node came back.
             self.heard(peer);
             if self.leader() == Some(peer) {
-                self.go_outside();
+                self.go_outside(None);
             }
             return;
         }
@@ -212,9 +212,15 @@ impl Engine {
         // An answer that was asked for under an earlier suspicion is no evidence for this one.
         let last = suspicion.asked.remove(&via) && suspicion.asked.is_empty();
         match result {
-            Ok(Response::Pinged(true, _)) => {
+            Ok(Response::Pinged(true, hint)) => {
                 self.liveness.helpers.insert(target, via);
                 self.heard(target);
+                // A leader that has moved can be met where it is now.
+                let known = self.address_of(&target);
+                let moved = |hint: &LeaderHint| hint.peer == target && Some(&hint.address) != known.as_ref();
+                if self.leader() == Some(target) {
+                    self.follow_hint(hint.filter(moved).as_ref());
+                }
                 return;
             }
             Ok(Response::Pinged(false, hint)) => {

@@ -41,7 +41,7 @@ impl Engine {
             }
         }
         if self.node().is_none() {
-            self.go_outside();
+            self.go_outside(None);
         }
     }
 
@@ -282,12 +282,14 @@ impl Engine {
         }
     }
 
-    /// This node is not in the view: it asks to be let in again.
-    pub(crate) fn go_outside(&mut self) {
+    /// This node is not in the view: it asks to be let in again, where its leader says that it listens now.
+    pub(crate) fn go_outside(&mut self, told: Option<&LeaderHint>) {
         if self.state.phase != Phase::Joined {
             return;
         }
-        if let Some(hint) = self.hint() {
+        let leader = self.leader();
+        let told = told.filter(|hint| Some(hint.peer) == leader && hint.epoch == self.state.epoch);
+        if let Some(hint) = told.cloned().or_else(|| self.hint()) {
             if self.joining.is_none() {
                 self.event(Event::Outside);
             }

@@ -56,6 +56,21 @@ fn an_admitted_joiner_saves_the_view_says_so_and_fetches_everything_at_once() {
 }
 
 #[test]
+fn an_admission_that_never_arrives_gives_way_to_a_newer_one() {
+    let members = [ALICE, BOB, CAROL];
+    let mut state = durable(&view(1, 5, ALICE, &members));
+    state.admission = Some((BOB.peer(), 9));
+    let (mut node, outputs) =
+        Node::start(CAROL, 1, Start::Resume { durable: state, log: vec![founding_log(&members)] });
+    assert!(!node.snapshot().writable);
+    let frontier = clock(&[(ALICE, 3)]);
+    let newer = Response::Admitted { view: view(1, 6, ALICE, &members), admission: (ALICE.peer(), 3), frontier };
+    node.answer(call_to(&outputs, ALICE), Ok(newer));
+    assert_eq!(node.on_disk().admission, Some((ALICE.peer(), 3)));
+    assert!(node.snapshot().writable);
+}
+
+#[test]
 fn a_text_waits_until_the_own_admission_is_delivered() {
     let (mut node, _) = carol_joins(Vec::new());
     node.answer(node.id(1), admitted(1));
@@ -182,12 +197,13 @@ fn a_join_that_finds_nobody_ends_with_its_deadline_and_the_reason() {
 }
 
 #[test]
-fn an_answer_of_a_leader_behind_the_own_epoch_is_not_taken() {
+fn an_answer_of_a_leader_behind_the_own_epoch_is_not_taken_and_the_leader_told_so() {
     let state = durable(&view(4, 9, ALICE, &[ALICE, BOB, CAROL]));
     let log = vec![founding_log(&[ALICE, BOB, CAROL])];
     let (mut node, outputs) = Node::start(CAROL, 1, Start::Resume { durable: state, log });
     let call = call_to(&outputs, ALICE);
-    assert_eq!(node.answer(call, admitted(3)), []);
+    let outputs = node.answer(call, admitted(3));
+    assert_eq!(outputs, [node.call(1, ALICE, PeerCall::Ping(node.standing(None)), CONFIG.ping_timeout_ms)]);
     assert_eq!(node.snapshot().epoch, Epoch(4));
 }
 

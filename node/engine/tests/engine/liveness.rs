@@ -1,6 +1,8 @@
 //! Who is alive: silence, pings, pings by others.
 
-use p2p_chat_engine::{Command, Config, Event, Output, PeerCall, Refusal, Request, Response, Standing, Write};
+use p2p_chat_engine::{
+    Command, Config, Event, LeaderHint, Output, PeerCall, Refusal, Request, Response, Standing, Write,
+};
 
 use crate::common::*;
 
@@ -231,6 +233,33 @@ fn a_member_outside_the_leader_s_view_asks_to_be_let_in_again() {
     let [shown, Output::Call { peer, call, .. }] = &outputs[..] else { panic!("{outputs:?}") };
     assert_eq!(*shown, event(Event::Outside));
     assert_eq!((*peer, call), (ALICE.peer(), &PeerCall::Join { request: 99 }));
+}
+
+/// alice, started again elsewhere.
+fn alice_elsewhere() -> LeaderHint {
+    LeaderHint { address: "elsewhere:7501".parse().unwrap(), ..ALICE.hint(1) }
+}
+
+fn asks_elsewhere(outputs: &[Output]) -> bool {
+    let there = alice_elsewhere().address;
+    let asks = |output: &Output| matches!(output, Output::Call { address, call: PeerCall::Join { .. }, .. } if *address == there);
+    outputs.iter().any(asks)
+}
+
+#[test]
+fn a_leader_that_has_moved_is_asked_where_it_says_that_it_is() {
+    let mut node = bob();
+    let standing = Standing { peer_active: false, leader: Some(alice_elsewhere()), ..node.standing(None) };
+    assert!(asks_elsewhere(&node.request(ALICE, Request::Ping(standing))));
+}
+
+#[test]
+fn a_leader_that_has_moved_is_asked_where_others_say_that_it_is() {
+    let mut node = carol_is_asked();
+    let outputs = node.answer(node.id(1), Ok(Response::Pinged(true, Some(alice_elsewhere()))));
+    assert!(asks_elsewhere(&outputs), "{outputs:?}");
+    let mut node = carol_is_asked();
+    assert_eq!(node.answer(node.id(1), Ok(Response::Pinged(true, Some(ALICE.hint(1))))), []);
 }
 
 #[test]

@@ -140,6 +140,19 @@ fn a_later_leader_on_record_that_is_gone_is_outvoted_with_an_epoch_above() {
 }
 
 #[test]
+fn a_leader_that_goes_above_a_reign_that_is_gone_is_not_sent_there_by_who_remembers_it() {
+    let mut node = Node::settled_with(ALICE, 1, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB]));
+    // bob's reign of epoch 4 is on record at the service, and bob has left.
+    let renewal = renews(&mut node);
+    let outputs = node.answer(renewal, refused(DiscoveryRefusal::NotLeader, BOB, 4, 0));
+    let outputs = node.answer(call_to(&outputs, BOB), Err(CallError::NotHere("gone".to_owned())));
+    let elect = call_to(&outputs, BOB);
+    let outputs = node.answer(elect, Ok(Response::Outdated(BOB.hint(4))));
+    let stands = |output: &Output| matches!(output, Output::Discover { call: DiscoveryCall::Update { view, .. }, .. } if view.epoch == Epoch(5));
+    assert!(outputs.iter().any(stands), "{outputs:?}");
+}
+
+#[test]
 fn the_own_later_reign_on_record_from_before_a_crash_is_gone_beyond() {
     let mut node = alice();
     let call = renews(&mut node);
