@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
-use p2p_chat_engine::{CallError, CallId, CommandId, DiscoveryCall, Input, PeerCall, RequestId, Response};
+use p2p_chat_engine::{CallError, CallId, CommandId, DiscoveryCall, Input, PeerCall, Request, RequestId, Response};
 use p2p_chat_model::{Address, PeerId, Run};
 
 use crate::{
     describe,
     edge::{self, Answer, Ask, Tokens},
+    life,
     net::{Leg, NDS, Who},
     world::{Happening, World},
 };
@@ -41,6 +42,8 @@ pub(crate) struct Flight {
     pub(crate) to: Who,
     pub(crate) cargo: Cargo,
     pub(crate) timeout_ms: u64,
+    /// When it has taken too long, by the caller's clock.
+    deadline: u64,
     /// Counts the timeouts set: only the newest one is good.
     generation: u64,
     /// The chunks of a fetch that are still to come, and which life of the server sends them.
@@ -60,7 +63,9 @@ impl World {
         let flight = self.take_off(who, Waiting::Engine(id), target.unwrap_or(who), Cargo::Peer(ask), timeout_ms);
         match target {
             Some(to) => self.send_request(flight, who, to),
-            None => self.refuse_connection(flight),
+            // Nobody listens there any more: something says so, or nothing does.
+            None if self.rng.chance(500) => self.refuse_connection(flight),
+            None => {}
         }
     }
 
@@ -73,21 +78,37 @@ impl World {
     fn take_off(&mut self, caller: Who, waiting: Waiting, to: Who, cargo: Cargo, timeout_ms: u64) -> FlightId {
         let id = self.next_id();
         let incarnation = self.nodes[caller].incarnation;
+        let deadline = self.nodes[caller].clock.monotonic(self.now) + timeout_ms;
+        let (stream, arrived, generation) = (None, false, 0);
         let flight =
-            Flight { caller, incarnation, waiting, to, cargo, timeout_ms, generation: 0, stream: None, arrived: false };
+            Flight { caller, incarnation, waiting, to, cargo, timeout_ms, deadline, generation, stream, arrived };
         self.flights.insert(id, flight);
-        self.after(timeout_ms, Happening::Timeout { who: caller, flight: id, generation: 0 });
+        self.set_timeout(id);
         id
+    }
+
+    /// Notes anew when a call has taken too long: its caller's clock may have leapt.
+    pub(crate) fn set_timeout(&mut self, id: FlightId) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        flight.generation += 1;
+        let (who, generation) = (flight.caller, flight.generation);
+        let wait = self.nodes[who].clock.until(self.now, flight.deadline);
+        self.after(wait, Happening::Timeout { who, flight: id, generation });
     }
 
     fn send_request(&mut self, flight: FlightId, from: Who, to: Who) {
         if let Some(delay) = self.net.leg(&mut self.rng, from, to, Leg::Request) {
             self.after(delay, Happening::Arrive { who: to, flight });
             if self.net.is_doubled(&mut self.rng) {
-                self.tally.count("request duplicated");
+                self.tally.count("fault: request duplicated");
                 let later = delay + self.rng.between(1, 400);
                 self.after(later, Happening::Arrive { who: to, flight });
             }
+            if delay > self.net.latency_ms {
+                self.tally.count("fault: slow leg");
+            }
+        } else {
+            self.tally.count("fault: request lost");
         }
     }
 
@@ -116,6 +137,9 @@ impl World {
             return self.send_answer(id, to, refused);
         }
         let same_network = self.nodes[to].disk.image().network == self.nodes[caller].disk.image().network;
+        if self.nodes[to].is_broken && same_network {
+            return self.send_answer(id, to, Answer::Error(life::unable()));
+        }
         if self.nodes[to].engine.is_none() || !same_network {
             let not_here = Answer::Error(CallError::NotHere("this node is not in that network".to_owned()));
             return self.send_answer(id, to, not_here);
@@ -126,6 +150,9 @@ impl World {
         let sender = self.nodes[caller].name;
         self.trace.add(self.now, self.nodes[to].name, || format!("<- {sender}: {}", describe::request(&body)));
         self.oracle.check_request(&body);
+        if let Request::Join { request, .. } = &body {
+            self.note_join(to, from, *request);
+        }
         self.handle(to, Input::Request(request, from, body), tokens);
     }
 
@@ -142,7 +169,7 @@ impl World {
         let Some(caller) = self.flights.get(&id).map(|flight| flight.caller) else { return };
         match self.net.leg(&mut self.rng, from, caller, Leg::Reply) {
             Some(delay) => self.after(delay, Happening::Answered { who: caller, flight: id, answer }),
-            None => self.tally.count("reply lost"),
+            None => self.tally.count("fault: reply lost"),
         }
     }
 
@@ -181,9 +208,8 @@ impl World {
             return;
         }
         let next = chunks.pop().map_or(Answer::Response(Response::FetchDone), Answer::Chunk);
-        flight.generation += 1;
-        let (generation, timeout_ms) = (flight.generation, flight.timeout_ms);
-        self.after(timeout_ms, Happening::Timeout { who: caller, flight: id, generation });
+        flight.deadline = self.nodes[caller].clock.monotonic(self.now) + flight.timeout_ms;
+        self.set_timeout(id);
         self.send_answer(id, to, next);
     }
 

@@ -1,7 +1,7 @@
 //! What happened, in words short enough for a trace; and which of it a sweep has to have seen.
 
 use p2p_chat_engine::{
-    CallError, DiscoveryCall, Event, LeaderHint, Output, PeerCall, Request, Response, Standing, Way, Write,
+    CallError, DiscoveryCall, Durable, Event, LeaderHint, Output, PeerCall, Request, Response, Standing, Way, Write,
 };
 use p2p_chat_model::{Certificate, Rank, VectorClock, View, Vote};
 
@@ -133,9 +133,10 @@ pub(crate) fn output(output: &Output) -> String {
 }
 
 /// A write that has become durable.
-pub(crate) fn record(record: &Record) -> String {
+pub(crate) fn record(record: &Record, state: Option<&Durable>) -> String {
     match record {
         Record::Run(run) => format!("run {:?}:{}-{}", run.author, run.first, run.last()),
+        Record::Fork(run) => format!("fork {:?}:{}-{}", run.author, run.first, run.last()),
         Record::Own(run) => {
             let kinds: Vec<String> = run.entries.iter().map(|(_, entry)| format!("{:?}", entry.header.kind)).collect();
             format!("own {}-{} {}", run.first, run.last(), kinds.join(" "))
@@ -143,16 +144,10 @@ pub(crate) fn record(record: &Record) -> String {
         Record::Delivered { author, seq, late, .. } => {
             format!("delivered {author:?}:{seq}{}", if *late { " late" } else { "" })
         }
-        Record::State(bytes) => match p2p_chat_engine::Durable::decode(bytes) {
-            Ok(state) => format!(
-                "state {:?} e{} vote {:?} {}",
-                state.phase,
-                state.epoch,
-                state.vote,
-                state.view.as_ref().map(view).unwrap_or_default()
-            ),
-            Err(error) => format!("state that can't be read: {error}"),
-        },
+        Record::State(_) => state.map_or(String::new(), |state| {
+            let view = state.view.as_ref().map(view).unwrap_or_default();
+            format!("state {:?} e{} vote {:?} {view}", state.phase, state.epoch, state.vote)
+        }),
         Record::Ack { peer, upto, way } => format!("ack of {peer:?} up to {upto} {way:?}"),
     }
 }

@@ -9,9 +9,11 @@ use p2p_chat_nds::registry::{self, Answers, Founding, Probe, Refusal, Registry, 
 
 use crate::{
     calls::FlightId,
+    clock::Clock,
     describe,
     disk::Image,
     edge::Answer,
+    faults::steps::Step,
     net::{Leg, NDS, Who},
     world::{Happening, World},
 };
@@ -33,12 +35,16 @@ struct Pending {
 pub(crate) struct DiscoveryService {
     pub(crate) registry: Registry,
     pub(crate) is_up: bool,
+    pub(crate) clock: Clock,
+    /// A copy of its disk.
+    copy: Option<Registry>,
     pending: BTreeMap<FlightId, Pending>,
 }
 
 impl DiscoveryService {
     pub(crate) fn new() -> Self {
-        Self { registry: Registry::new(Terms::default()), is_up: true, pending: BTreeMap::new() }
+        let registry = Registry::new(Terms::default());
+        Self { registry, is_up: true, clock: Clock::new(0), copy: None, pending: BTreeMap::new() }
     }
 
     /// Who leads the network, and in which epoch.
@@ -75,8 +81,22 @@ impl World {
     pub(crate) fn nds_wipe(&mut self) {
         self.nds.registry = Registry::new(Terms::default());
         self.nds.pending.clear();
-        self.oracle.nds_wiped();
+        self.oracle.nds_set_back(Epoch(0));
         self.trace.add(self.now, "nds", || "LOSES ITS DISK".to_owned());
+    }
+
+    /// Somebody copies the service's disk.
+    pub(crate) fn nds_copy(&mut self) {
+        self.nds.copy = Some(self.nds.registry.clone());
+    }
+
+    /// The copy takes the disk's place; without one, the service is as on its first day.
+    pub(crate) fn nds_restore(&mut self) {
+        self.nds.registry = self.nds.copy.clone().unwrap_or_else(|| Registry::new(Terms::default()));
+        self.nds.pending.clear();
+        let epoch = self.network.and_then(|network| self.nds.leader(&network)).map_or(Epoch(0), |(_, epoch)| epoch);
+        self.oracle.nds_set_back(epoch);
+        self.trace.add(self.now, "nds", || format!("IS SET BACK to epoch {epoch}"));
     }
 
     pub(crate) fn on_discovery_call(&mut self, flight: FlightId, caller: Who, call: DiscoveryCall) {
@@ -96,9 +116,13 @@ impl World {
             let answer = listed.map_or(DiscoveryAnswer::Unknown, |(record, _)| DiscoveryAnswer::Accepted(record));
             return self.nds_answer(flight, Ok(answer));
         }
-        let now = Duration::from_millis(1_700_000_000_000 + self.now);
+        let now = Duration::from_millis(self.nds.clock.wall(self.now));
         let image = self.nodes[pending.caller].disk.image();
-        match decide(&self.nds.registry, now, network, image, &pending) {
+        let verdict = decide(&self.nds.registry, now, network, image, &pending);
+        if let (DiscoveryCall::Update { votes, .. }, Ok(verdict)) = (&pending.call, &verdict) {
+            self.note_verdict(verdict, votes.len());
+        }
+        match verdict {
             Ok(Verdict::AskFirst(probes)) => self.nds_ask(flight, pending, probes),
             Ok(Verdict::Standing) => self.nds_done(flight, network, &pending.call),
             Ok(Verdict::Accept(changes)) => {
@@ -107,6 +131,8 @@ impl World {
                 }
                 self.oracle.check_registry(self.nds.registry.record(&network));
                 self.nds_done(flight, network, &pending.call);
+                let is_reign = matches!(pending.call, DiscoveryCall::Update { .. });
+                self.took_step(pending.caller, is_reign.then_some(Step::ServiceAccepted));
             }
             Err(refusal) => self.nds_refuse(flight, network, &pending.call, &refusal),
         }

@@ -15,6 +15,8 @@ pub(crate) enum Record {
     Own(Rc<Run>),
     /// An entry of another author is delivered.
     Delivered { author: PeerId, seq: Seq, hash: EntryHash, late: bool },
+    /// A run that contradicts what is stored of its author, kept as proof.
+    Fork(Rc<Run>),
     /// The engine's state, encoded.
     State(Vec<u8>),
     /// Somebody has the own feed up to there.
@@ -78,9 +80,31 @@ impl Disk {
     /// The power fails: the first `kept` buffered writes made it. Says which.
     pub(crate) fn crash(&mut self, me: PeerId, kept: usize) -> Result<Vec<Record>, String> {
         let kept = self.keep(kept);
+        self.discard(me);
+        kept
+    }
+
+    /// Nothing of what is buffered can be written.
+    pub(crate) fn discard(&mut self, me: PeerId) {
         self.pending.clear();
         self.own_end = self.image.end(&me);
-        kept
+    }
+
+    /// The bytes of a buffered write, if it has more than a few.
+    pub(crate) fn bytes(&self, index: usize) -> Option<Vec<u8>> {
+        match self.pending.get(index)? {
+            Record::Run(run) | Record::Own(run) | Record::Fork(run) => Some(run.encode()),
+            Record::State(bytes) => Some(bytes.clone()),
+            Record::Delivered { .. } | Record::Ack { .. } => None,
+        }
+    }
+
+    /// Whether these bytes would be read as such a write.
+    pub(crate) fn is_whole(&self, index: usize, bytes: &[u8]) -> bool {
+        match self.pending.get(index) {
+            Some(Record::State(_)) => Durable::decode(bytes).is_ok(),
+            _ => Run::decode_trusted(bytes).is_ok(),
+        }
     }
 
     fn keep(&mut self, count: usize) -> Result<Vec<Record>, String> {
@@ -173,7 +197,7 @@ impl Image {
                 self.delivered.insert(*author, *seq);
             }
             Record::State(bytes) => self.state = Some(bytes.clone()),
-            Record::Ack { .. } => {}
+            Record::Fork(_) | Record::Ack { .. } => {}
         }
         Ok(())
     }

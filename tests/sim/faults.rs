@@ -1,122 +1,101 @@
-//! What goes wrong: drawn per seed, swarm style (Groce et al. 2012): each kind of fault is on in about half of the
-//! seeds, so that rare combinations of few kinds get their turn.
+//! What goes wrong.
+
+pub(crate) mod plan;
+pub(crate) mod steps;
 
 use p2p_chat_engine::{Request, Standing};
 use p2p_chat_model::{Certificate, Epoch, NodeId, VectorClock, View};
 
+use self::steps::{Step, Trap};
 use crate::{
-    net::{NDS, Weather, Who},
-    rng::Rng,
+    net::{Link, Who},
+    users::Act,
     world::{Happening, World},
 };
+
+/// Whom a fault hits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whom {
+    Node(Who),
+    /// Whoever leads then.
+    Leader,
+}
+
+/// When a process crashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    Now,
+    /// After so many more outputs.
+    After(u64),
+    /// While its disk is at the next write.
+    Writing,
+}
 
 /// Something that goes wrong, or is mended.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     Crash {
-        who: Who,
-        after_outputs: u64,
+        whom: Whom,
+        when: When,
         down_ms: u64,
+        moves: bool,
     },
-    CrashLeader {
-        after_outputs: u64,
+    /// Whoever takes that step next crashes right after it. What leads to such a step may be brought about.
+    CrashAt {
+        step: Step,
+        down_ms: u64,
+        provoke: bool,
+    },
+    /// The power fails in the middle of a write of that life.
+    CrashWriting {
+        who: Who,
+        incarnation: u64,
         down_ms: u64,
     },
     Restart(Who),
     Pause {
-        who: Who,
-        for_ms: u64,
-    },
-    PauseLeader {
+        whom: Whom,
         for_ms: u64,
     },
     GoOn(Who),
-    Split {
-        left: Vec<Who>,
-        right: Vec<Who>,
+    Cut {
+        what: &'static str,
+        links: Vec<Link>,
         for_ms: u64,
     },
-    Rejoin {
-        left: Vec<Who>,
-        right: Vec<Who>,
-    },
-    CutOneWay {
-        from: Who,
-        to: Who,
-        for_ms: u64,
-    },
-    MendOneWay {
-        from: Who,
-        to: Who,
-    },
+    Mend(Vec<Link>),
     NdsDown {
         for_ms: u64,
+        clock_error_ms: i64,
     },
     NdsUp,
     NdsWipe,
+    /// The discovery service's disk is copied.
+    NdsCopy,
+    /// The copy takes the place of the disk.
+    NdsRestore,
+    SetWall {
+        who: Who,
+        error_ms: i64,
+    },
+    Leap {
+        whom: Whom,
+        ms: u64,
+    },
+    SlowDisk {
+        who: Who,
+        sync_ms: u64,
+        for_ms: u64,
+    },
+    FullDisk {
+        who: Who,
+        for_ms: u64,
+    },
+    DiskWell(Who),
+    Leave(Whom),
     Outsider(Who),
     /// All faults end, and whoever is down starts again.
     Calm,
-}
-
-const KINDS: u64 = 11;
-
-/// Plans the faults of a seed between two moments.
-pub(crate) fn plan(world: &mut World, from: u64, until: u64) {
-    let mut rng = Rng::new(world.rng.next());
-    let count = world.nodes.len();
-    if rng.chance(500) {
-        world.net.weather = weather(&mut rng);
-    }
-    let kinds: Vec<u64> = (0..KINDS).filter(|_| rng.chance(400)).collect();
-    let pause = rng.between(300, 6_000);
-    let mut at = from + rng.below(pause);
-    while at < until {
-        if let Some(kind) = rng.pick(&kinds) {
-            let fault = draw(&mut rng, kind, count);
-            world.after(at - world.now, Happening::Fault(fault));
-        }
-        at += rng.between(1, 2 * pause);
-    }
-    world.after(until - world.now, Happening::Fault(Fault::Calm));
-}
-
-fn weather(rng: &mut Rng) -> Weather {
-    let mut some = |most: u64| if rng.chance(500) { rng.below(most) } else { 0 };
-    Weather {
-        request_loss: some(200),
-        reply_loss: some(200),
-        duplicate: some(100),
-        slow: some(100),
-        slow_ms: 1 + some(5_000),
-    }
-}
-
-fn draw(rng: &mut Rng, kind: u64, count: usize) -> Fault {
-    let everybody: Vec<Who> = (0..count).collect();
-    let who = rng.below(count as u64) as Who;
-    let other = (who + 1 + rng.below(count as u64 - 1) as Who) % count;
-    let after_outputs = if rng.chance(500) { 0 } else { rng.below(40) };
-    let down_ms = rng.between(50, 15_000);
-    let for_ms = rng.between(200, 15_000);
-    match kind {
-        0 => Fault::Crash { who, after_outputs, down_ms },
-        1 => Fault::CrashLeader { after_outputs, down_ms },
-        2 => Fault::Pause { who, for_ms },
-        3 => Fault::PauseLeader { for_ms },
-        4 => Fault::Split { left: vec![who], right: vec![other], for_ms },
-        5 => Fault::CutOneWay { from: who, to: other, for_ms },
-        6 => {
-            let (left, mut right): (Vec<Who>, Vec<Who>) = everybody.iter().partition(|_| rng.chance(500));
-            right.extend(rng.chance(500).then_some(NDS));
-            Fault::Split { left, right, for_ms }
-        }
-        7 => Fault::Split { left: vec![who], right: vec![NDS], for_ms },
-        8 => Fault::NdsDown { for_ms },
-        9 if rng.chance(300) => Fault::NdsWipe,
-        9 => Fault::Split { left: everybody, right: vec![NDS], for_ms },
-        _ => Fault::Outsider(who),
-    }
 }
 
 impl World {
@@ -124,35 +103,76 @@ impl World {
     pub(crate) fn strike(&mut self, fault: Fault) {
         self.trace.add(self.now, "fault", || format!("{fault:?}"));
         match fault {
-            Fault::Crash { who, after_outputs, down_ms } => self.crash_soon(who, after_outputs, down_ms),
-            Fault::CrashLeader { after_outputs, down_ms } => {
-                if let Some(who) = self.some_leader() {
-                    self.crash_soon(who, after_outputs, down_ms);
+            Fault::Crash { whom, when, down_ms, moves } => self.crash_soon(whom, when, down_ms, moves),
+            Fault::CrashAt { step, down_ms, provoke } => self.set_trap(step, down_ms, provoke),
+            Fault::CrashWriting { who, incarnation, down_ms } => {
+                let node = &self.nodes[who];
+                if node.is_up && node.incarnation == incarnation && self.calm_since.is_none() {
+                    self.crash_for(who, down_ms, false);
                 }
             }
             Fault::Restart(who) => self.restart(who),
-            Fault::Pause { who, for_ms } => self.pause_for(who, for_ms),
-            Fault::PauseLeader { for_ms } => {
-                if let Some(who) = self.some_leader() {
-                    self.pause_for(who, for_ms);
+            Fault::Pause { whom, for_ms } => self.pause_for(whom, for_ms),
+            Fault::GoOn(who) => self.go_on(who),
+            Fault::Cut { what, links, for_ms } => {
+                self.tally.count(what);
+                self.net.cut(&links);
+                self.after(for_ms, Happening::Fault(Fault::Mend(links)));
+            }
+            Fault::Mend(links) => self.net.mend(&links),
+            Fault::SetWall { who, error_ms } => {
+                self.tally.count("fault: wall clock set");
+                self.nodes[who].clock.set_wall(error_ms);
+            }
+            Fault::Leap { whom, ms } => {
+                if let Some(who) = self.find(whom) {
+                    self.tally.count("fault: clock leaps");
+                    self.leap(who, ms);
                 }
             }
-            Fault::GoOn(who) => self.go_on(who),
-            Fault::Split { left, right, for_ms } => {
-                self.tally.count("fault: links cut");
-                self.net.split(&left, &right);
-                self.after(for_ms, Happening::Fault(Fault::Rejoin { left, right }));
+            Fault::SlowDisk { .. } | Fault::FullDisk { .. } | Fault::DiskWell(_) => self.strike_disk(&fault),
+            Fault::NdsDown { .. } | Fault::NdsUp | Fault::NdsWipe | Fault::NdsCopy | Fault::NdsRestore => {
+                self.strike_nds(&fault);
             }
-            Fault::Rejoin { left, right } => self.net.join(&left, &right),
-            Fault::CutOneWay { from, to, for_ms } => {
-                self.tally.count("fault: one way cut");
-                self.net.cut_one_way(from, to);
-                self.after(for_ms, Happening::Fault(Fault::MendOneWay { from, to }));
+            Fault::Leave(whom) => {
+                if let Some(who) = self.find(whom) {
+                    self.act(Act::Leave(who));
+                }
             }
-            Fault::MendOneWay { from, to } => self.net.mend_one_way(from, to),
-            Fault::NdsDown { for_ms } => {
+            Fault::Outsider(who) => self.outsider_calls(who),
+            Fault::Calm => self.calm(),
+        }
+    }
+
+    fn strike_disk(&mut self, fault: &Fault) {
+        match *fault {
+            Fault::SlowDisk { who, sync_ms, for_ms } => {
+                self.tally.count("fault: slow disk");
+                self.nodes[who].slow_sync_ms = Some(sync_ms);
+                self.excuse_delays(who);
+                self.after(for_ms, Happening::Fault(Fault::DiskWell(who)));
+            }
+            Fault::FullDisk { who, for_ms } => {
+                self.nodes[who].is_disk_full = true;
+                self.after(for_ms, Happening::Fault(Fault::DiskWell(who)));
+            }
+            Fault::DiskWell(who) => {
+                self.nodes[who].is_disk_full = false;
+                self.nodes[who].slow_sync_ms = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn strike_nds(&mut self, fault: &Fault) {
+        match *fault {
+            Fault::NdsDown { for_ms, clock_error_ms } => {
                 self.tally.count("fault: NDS down");
                 self.nds_down();
+                if clock_error_ms != 0 {
+                    self.tally.count("fault: NDS with another time");
+                    self.nds.clock.set_wall(clock_error_ms);
+                }
                 self.after(for_ms, Happening::Fault(Fault::NdsUp));
             }
             Fault::NdsUp => self.nds_up(),
@@ -160,8 +180,12 @@ impl World {
                 self.tally.count("fault: NDS wiped");
                 self.nds_wipe();
             }
-            Fault::Outsider(who) => self.outsider_calls(who),
-            Fault::Calm => self.calm(),
+            Fault::NdsCopy => self.nds_copy(),
+            Fault::NdsRestore => {
+                self.tally.count("fault: NDS restored from an old copy");
+                self.nds_restore();
+            }
+            _ => {}
         }
     }
 
@@ -169,12 +193,23 @@ impl World {
     pub(crate) fn calm(&mut self) {
         self.net.heal();
         self.nds.is_up = true;
+        self.trap = None;
         for who in 0..self.nodes.len() {
             self.nodes[who].crash_after = None;
+            self.nodes[who].crash_writing = None;
+            self.strike_disk(&Fault::DiskWell(who));
             self.go_on(who);
             self.restart(who);
         }
         self.calm_since = Some(self.now);
+    }
+
+    /// Whom a fault hits, if there is anybody.
+    pub(crate) fn find(&self, whom: Whom) -> Option<Who> {
+        match whom {
+            Whom::Node(who) => Some(who),
+            Whom::Leader => self.some_leader(),
+        }
     }
 
     /// Somebody who believes to lead, the one with the highest epoch first.
@@ -183,24 +218,42 @@ impl World {
         (0..self.nodes.len()).filter(|who| leads(who) > Epoch(0)).max_by_key(leads)
     }
 
-    fn crash_soon(&mut self, who: Who, after_outputs: u64, down_ms: u64) {
-        if self.calm_since.is_some() || !self.nodes[who].is_up {
+    fn crash_soon(&mut self, whom: Whom, when: When, down_ms: u64, moves: bool) {
+        let Some(who) = self.find(whom).filter(|who| self.calm_since.is_none() && self.nodes[*who].is_up) else {
             return;
-        }
-        self.tally.count("fault: crash");
-        match after_outputs {
-            0 => {
-                self.crash(who);
-                self.after(down_ms, Happening::Fault(Fault::Restart(who)));
-            }
-            _ => self.nodes[who].crash_after = Some((after_outputs, down_ms)),
+        };
+        match when {
+            When::Now => self.crash_for(who, down_ms, moves),
+            When::After(outputs) => self.nodes[who].crash_after = Some((outputs, down_ms)),
+            When::Writing => self.nodes[who].crash_writing = Some(down_ms),
         }
     }
 
-    fn pause_for(&mut self, who: Who, for_ms: u64) {
-        self.tally.count("fault: pause");
-        self.pause(who);
-        self.after(for_ms, Happening::Fault(Fault::GoOn(who)));
+    /// The process crashes, and starts again later, perhaps elsewhere.
+    pub(crate) fn crash_for(&mut self, who: Who, down_ms: u64, moves: bool) {
+        self.tally.count("fault: crash");
+        self.crash(who);
+        if moves {
+            self.tally.count("fault: address changed");
+            self.move_away(who);
+        }
+        self.after(down_ms, Happening::Fault(Fault::Restart(who)));
+    }
+
+    fn pause_for(&mut self, whom: Whom, for_ms: u64) {
+        if let Some(who) = self.find(whom).filter(|_| self.calm_since.is_none()) {
+            self.tally.count("fault: pause");
+            self.pause(who);
+            self.after(for_ms, Happening::Fault(Fault::GoOn(who)));
+        }
+    }
+
+    fn set_trap(&mut self, step: Step, down_ms: u64, provoke: bool) {
+        self.trap = Some(Trap { step, down_ms });
+        if provoke {
+            let cause = step.cause(&mut self.rng, self.nodes.len());
+            self.strike(cause);
+        }
     }
 
     /// Somebody who is no member calls, and must not change anything.

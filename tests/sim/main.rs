@@ -5,22 +5,27 @@
 //! |---|---|
 //! | `world` | virtual time, the queue of events, what a run consists of |
 //! | `node`, `edge`, `calls` | a process: the driver around an engine, and its calls to others |
+//! | `life`, `clock` | crashes, pauses, failing disks; what a node takes for the time |
 //! | `disk` | what survives a crash |
 //! | `net` | what arrives, when, and what does not |
 //! | `discovery` | the Node Discovery Service around its real registry |
 //! | `faults`, `users` | what goes wrong, and what people do meanwhile |
+//! | `notice`, `tally` | what a sweep has to have seen |
 //! | `oracle` | one file an invariant; shares no code with the engine |
 //! | `scenario` | named stories |
 //! | `sweep` | random seeds: `SEEDS=1..5000 cargo test --release -p p2p-chat --test sim sweep -- --nocapture` |
 
 mod calls;
+mod clock;
 mod describe;
 mod discovery;
 mod disk;
 mod edge;
 mod faults;
+mod life;
 mod net;
 mod node;
+mod notice;
 mod oracle;
 mod rng;
 mod scenario;

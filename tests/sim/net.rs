@@ -9,7 +9,10 @@ use crate::rng::Rng;
 pub(crate) type Who = usize;
 
 /// The discovery service, as a party.
-pub(crate) const NDS: Who = 31;
+pub(crate) const NDS: Who = usize::MAX;
+
+/// One way between two parties: from the first to the second.
+pub(crate) type Link = (Who, Who);
 
 /// How the weather is. Likelihoods are in permille.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +41,7 @@ pub(crate) enum Leg {
 pub(crate) struct Net {
     pub(crate) weather: Weather,
     /// One-way cuts, counted: two faults may cut the same link.
-    cuts: BTreeMap<(Who, Who), u32>,
+    cuts: BTreeMap<Link, u32>,
     /// The longest time of an ordinary leg.
     pub(crate) latency_ms: u64,
 }
@@ -54,35 +57,33 @@ impl Net {
         self.cuts.contains_key(&(from, to))
     }
 
-    /// Cuts the way from `from` to `to`.
-    pub(crate) fn cut_one_way(&mut self, from: Who, to: Who) {
-        *self.cuts.entry((from, to)).or_default() += 1;
+    /// Cuts these ways.
+    pub(crate) fn cut(&mut self, links: &[Link]) {
+        for link in links {
+            *self.cuts.entry(*link).or_default() += 1;
+        }
     }
 
-    /// Takes one cut of that way back.
-    pub(crate) fn mend_one_way(&mut self, from: Who, to: Who) {
-        if let Some(count) = self.cuts.get_mut(&(from, to)) {
-            *count -= 1;
-            if *count == 0 {
-                self.cuts.remove(&(from, to));
+    /// Takes a [`Net::cut`] back.
+    pub(crate) fn mend(&mut self, links: &[Link]) {
+        for link in links {
+            if let Some(count) = self.cuts.get_mut(link) {
+                *count -= 1;
+                if *count == 0 {
+                    self.cuts.remove(link);
+                }
             }
         }
     }
 
     /// Cuts all links between the two sides.
     pub(crate) fn split(&mut self, left: &[Who], right: &[Who]) {
-        for (a, b) in pairs(left, right) {
-            self.cut_one_way(a, b);
-            self.cut_one_way(b, a);
-        }
+        self.cut(&both_ways(left, right));
     }
 
     /// Takes a [`Net::split`] back.
     pub(crate) fn join(&mut self, left: &[Who], right: &[Who]) {
-        for (a, b) in pairs(left, right) {
-            self.mend_one_way(a, b);
-            self.mend_one_way(b, a);
-        }
+        self.mend(&both_ways(left, right));
     }
 
     /// Ends every cut and all bad weather.
@@ -111,6 +112,15 @@ impl Net {
     }
 }
 
-fn pairs<'a>(left: &'a [Who], right: &'a [Who]) -> impl Iterator<Item = (Who, Who)> + 'a {
-    left.iter().flat_map(move |a| right.iter().map(move |b| (*a, *b)))
+/// All links between two sides.
+pub(crate) fn both_ways(left: &[Who], right: &[Who]) -> Vec<Link> {
+    left.iter().flat_map(|a| right.iter().flat_map(move |b| [(*a, *b), (*b, *a)])).collect()
+}
+
+/// All links but those between neighbours, when the parties sit in a ring in this order.
+pub(crate) fn ring(order: &[Who]) -> Vec<Link> {
+    let count = order.len();
+    let far = |a: usize, b: usize| a.abs_diff(b) > 1 && a.abs_diff(b) < count - 1;
+    let places = (0..count).flat_map(|a| (0..count).map(move |b| (a, b)));
+    places.filter(|(a, b)| far(*a, *b)).map(|(a, b)| (order[a], order[b])).collect()
 }

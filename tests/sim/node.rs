@@ -16,6 +16,7 @@ use p2p_chat_model::{
 
 use crate::{
     calls::{FlightId, Waiting},
+    clock::Clock,
     describe,
     disk::{Disk, Record},
     edge::{self, Tokens},
@@ -58,7 +59,9 @@ pub(crate) struct Node {
     pub(crate) engine: Option<Engine>,
     pub(crate) is_up: bool,
     pub(crate) is_paused: bool,
-    /// Counts the lives of the process.
+    /// Its disk has failed: it takes no part until that works again.
+    pub(crate) is_broken: bool,
+    /// Counts the lives of the process, and of what it makes of its network.
     pub(crate) incarnation: u64,
     /// What came while the process was paused.
     pub(crate) inbox: Vec<Happening>,
@@ -66,15 +69,23 @@ pub(crate) struct Node {
     pub(crate) texts: BTreeMap<CommandId, String>,
     /// How long a sync may take.
     pub(crate) sync_ms: u64,
+    /// How long it may take at present, with a disk that is slower than usual.
+    pub(crate) slow_sync_ms: Option<u64>,
+    pub(crate) is_disk_full: bool,
+    /// The engine's state as it was last written.
+    pub(crate) written: Option<Durable>,
+    /// How many have been told of the view in it.
+    pub(crate) told: u32,
+    /// How often it has changed its address.
+    pub(crate) moves: u64,
     /// The process crashes when it has executed that many more outputs, and stays down that long.
     pub(crate) crash_after: Option<(u64, u64)>,
-    /// What the process's monotonic clock shows at the beginning of time.
-    clock: u64,
-    /// What its wall clock is wrong by.
-    pub(crate) wall_error: u64,
-    todo: VecDeque<Todo>,
-    behind_sync: VecDeque<Todo>,
-    is_syncing: bool,
+    /// The process crashes during the next write, and stays down that long.
+    pub(crate) crash_writing: Option<u64>,
+    pub(crate) clock: Clock,
+    pub(crate) todo: VecDeque<Todo>,
+    pub(crate) behind_sync: VecDeque<Todo>,
+    pub(crate) is_syncing: bool,
     wake: u64,
     spin: (u64, u32),
 }
@@ -93,14 +104,20 @@ impl Node {
             engine: None,
             is_up: true,
             is_paused: false,
+            is_broken: false,
             incarnation: 1,
             inbox: Vec::new(),
             requests: BTreeMap::new(),
             texts: BTreeMap::new(),
             sync_ms: 5,
+            slow_sync_ms: None,
+            is_disk_full: false,
+            written: None,
+            told: 0,
+            moves: 0,
             crash_after: None,
-            clock: 1_000_000 * (who as u64 + 1),
-            wall_error: 0,
+            crash_writing: None,
+            clock: Clock::new(1_000_000 * (who as u64 + 1)),
             todo: VecDeque::new(),
             behind_sync: VecDeque::new(),
             is_syncing: false,
@@ -116,6 +133,14 @@ impl Node {
     /// Whether nothing is on its way to the disk.
     pub(crate) fn is_settled(&self) -> bool {
         !self.is_syncing && self.todo.is_empty()
+    }
+
+    /// The engine is gone, and what it had said and was not done.
+    pub(crate) fn drop_engine(&mut self) {
+        self.engine = None;
+        self.is_syncing = false;
+        self.todo.clear();
+        self.behind_sync.clear();
     }
 
     /// How many outputs wait for the disk.
@@ -146,6 +171,10 @@ impl Node {
             Output::Write(Write::Deliver { author, seq, entry, late }) => {
                 Todo::Write(Record::Delivered { author, seq, hash: entry.hash, late })
             }
+            Output::Write(Write::Fork(token)) => match tokens.get(&token) {
+                Some(run) => Todo::Write(Record::Fork(run.clone())),
+                None => panic!("the engine keeps run {token:?}, which it was not given with this input"),
+            },
             Output::Write(Write::State(state)) => Todo::Write(Record::State(state.encode())),
             Output::Write(Write::Ack { peer, upto, way }) => Todo::Write(Record::Ack { peer, upto, way }),
             other => Todo::Out(Box::new(other)),
@@ -202,8 +231,8 @@ impl World {
 
     pub(crate) fn moment(&mut self, who: Who) -> Moment {
         let node = &self.nodes[who];
-        let wall_ms = 1_700_000_000_000 + self.now + node.wall_error;
-        Moment { now: self.now + node.clock, wall_ms, random: self.rng.next() }
+        let (now, wall_ms) = (node.clock.monotonic(self.now), node.clock.wall(self.now));
+        Moment { now, wall_ms, random: self.rng.next() }
     }
 
     fn drain(&mut self, who: Who, tokens: &Tokens, fetch: Option<FlightId>) {
@@ -222,13 +251,13 @@ impl World {
         self.pump(who);
     }
 
-    fn set_wake(&mut self, who: Who) {
+    pub(crate) fn set_wake(&mut self, who: Who) {
         let node = &mut self.nodes[who];
         node.wake += 1;
         if let Some(deadline) = node.engine.as_ref().and_then(Engine::deadline) {
-            let due = deadline.saturating_sub(node.clock).max(self.now);
+            let wait = node.clock.until(self.now, deadline);
             let (generation, jitter) = (node.wake, self.rng.below(3));
-            self.after(due - self.now + jitter, Happening::Wake { who, generation });
+            self.after(wait + jitter, Happening::Wake { who, generation });
         }
     }
 
@@ -283,8 +312,12 @@ impl World {
         self.write_own(who, own);
         let node = &mut self.nodes[who];
         node.is_syncing = true;
-        let (incarnation, most) = (node.incarnation, node.sync_ms);
+        let (incarnation, most) = (node.incarnation, node.slow_sync_ms.unwrap_or(node.sync_ms));
         let delay = self.rng.between(most / 4, most);
+        if let Some(down_ms) = self.nodes[who].crash_writing.take() {
+            let halfway = self.rng.below(delay + 1);
+            self.after(halfway, Happening::Fault(Fault::CrashWriting { who, incarnation, down_ms }));
+        }
         self.after(delay, Happening::Synced { who, incarnation });
     }
 
@@ -307,6 +340,9 @@ impl World {
         if self.nodes[who].incarnation != incarnation || !self.nodes[who].is_up {
             return;
         }
+        if self.nodes[who].is_disk_full {
+            return self.disk_fails(who);
+        }
         let synced = self.nodes[who].disk.sync();
         self.became_durable(who, synced);
         self.nodes[who].is_syncing = false;
@@ -318,14 +354,20 @@ impl World {
         self.pump(who);
     }
 
-    fn became_durable(&mut self, who: Who, records: Result<Vec<Record>, String>) {
+    pub(crate) fn became_durable(&mut self, who: Who, records: Result<Vec<Record>, String>) {
         match records {
             Err(wrong) => self.violated("causal_order", format!("{}: {wrong}", self.nodes[who].name)),
             Ok(records) => {
                 for record in records {
-                    self.trace.add(self.now, self.nodes[who].name, || format!("disk {}", describe::record(&record)));
-                    self.oracle.check_record(&self.nodes[who], &record);
+                    let state = match &record {
+                        Record::State(bytes) => Some(Durable::decode(bytes).expect("the engine reads what it wrote")),
+                        _ => None,
+                    };
+                    let line = || format!("disk {}", describe::record(&record, state.as_ref()));
+                    self.trace.add(self.now, self.nodes[who].name, line);
+                    self.oracle.check_record(&self.nodes[who], &record, state.as_ref());
                     describe::notable_record(&record).into_iter().for_each(|what| self.tally.count(what));
+                    self.took_step_on_disk(who, &record, state);
                 }
             }
         }
@@ -334,8 +376,7 @@ impl World {
     fn execute(&mut self, who: Who, todo: Todo) {
         if let Some((left, down_ms)) = self.nodes[who].crash_after {
             if left == 0 {
-                self.after(down_ms, Happening::Fault(Fault::Restart(who)));
-                return self.crash(who);
+                return self.crash_for(who, down_ms, false);
             }
             self.nodes[who].crash_after = Some((left - 1, down_ms));
         }
@@ -348,6 +389,7 @@ impl World {
         let took_ms = self.time_taken(&output);
         self.oracle.check_output(&self.nodes, who, &output, took_ms);
         self.notice(&output);
+        let step = self.step_of(who, &output);
         match *output {
             Output::Write(_) => {}
             Output::Reply(request, reply) => {
@@ -363,84 +405,6 @@ impl World {
             Output::Done(command, result) => self.on_done(who, command, result),
             Output::Event(event) => self.on_event(who, &event),
         }
-    }
-
-    /// The process is gone, and with it everything that was not synced.
-    pub(crate) fn crash(&mut self, who: Who) {
-        if !self.nodes[who].is_up {
-            return;
-        }
-        let kept = self.rng.below(self.nodes[who].disk.unsynced() as u64 + 1) as usize;
-        let node = &mut self.nodes[who];
-        let survived = node.disk.crash(node.peer, kept);
-        node.engine = None;
-        node.is_up = false;
-        node.is_paused = false;
-        node.is_syncing = false;
-        node.crash_after = None;
-        node.todo.clear();
-        node.behind_sync.clear();
-        node.inbox.clear();
-        node.requests.clear();
-        self.trace.add(self.now, self.nodes[who].name, || "CRASHES".to_owned());
-        self.became_durable(who, survived);
-        self.abandon_commands(who);
-        self.reset_connections(who);
-    }
-
-    /// The process starts again.
-    pub(crate) fn restart(&mut self, who: Who) {
-        if self.nodes[who].is_up {
-            return;
-        }
-        let clock = self.rng.below(1 << 40);
-        let node = &mut self.nodes[who];
-        node.is_up = true;
-        node.incarnation += 1;
-        node.clock = clock;
-        self.trace.add(self.now, self.nodes[who].name, || "STARTS AGAIN".to_owned());
-        self.resume_engine(who);
-    }
-
-    /// The process stops as it is (SIGSTOP).
-    pub(crate) fn pause(&mut self, who: Who) {
-        let node = &mut self.nodes[who];
-        if node.is_up && !node.is_paused {
-            node.is_paused = true;
-            self.trace.add(self.now, self.nodes[who].name, || "PAUSES".to_owned());
-            self.abandon_commands(who);
-        }
-    }
-
-    /// The process goes on (SIGCONT), and finds all that came meanwhile.
-    pub(crate) fn go_on(&mut self, who: Who) {
-        let node = &mut self.nodes[who];
-        if !node.is_paused {
-            return;
-        }
-        node.is_paused = false;
-        let mut waiting = std::mem::take(&mut node.inbox);
-        self.trace.add(self.now, self.nodes[who].name, || "GOES ON".to_owned());
-        let is_timer_first = self.rng.chance(500);
-        if is_timer_first {
-            waiting.sort_by_key(|happening| !matches!(happening, Happening::Wake { .. }));
-        }
-        for happening in waiting {
-            self.after(0, happening);
-        }
-    }
-
-    /// Drops what the node has of its network.
-    pub(crate) fn forget(&mut self, who: Who) {
-        let node = &mut self.nodes[who];
-        node.disk = Disk::new(None);
-        node.engine = None;
-        node.is_syncing = false;
-        node.todo.clear();
-        node.behind_sync.clear();
-        node.requests.clear();
-        node.incarnation += 1;
-        self.oracle.forgotten(&self.nodes[who]);
-        self.reset_connections(who);
+        self.took_step(who, step);
     }
 }

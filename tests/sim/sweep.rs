@@ -1,21 +1,22 @@
 //! Random seeds: each draws a group, what its people do, and what goes wrong; then everything is mended and the
 //! group has to come together again.
 //!
-//! `SEEDS=1..5000` or `SEEDS=300` sets the range, `SEED=7` plays one with its trace (`TRACE=all` for all of it).
+//! `SEEDS=1..5000` or `SEEDS=300` sets the range, `SEED=7` plays one with its trace (`TRACE=all` for all of it). A
+//! sweep ends with the first seed that fails, or with `KEEP_GOING=1` after all of them.
 
 use std::{
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
-    faults,
+    faults::{self, plan},
     net::Who,
     tally::Tally,
     users::{Act, Promise, Wish},
@@ -28,10 +29,13 @@ const LEADER_BOUND_MS: u64 = 12_000;
 const REST_BOUND_MS: u64 = 30_000;
 /// Seeds played by `cargo test`: about 20 s in a debug build.
 const DEFAULT_SEEDS: Range<u64> = 1..501;
+/// How often a long sweep says how far it is.
+const PROGRESS: Duration = Duration::from_secs(10);
 /// What has to have happened in a sweep of at least so many seeds.
 const ENOUGH_SEEDS: u64 = 200;
-const SOMETIMES: [&str; 16] = [
+const SOMETIMES: [&str; 47] = [
     "a fetch",
+    "a half-done join was retried",
     "a leader changed",
     "a leader handed over",
     "a lower id took over",
@@ -40,12 +44,42 @@ const SOMETIMES: [&str; 16] = [
     "a node found itself outside",
     "a node was leaderless",
     "a relay worked",
+    "a veto of the NDS was overruled by a majority",
+    "a view was lost and regained",
     "a vote was refused",
     "a voter reached the leader",
+    "an author died after a partial fan-out",
     "an entry was fetched",
+    "an entry was held back",
     "an entry was late",
     "an entry went by a relay",
+    "and all got it without its author",
     "COORDINATOR by a majority",
+    "fault: address changed",
+    "fault: clock leaps",
+    "fault: clocks drift",
+    "fault: crash",
+    "fault: disk full",
+    "fault: group cut in two",
+    "fault: member leaves",
+    "fault: NDS cut from all",
+    "fault: NDS cut from some",
+    "fault: NDS down",
+    "fault: NDS restored from an old copy",
+    "fault: NDS wiped",
+    "fault: NDS with another time",
+    "fault: one way cut",
+    "fault: outsider calls",
+    "fault: pause",
+    "fault: reply lost",
+    "fault: request duplicated",
+    "fault: request lost",
+    "fault: ring",
+    "fault: slow disk",
+    "fault: slow leg",
+    "fault: torn write",
+    "fault: two cut from each other",
+    "fault: wall clock set",
     "the NDS vetoed an election",
 ];
 
@@ -112,7 +146,8 @@ fn draw(seed: u64, is_traced: bool) -> World {
     for who in 0..count {
         let slow_disk = world.rng.chance(50);
         world.nodes[who].sync_ms = world.rng.below(if slow_disk { 300 } else { 20 });
-        world.nodes[who].wall_error = world.rng.below(100_000);
+        let wall_error_ms = world.rng.below(100_000).cast_signed();
+        world.nodes[who].clock.set_wall(wall_error_ms);
     }
     world
 }
@@ -138,7 +173,7 @@ fn play(world: &mut World) -> Result<(), Violation> {
         }
     }
     let quiet = if world.rng.chance(500) { 0 } else { 4_000 };
-    faults::plan(world, world.now + quiet, until.max(world.now + quiet + 1));
+    plan::plan(world, world.now + quiet, until.max(world.now + quiet + 1));
     world.run_until(until)?;
     world.settle()
 }
@@ -193,54 +228,81 @@ fn seeds() -> Range<u64> {
     }
 }
 
-/// Plays all seeds, on all cores; gives what was seen, the failures, and the simulated time.
-fn play_all(seeds: &Range<u64>) -> (Tally, Vec<Failure>, u64) {
+/// What all seeds came to.
+#[derive(Default)]
+struct Outcome {
+    tally: Tally,
+    failures: Vec<Failure>,
+    played: u64,
+    simulated_ms: u64,
+}
+
+/// Plays all seeds, on all cores.
+fn play_all(seeds: &Range<u64>) -> Outcome {
     let next = AtomicU64::new(seeds.start);
-    let results = Mutex::new((Tally::default(), Vec::new(), 0));
+    let outcome = Mutex::new((Outcome::default(), Instant::now()));
     let most = std::env::var("KEEP_GOING").map_or(1, |_| usize::MAX);
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end || results.lock().unwrap_or_else(PoisonError::into_inner).1.len() >= most {
+            if seed >= seeds.end || lock(&outcome).0.failures.len() >= most {
                 return;
             }
             let (world, result) = attempt(seed, false);
-            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            results.0.merge(&world.tally);
-            results.2 += world.now;
+            let (outcome, told) = &mut *lock(&outcome);
+            outcome.tally.merge(&world.tally);
+            outcome.simulated_ms += world.now;
+            outcome.played += 1;
             if let Err(what) = result {
-                results.1.push(Failure { seed, what });
+                eprintln!("seed {seed} violates {what}");
+                outcome.failures.push(Failure { seed, what });
+            }
+            if told.elapsed() >= PROGRESS {
+                *told = Instant::now();
+                let count = seeds.end - seeds.start;
+                eprintln!("{} of {count} seeds played, {} failed", outcome.played, outcome.failures.len());
             }
         }
     };
     let workers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
-    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+    outcome.into_inner().unwrap_or_else(PoisonError::into_inner).0
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The time that this process has had on all cores, in seconds.
+fn cpu_seconds() -> f64 {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
 }
 
 #[test]
 fn sweep() {
     let seeds = seeds();
     let count = seeds.end - seeds.start;
-    let start = Instant::now();
-    let (tally, mut failures, simulated_ms) = play_all(&seeds);
-    let hours = simulated_ms as f64 / 3_600_000.0;
-    eprintln!("{count} seeds, {hours:.1} simulated hours in {:.1} s\n{}", start.elapsed().as_secs_f64(), tally.lines());
+    let (start, cpu_before) = (Instant::now(), cpu_seconds());
+    let Outcome { tally, mut failures, played, simulated_ms } = play_all(&seeds);
+    let (hours, cpu) = (simulated_ms as f64 / 3_600_000.0, cpu_seconds() - cpu_before);
+    eprintln!(
+        "{played} seeds, {hours:.1} simulated hours in {:.1} s and {cpu:.1} CPU seconds: {:.0} simulated hours in a CPU hour\n{}",
+        start.elapsed().as_secs_f64(),
+        hours * 3_600.0 / cpu.max(0.001),
+        tally.lines()
+    );
     failures.sort_by_key(|failure| failure.seed);
     if count == 1 {
         let (world, _) = attempt(seeds.start, true);
         eprintln!("{}", world.trace.tail());
     }
-    if failures.len() > 1 {
-        for failure in &failures {
-            eprintln!("seed {} violates {}", failure.seed, failure.what);
-        }
-    }
     if let Some(first) = failures.first() {
-        panic!("{} of {count} seeds failed; the first:\n{}", failures.len(), explain(first));
+        panic!("{} of {played} seeds failed; the first:\n{}", failures.len(), explain(first));
     }
     if count >= ENOUGH_SEEDS {
-        let missing = tally.missing(&SOMETIMES);
+        let wanted: Vec<&'static str> = SOMETIMES.into_iter().chain(faults::steps::names()).collect();
+        let missing = tally.missing(&wanted);
         assert!(missing.is_empty(), "a sweep of {count} seeds never saw: {missing:?}");
     }
 }

@@ -59,15 +59,21 @@ pub(crate) struct Promise {
     pub(crate) wish: Wish,
     /// When the engine got it.
     pub(crate) since: u64,
+    /// What the node's own clock showed then.
+    shown: u64,
     pub(crate) outcome: Option<Result<Done, String>>,
     /// The process crashed or was paused meanwhile: nothing is promised.
     pub(crate) is_void: bool,
+    /// The disk is slow: it takes as long as it takes.
+    may_be_late: bool,
 }
 
 impl World {
     fn promise(&mut self, who: Who, wish: Wish) -> CommandId {
         let command = CommandId(self.next_id());
-        let promise = Promise { who, wish, since: self.now, outcome: None, is_void: false };
+        let node = &self.nodes[who];
+        let (since, shown, may_be_late) = (self.now, node.clock.monotonic(self.now), node.slow_sync_ms.is_some());
+        let promise = Promise { who, wish, since, shown, outcome: None, is_void: false, may_be_late };
         self.promises.insert(command, promise);
         self.trace.add(self.now, self.nodes[who].name, || format!("user wants: {wish:?}"));
         command
@@ -92,7 +98,7 @@ impl World {
         node.disk.write(node.peer, Record::Own(run.clone()));
         node.disk.sync().expect("an empty disk takes the genesis");
         self.network = Some(network);
-        self.oracle.check_record(&self.nodes[who], &Record::Own(run));
+        self.oracle.check_record(&self.nodes[who], &Record::Own(run), None);
         self.start_engine(who, network, Start::Found { command, genesis: entry });
         command
     }
@@ -126,6 +132,7 @@ impl World {
         }
         if let Some(promise) = self.promises.get_mut(&command) {
             promise.since = self.now;
+            promise.shown = self.nodes[who].clock.monotonic(self.now);
         }
         let log = self.nodes[who].disk.image().log();
         let before = self.nodes[who].disk.image().resume().map(|(durable, _)| durable);
@@ -164,6 +171,7 @@ impl World {
             Act::Leave(who) => {
                 let members = (0..self.nodes.len()).filter(|who| self.is_in(*who)).count();
                 if members > 2 && self.is_in(who) && self.is_awake(who) {
+                    self.tally.count("fault: member leaves");
                     self.leave(who);
                 }
             }
@@ -185,7 +193,8 @@ impl World {
     }
 
     fn is_awake(&self, who: Who) -> bool {
-        self.nodes[who].is_up && !self.nodes[who].is_paused
+        let node = &self.nodes[who];
+        node.is_up && !node.is_paused && !node.is_broken
     }
 
     /// Up, and neither in the network nor on its way in.
@@ -206,10 +215,11 @@ impl World {
         }
     }
 
-    /// How long the command took that an output answers; 0 for all others.
+    /// How long the command took that an output answers, by the node's own clock; 0 for all others.
     pub(crate) fn time_taken(&self, output: &Output) -> u64 {
         let Output::Done(command, _) = output else { return 0 };
-        self.promises.get(command).map_or(0, |promise| self.now - promise.since)
+        let shows = |promise: &Promise| self.nodes[promise.who].clock.monotonic(self.now);
+        self.promises.get(command).map_or(0, |promise| shows(promise).saturating_sub(promise.shown))
     }
 
     fn settle_promise(&mut self, who: Who, command: CommandId, result: Result<Done, CommandError>) {
@@ -221,11 +231,11 @@ impl World {
             return self.violated("no_duplicate", format!("{name} answers unknown {command:?}"));
         };
         let (wish, took) = (promise.wish, self.now - promise.since);
-        let (is_second, is_void) = (promise.outcome.is_some(), promise.is_void);
+        let (is_second, is_excused) = (promise.outcome.is_some(), promise.is_void || promise.may_be_late);
         promise.outcome = Some(result);
         if is_second {
             self.violated("no_duplicate", format!("{name} answers {command:?} twice"));
-        } else if wish == Wish::Join && took > JOIN_BOUND_MS && !is_void {
+        } else if wish == Wish::Join && took > JOIN_BOUND_MS && !is_excused {
             self.violated("liveness", format!("{name} was told after {took} ms what came of its join"));
         }
     }
@@ -251,6 +261,14 @@ impl World {
     pub(crate) fn abandon_commands(&mut self, who: Who) {
         let open = self.promises.values_mut().filter(|promise| promise.who == who && promise.outcome.is_none());
         open.for_each(|promise| promise.is_void = true);
+    }
+}
+
+impl World {
+    /// The disk has become slow: nobody can say how long things take.
+    pub(crate) fn excuse_delays(&mut self, who: Who) {
+        let open = self.promises.values_mut().filter(|promise| promise.who == who && promise.outcome.is_none());
+        open.for_each(|promise| promise.may_be_late = true);
     }
 }
 

@@ -10,9 +10,10 @@ use crate::{
     calls::{Flight, FlightId},
     discovery::DiscoveryService,
     edge::Answer,
-    faults::Fault,
+    faults::{Fault, steps::Trap},
     net::{Net, Who},
     node::Node,
+    notice::Noticed,
     oracle::Oracle,
     rng::Rng,
     tally::Tally,
@@ -28,6 +29,7 @@ const LOOK_MS: u64 = 250;
 pub(crate) enum Happening {
     Wake { who: Who, generation: u64 },
     Synced { who: Who, incarnation: u64 },
+    TryDisk { who: Who, incarnation: u64 },
     Arrive { who: Who, flight: FlightId },
     Answered { who: Who, flight: FlightId, answer: Answer },
     Timeout { who: Who, flight: FlightId, generation: u64 },
@@ -42,6 +44,7 @@ impl Happening {
         match self {
             Self::Wake { who, .. }
             | Self::Synced { who, .. }
+            | Self::TryDisk { who, .. }
             | Self::Arrive { who, .. }
             | Self::Answered { who, .. }
             | Self::Timeout { who, .. }
@@ -73,6 +76,8 @@ pub(crate) struct World {
     pub(crate) oracle: Oracle,
     pub(crate) trace: Trace,
     pub(crate) tally: Tally,
+    pub(crate) noticed: Noticed,
+    pub(crate) trap: Option<Trap>,
     /// The one network there is.
     pub(crate) network: Option<NetworkId>,
     /// Since when nothing goes wrong any more.
@@ -101,6 +106,8 @@ impl World {
             oracle: Oracle::new(count),
             trace,
             tally: Tally::default(),
+            noticed: Noticed::default(),
+            trap: None,
             network: None,
             calm_since: None,
             queue: BTreeMap::new(),
@@ -166,6 +173,7 @@ impl World {
                 calls[flight.caller] += 1;
             }
             self.oracle.check_all(&self.nodes, &calls);
+            self.look_for_rarities();
         }
     }
 
@@ -178,6 +186,7 @@ impl World {
         match happening {
             Happening::Wake { who, generation } => self.on_wake(who, generation),
             Happening::Synced { who, incarnation } => self.on_synced(who, incarnation),
+            Happening::TryDisk { who, incarnation } => self.try_disk(who, incarnation),
             Happening::Arrive { who, flight } => self.on_arrive(who, flight),
             Happening::Answered { flight, answer, .. } => self.on_answered(flight, answer),
             Happening::Timeout { flight, generation, .. } => self.on_timeout(flight, generation),

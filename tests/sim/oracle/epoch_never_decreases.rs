@@ -56,8 +56,8 @@ impl Epochs {
         Ok(())
     }
 
-    pub(crate) fn nds_wiped(&mut self) {
-        self.registered = Epoch(0);
+    pub(crate) fn nds_set_back(&mut self, epoch: Epoch) {
+        self.registered = epoch;
     }
 
     pub(crate) fn rejoins(&mut self, who: Who) {

@@ -51,6 +51,8 @@ pub(crate) struct Oracle {
     leaders: one_leader_per_epoch_and_rank::Leaders,
     ids: ids_never_reused::Ids,
     rosters: silence_never_removes::Rosters,
+    /// Whether somebody was seen to hold an entry back.
+    has_held: bool,
     finding: Option<(&'static str, String)>,
 }
 
@@ -66,6 +68,7 @@ impl Oracle {
             leaders: one_leader_per_epoch_and_rank::Leaders::default(),
             ids: ids_never_reused::Ids::default(),
             rosters: silence_never_removes::Rosters::new(count),
+            has_held: false,
             finding: None,
         }
     }
@@ -75,6 +78,11 @@ impl Oracle {
         self.finding.take()
     }
 
+    /// Whether somebody was seen to hold an entry back since the last time.
+    pub(crate) fn take_held(&mut self) -> bool {
+        std::mem::take(&mut self.has_held)
+    }
+
     fn note(&mut self, invariant: &'static str, found: Finding) {
         if let Err(what) = found {
             self.finding.get_or_insert((invariant, what));
@@ -82,8 +90,11 @@ impl Oracle {
     }
 
     /// Something has become durable on a node's disk.
-    pub(crate) fn check_record(&mut self, node: &Node, record: &Record) {
+    pub(crate) fn check_record(&mut self, node: &Node, record: &Record, state: Option<&Durable>) {
         let who = node.who;
+        if let Some(state) = state {
+            self.check_state(node, state);
+        }
         match record {
             Record::Own(run) => {
                 let past = self.shown.past(who);
@@ -102,11 +113,7 @@ impl Oracle {
                 let found = self.shown.deliver(&self.ledger, node.name, who, (*author, *seq), *late);
                 self.note("causal_order", found);
             }
-            Record::State(bytes) => match Durable::decode(bytes) {
-                Ok(state) => self.check_state(node, &state),
-                Err(error) => self.note("acked_is_durable", Err(format!("{}: {error}", node.name))),
-            },
-            Record::Ack { .. } => {}
+            Record::State(_) | Record::Fork(_) | Record::Ack { .. } => {}
         }
     }
 
@@ -190,6 +197,7 @@ impl Oracle {
             self.note("acked_is_durable", found);
             if let Some(engine) = node.engine.as_ref().filter(|_| node.is_settled()) {
                 let snapshot = engine.snapshot();
+                self.has_held |= snapshot.held > 0;
                 let found = same_set_same_state::check(node, &snapshot);
                 self.note("same_set_same_state", found);
                 let found = self.rosters.check(&self.ledger, node, &snapshot);
@@ -219,10 +227,10 @@ impl Oracle {
         self.note("outsiders_change_nothing", found);
     }
 
-    /// The discovery service has lost its disk.
-    pub(crate) fn nds_wiped(&mut self) {
-        self.epochs.nds_wiped();
-        self.leaders.nds_wiped();
+    /// The discovery service has lost its disk, or all after some earlier epoch.
+    pub(crate) fn nds_set_back(&mut self, epoch: Epoch) {
+        self.epochs.nds_set_back(epoch);
+        self.leaders.nds_set_back();
     }
 
     /// A node comes back after having left: it may find the others in an earlier epoch. Its votes still stand.

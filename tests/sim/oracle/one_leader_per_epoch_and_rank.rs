@@ -76,7 +76,7 @@ impl Leaders {
     }
 
     /// The service has lost or forgotten what it accepted: it may accept another leader of the same epoch.
-    pub(crate) fn nds_wiped(&mut self) {
+    pub(crate) fn nds_set_back(&mut self) {
         self.nds_life += 1;
     }
 

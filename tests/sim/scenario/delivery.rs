@@ -65,14 +65,14 @@ fn clock_naming_something_missing_is_held_back_and_then_delivered() {
     story.0.net.split(&[ALICE, CAROL], &[BOB]);
     story.0.net.join(&[CAROL], &[BOB]);
     // Only carol hears bob; alice hears carol, who answers him.
-    story.0.net.cut_one_way(ALICE, CAROL);
+    story.0.net.cut(&[(ALICE, CAROL)]);
     let question = story.say(BOB);
     story.until("carol has the question", |story| story.shows(CAROL, BOB, question));
     let answer = story.say(CAROL);
     let holds = |story: &Story| story.snapshot(ALICE).is_some_and(|snapshot| snapshot.held > 0);
     story.until("alice holds the answer back", holds);
     assert!(!story.shows(ALICE, CAROL, answer));
-    story.0.net.mend_one_way(ALICE, CAROL);
+    story.0.net.mend(&[(ALICE, CAROL)]);
     story.until("alice shows both", |story| story.shows(ALICE, BOB, question) && story.shows(ALICE, CAROL, answer));
     story.end();
 }
