@@ -23,6 +23,8 @@ pub(crate) enum Waiting {
     Engine(CallId),
     /// The caller's driver, which looks a network up before it has an engine.
     Joiner(CommandId),
+    /// A bad member's call: nobody.
+    Nobody,
 }
 
 /// What is carried.
@@ -60,7 +62,9 @@ impl World {
             self.violated("acked_is_durable", format!("{} hands over entries it has not", self.nodes[who].name));
         }
         let target = self.nodes.iter().find(|node| node.address == address && node.peer == peer).map(|node| node.who);
-        let flight = self.take_off(who, Waiting::Engine(id), target.unwrap_or(who), Cargo::Peer(ask), timeout_ms);
+        let to = target.unwrap_or(who);
+        let ask = self.tamper_ask(who, to, ask);
+        let flight = self.take_off(who, Waiting::Engine(id), to, Cargo::Peer(ask), timeout_ms);
         match target {
             Some(to) => self.send_request(flight, who, to),
             // Nobody listens there any more: something says so, or nothing does.
@@ -75,7 +79,14 @@ impl World {
         self.send_request(flight, who, NDS);
     }
 
-    fn take_off(&mut self, caller: Who, waiting: Waiting, to: Who, cargo: Cargo, timeout_ms: u64) -> FlightId {
+    pub(crate) fn take_off(
+        &mut self,
+        caller: Who,
+        waiting: Waiting,
+        to: Who,
+        cargo: Cargo,
+        timeout_ms: u64,
+    ) -> FlightId {
         let id = self.next_id();
         let incarnation = self.nodes[caller].incarnation;
         let deadline = self.nodes[caller].clock.monotonic(self.now) + timeout_ms;
@@ -96,7 +107,7 @@ impl World {
         self.after(wait, Happening::Timeout { who, flight: id, generation });
     }
 
-    fn send_request(&mut self, flight: FlightId, from: Who, to: Who) {
+    pub(crate) fn send_request(&mut self, flight: FlightId, from: Who, to: Who) {
         if let Some(delay) = self.net.leg(&mut self.rng, from, to, Leg::Request) {
             self.after(delay, Happening::Arrive { who: to, flight });
             if self.net.is_doubled(&mut self.rng) {
@@ -144,6 +155,13 @@ impl World {
             let not_here = Answer::Error(CallError::NotHere("this node is not in that network".to_owned()));
             return self.send_answer(id, to, not_here);
         }
+        if let Some(answer) = self.feign(to, &ask) {
+            return self.send_answer(id, to, answer);
+        }
+        if self.was_bad(caller) && !edge::is_genuine(&ask, self.network) {
+            let nonsense = Answer::Error(CallError::Failed("the runs are not genuine".to_owned()));
+            return self.send_answer(id, to, nonsense);
+        }
         let request = RequestId(self.next_id());
         self.nodes[to].requests.insert(request, id);
         let (body, tokens) = edge::request(ask);
@@ -159,7 +177,11 @@ impl World {
     /// Executes a reply of an engine.
     pub(crate) fn reply(&mut self, who: Who, request: RequestId, answer: Answer) {
         match self.nodes[who].requests.remove(&request) {
-            Some(flight) => self.send_answer(flight, who, answer),
+            Some(flight) => {
+                let caller = self.flights.get(&flight).map_or(who, |flight| flight.caller);
+                let answer = self.tamper_answer(who, caller, answer);
+                self.send_answer(flight, who, answer);
+            }
             None => self.violated("bounds_hold", format!("{} answers {request:?} twice", self.nodes[who].name)),
         }
     }
@@ -229,6 +251,7 @@ impl World {
             return;
         }
         match flight.waiting {
+            Waiting::Nobody => {}
             Waiting::Joiner(command) => self.on_looked_up(flight.caller, command, result),
             Waiting::Engine(call) => {
                 let target = self.nodes.get(flight.to).map_or("nds", |node| node.name);

@@ -134,6 +134,12 @@ impl Image {
         feed.iter().filter(|run| run.first <= upto && run.last() >= from).cloned().collect()
     }
 
+    /// The hash of an entry.
+    pub(crate) fn hash(&self, author: &PeerId, seq: Seq) -> Option<EntryHash> {
+        let run = self.runs(author, seq, seq).into_iter().next()?;
+        run.entries.get((seq - run.first) as usize).map(|(hash, _)| *hash)
+    }
+
     /// How many entries of a feed are stored.
     pub(crate) fn own_entries(&self, me: &PeerId) -> Seq {
         self.end(me).0

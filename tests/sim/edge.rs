@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use p2p_chat_engine::{CallError, PeerCall, Refusal, Request, Response, RunToken};
-use p2p_chat_model::{Run, VectorClock};
+use p2p_chat_model::{NetworkId, Run, VectorClock};
 
 use crate::{
     disk::{Image, facts},
@@ -69,6 +69,12 @@ pub(crate) fn request(ask: Ask) -> (Request, Tokens) {
             (Request::Deliver(facts), tokens)
         }
     }
+}
+
+/// Whether the runs in a request pass the checks of whoever decodes them.
+pub(crate) fn is_genuine(ask: &Ask, network: Option<NetworkId>) -> bool {
+    let Ask::Deliver(runs) = ask else { return true };
+    runs.iter().all(|run| Run::decode(&run.encode()).is_ok_and(|run| Some(run.network) == network))
 }
 
 /// Names runs for the engine.

@@ -8,6 +8,7 @@ use p2p_chat_model::{Certificate, Epoch, NodeId, VectorClock, View};
 
 use self::steps::{Step, Trap};
 use crate::{
+    bad::Trick,
     net::{Link, Who},
     users::Act,
     world::{Happening, World},
@@ -94,6 +95,8 @@ pub(crate) enum Fault {
     DiskWell(Who),
     Leave(Whom),
     Outsider(Who),
+    /// The bad member, if there is one, does something.
+    Bad(Trick),
     /// All faults end, and whoever is down starts again.
     Calm,
 }
@@ -111,6 +114,8 @@ impl World {
                     self.crash_for(who, down_ms, false);
                 }
             }
+            // When all is calm, whoever is down stays so.
+            Fault::Restart(_) if self.calm_since.is_some() => {}
             Fault::Restart(who) => self.restart(who),
             Fault::Pause { whom, for_ms } => self.pause_for(whom, for_ms),
             Fault::GoOn(who) => self.go_on(who),
@@ -140,6 +145,7 @@ impl World {
                 }
             }
             Fault::Outsider(who) => self.outsider_calls(who),
+            Fault::Bad(trick) => self.play_trick(trick),
             Fault::Calm => self.calm(),
         }
     }
@@ -199,7 +205,8 @@ impl World {
             self.nodes[who].crash_writing = None;
             self.strike_disk(&Fault::DiskWell(who));
             self.go_on(who);
-            self.restart(who);
+            let falls_silent = self.bad.as_ref().is_some_and(|bad| bad.who == who && bad.falls_silent);
+            if falls_silent { self.crash(who) } else { self.restart(who) }
         }
         self.calm_since = Some(self.now);
     }

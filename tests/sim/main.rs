@@ -10,11 +10,14 @@
 //! | `net` | what arrives, when, and what does not |
 //! | `discovery` | the Node Discovery Service around its real registry |
 //! | `faults`, `users` | what goes wrong, and what people do meanwhile |
+//! | `gaps` | which of it the product does not bear yet |
 //! | `notice`, `tally` | what a sweep has to have seen |
+//! | `bad` | a member that lies |
 //! | `oracle` | one file an invariant; shares no code with the engine |
 //! | `scenario` | named stories |
 //! | `sweep` | random seeds: `SEEDS=1..5000 cargo test --release -p p2p-chat --test sim sweep -- --nocapture` |
 
+mod bad;
 mod calls;
 mod clock;
 mod describe;
@@ -22,6 +25,7 @@ mod discovery;
 mod disk;
 mod edge;
 mod faults;
+mod gaps;
 mod life;
 mod net;
 mod node;

@@ -242,9 +242,11 @@ impl World {
             if count > MAX_OUTPUTS {
                 return self.violated("bounds_hold", format!("{} puts out without end", self.nodes[who].name));
             }
-            let node = &mut self.nodes[who];
-            let todo = node.todo(output, tokens);
-            node.todo.push_back(todo);
+            let mut todo = self.nodes[who].todo(output, tokens);
+            if let Todo::Own(own) = &mut todo {
+                self.distort(who, &mut own.entry);
+            }
+            self.nodes[who].todo.push_back(todo);
         }
         self.nodes[who].todo.extend(fetch.map(Todo::ReadOn));
         self.set_wake(who);
@@ -332,7 +334,8 @@ impl World {
             return self.violated("no_duplicate", line);
         };
         let run = Rc::new(Run::sign(&node.identity, network, first, previous, entries));
-        node.disk.write(node.peer, Record::Own(run));
+        node.disk.write(node.peer, Record::Own(run.clone()));
+        self.tell_second_story(who, &run);
     }
 
     /// A sync has ended.

@@ -7,6 +7,7 @@ use p2p_chat_model::NetworkId;
 use p2p_chat_nds::registry::{Answer as ProbeAnswer, Probe};
 
 use crate::{
+    bad::Bad,
     calls::{Flight, FlightId},
     discovery::DiscoveryService,
     edge::Answer,
@@ -78,6 +79,7 @@ pub(crate) struct World {
     pub(crate) tally: Tally,
     pub(crate) noticed: Noticed,
     pub(crate) trap: Option<Trap>,
+    pub(crate) bad: Option<Bad>,
     /// The one network there is.
     pub(crate) network: Option<NetworkId>,
     /// Since when nothing goes wrong any more.
@@ -108,6 +110,7 @@ impl World {
             tally: Tally::default(),
             noticed: Noticed::default(),
             trap: None,
+            bad: None,
             network: None,
             calm_since: None,
             queue: BTreeMap::new(),

@@ -3,6 +3,8 @@
 
 use super::{Fault, When, Whom, steps::Step};
 use crate::{
+    bad::{Bad, Trick},
+    gaps::Gap,
     net::{Link, NDS, Weather, Who, both_ways, ring},
     rng::Rng,
     world::{Happening, World},
@@ -15,7 +17,7 @@ const HOUR_MS: u64 = 3_600_000;
 /// A kind of fault: its weight among those that are on (0: never), and how one is drawn for a group of so many.
 struct Kind(u64, fn(&mut Rng, usize) -> Fault);
 
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     Kind(10, crash_of),
     Kind(10, |rng, _| crash(rng, Whom::Leader)),
     Kind(20, |rng, _| Fault::CrashAt { step: Step::any(rng), down_ms: down_ms(rng), provoke: rng.chance(700) }),
@@ -33,9 +35,13 @@ const KINDS: [Kind; 19] = [
     Kind(8, |rng, count| Fault::Leap { whom: anybody(rng, count), ms: rng.between(200, 60_000) }),
     Kind(8, slow_disk),
     Kind(8, |rng, count| Fault::FullDisk { who: somebody(rng, count), for_ms: for_ms(rng) }),
-    Kind(8, |rng, count| Fault::Leave(anybody(rng, count))),
+    Kind(8, leave),
     Kind(8, |rng, count| Fault::Outsider(somebody(rng, count))),
+    Kind(BAD_MEMBER, |rng, _| Fault::Bad(Trick::any(rng))),
 ];
+
+/// How much of what goes wrong is a bad member's doing, in seeds that have one.
+const BAD_MEMBER: u64 = 40;
 
 /// Plans the faults of a seed between two moments.
 pub(crate) fn plan(world: &mut World, from: u64, until: u64) {
@@ -50,6 +56,11 @@ pub(crate) fn plan(world: &mut World, from: u64, until: u64) {
         }
     }
     let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| rng.chance(share) && kind.0 > 0).collect();
+    if rng.chance(share) && count > 2 {
+        let bad = Bad::new(somebody(&mut rng, count), rng.chance(500) && Gap::Lost.is_on());
+        world.oracle.distrust(&world.nodes[bad.who]);
+        world.bad = Some(bad);
+    }
     let pause = rng.between(300, 6_000);
     let mut at = from + rng.below(pause);
     while at < until {
@@ -118,7 +129,7 @@ fn crash(rng: &mut Rng, whom: Whom) -> Fault {
         2 => When::After(rng.below(40)),
         _ => When::Writing,
     };
-    Fault::Crash { whom, when, down_ms: down_ms(rng), moves: rng.chance(200) }
+    Fault::Crash { whom, when, down_ms: down_ms(rng), moves: rng.chance(200) && Gap::Address.is_on() }
 }
 
 fn crash_of(rng: &mut Rng, count: usize) -> Fault {
@@ -161,6 +172,12 @@ fn cut_nds(rng: &mut Rng, count: usize) -> Fault {
     let some: Vec<Who> = (0..count).filter(|_| rng.chance(share)).collect();
     let what = if some.len() == count { "fault: NDS cut from all" } else { "fault: NDS cut from some" };
     Fault::Cut { what, links: both_ways(&some, &[NDS]), for_ms: for_ms(rng) }
+}
+
+/// Anybody leaves at any moment, the leader too.
+fn leave(rng: &mut Rng, count: usize) -> Fault {
+    let whom = anybody(rng, count);
+    if Gap::Leave.is_on() { Fault::Leave(whom) } else { slow_disk(rng, count) }
 }
 
 fn slow_disk(rng: &mut Rng, count: usize) -> Fault {

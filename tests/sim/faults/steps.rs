@@ -67,9 +67,7 @@ pub(crate) struct Trap {
 impl Step {
     /// One of all, by chance.
     pub(crate) fn any(rng: &mut Rng) -> Self {
-        // The rare ones, the later, get more chances.
-        let at = rng.below(STEPS.len() as u64).max(rng.below(STEPS.len() as u64));
-        STEPS[at as usize].0
+        STEPS[rng.below(STEPS.len() as u64) as usize].0
     }
 
     fn name(self) -> &'static str {

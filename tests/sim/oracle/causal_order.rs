@@ -80,6 +80,11 @@ impl Shown {
         Ok(())
     }
 
+    /// A bad member has delivered somebody's entry, whatever it may mean by that.
+    pub(crate) fn trust(&mut self, who: Who, author: PeerId, seq: Seq) {
+        self.0[who].delivered.insert(author, seq);
+    }
+
     pub(crate) fn forgotten(&mut self, who: Who) {
         self.0[who] = Node::default();
     }

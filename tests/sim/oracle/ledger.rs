@@ -1,6 +1,6 @@
 //! What authors really wrote: noted when it became durable at its author, before anybody else could see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use p2p_chat_model::{EntryHash, EntryKind, PeerId, Run, Seq};
 
@@ -21,7 +21,11 @@ pub(crate) struct Written {
 
 /// All entries ever written.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(BTreeMap<(PeerId, Seq), Written>);
+pub(crate) struct Ledger {
+    written: BTreeMap<(PeerId, Seq), Written>,
+    /// What a bad member said besides, under numbers of its feed.
+    forks: BTreeSet<(PeerId, Seq, EntryHash)>,
+}
 
 impl Ledger {
     /// An author's run has become durable at its author. An own number is used once.
@@ -30,7 +34,7 @@ impl Ledger {
             let mut past = past.clone();
             past.remove(&run.author);
             let new = Written { hash: *hash, lamport: entry.header.lamport, kind: entry.header.kind, past };
-            let old = self.0.insert((run.author, seq), new);
+            let old = self.written.insert((run.author, seq), new);
             if old.is_some_and(|old| old.hash != *hash) {
                 return Err(format!("{:?} wrote two entries under number {seq}", run.author));
             }
@@ -38,16 +42,26 @@ impl Ledger {
         Ok(())
     }
 
+    /// An author says something else under numbers of its feed.
+    pub(crate) fn fork(&mut self, run: &Run) {
+        self.forks.extend((run.first..).zip(&run.entries).map(|(seq, (hash, _))| (run.author, seq, *hash)));
+    }
+
+    /// Whether the author has said this under that number.
+    pub(crate) fn has_said(&self, author: PeerId, seq: Seq, hash: EntryHash) -> bool {
+        self.entry(author, seq).is_some_and(|written| written.hash == hash) || self.forks.contains(&(author, seq, hash))
+    }
+
     pub(crate) fn entry(&self, author: PeerId, seq: Seq) -> Option<&Written> {
-        self.0.get(&(author, seq))
+        self.written.get(&(author, seq))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, Seq, &Written)> {
-        self.0.iter().map(|((author, seq), written)| (*author, *seq, written))
+        self.written.iter().map(|((author, seq), written)| (*author, *seq, written))
     }
 
     /// Whether the peer ever wrote that it leaves.
     pub(crate) fn has_left(&self, peer: PeerId) -> bool {
-        self.0.range((peer, 0)..=(peer, Seq::MAX)).any(|(_, written)| written.kind == EntryKind::Leave)
+        self.written.range((peer, 0)..=(peer, Seq::MAX)).any(|(_, written)| written.kind == EntryKind::Leave)
     }
 }

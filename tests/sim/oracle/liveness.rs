@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use p2p_chat_engine::{Phase, Snapshot};
-use p2p_chat_model::{Epoch, PeerId};
+use p2p_chat_model::{Epoch, PeerId, Seq, VectorClock};
 
 use super::Finding;
 use crate::node::Node;
@@ -39,16 +39,28 @@ pub(crate) fn check_leader(nodes: &[Node], registered: Option<(PeerId, Epoch)>) 
 }
 
 /// Whether everybody is active in one view and lacks nothing.
-pub(crate) fn check_rest(nodes: &[Node]) -> Finding {
+pub(crate) fn check_rest(nodes: &[Node], bad: Option<PeerId>) -> Finding {
     let members = members(nodes);
+    let honest = |node: &&Node| Some(node.peer) != bad;
     for (node, snapshot) in &members {
         let active: BTreeSet<PeerId> =
             snapshot.view.iter().flat_map(|view| &view.active).map(|line| line.peer).collect();
         if let Some((missing, _)) = members.iter().find(|(other, _)| !active.contains(&other.peer)) {
             return Err(format!("{} is not active in the view of {}", missing.name, node.name));
         }
-        if snapshot.held > 0 || !snapshot.missing.is_empty() {
-            let (held, missing) = (snapshot.held, &snapshot.missing);
+        if bad == Some(node.peer) {
+            continue;
+        }
+        if !snapshot.writable {
+            return Err(format!("{} can't write", node.name));
+        }
+        // What a bad member wrote may never be delivered, nor what depends on it; and what it says it has need not exist.
+        let held = if bad.is_none() { snapshot.held } else { 0 };
+        let exists =
+            |author: PeerId, seq: Seq| nodes.iter().filter(honest).any(|node| node.disk.image().end(&author).0 >= seq);
+        let is_owed = |author: PeerId, seq: Seq| bad.is_none() || Some(author) != bad && exists(author, seq);
+        let missing: VectorClock = snapshot.missing.iter().filter(|(author, seq)| is_owed(*author, *seq)).collect();
+        if held > 0 || !missing.is_empty() {
             return Err(format!("{} holds {held} entries back and misses {missing:?}", node.name));
         }
     }

@@ -18,7 +18,7 @@ mod same_set_same_state;
 mod silence_never_removes;
 
 use p2p_chat_engine::{Durable, Engine, Output, PeerCall, Phase, Request, Response};
-use p2p_chat_model::{Epoch, PeerId};
+use p2p_chat_model::{Epoch, PeerId, Run};
 use p2p_chat_nds::registry;
 
 use crate::{disk::Record, net::Who, node::Node};
@@ -51,6 +51,8 @@ pub(crate) struct Oracle {
     leaders: one_leader_per_epoch_and_rank::Leaders,
     ids: ids_never_reused::Ids,
     rosters: silence_never_removes::Rosters,
+    /// The bad member: nothing is promised to it, nor of it.
+    bad: Option<PeerId>,
     /// Whether somebody was seen to hold an entry back.
     has_held: bool,
     finding: Option<(&'static str, String)>,
@@ -68,6 +70,7 @@ impl Oracle {
             leaders: one_leader_per_epoch_and_rank::Leaders::default(),
             ids: ids_never_reused::Ids::default(),
             rosters: silence_never_removes::Rosters::new(count),
+            bad: None,
             has_held: false,
             finding: None,
         }
@@ -92,6 +95,16 @@ impl Oracle {
     /// Something has become durable on a node's disk.
     pub(crate) fn check_record(&mut self, node: &Node, record: &Record, state: Option<&Durable>) {
         let who = node.who;
+        if self.bad == Some(node.peer) {
+            if let Record::Own(run) = record {
+                // What it writes under a number is one of the things it says there.
+                let _ = self.ledger.write(run, &self.shown.past(who));
+                self.shown.trust(who, run.author, run.last());
+            } else if let Record::Delivered { author, seq, .. } = record {
+                self.shown.trust(who, *author, *seq);
+            }
+            return;
+        }
         if let Some(state) = state {
             self.check_state(node, state);
         }
@@ -110,7 +123,9 @@ impl Oracle {
             Record::Delivered { author, seq, hash, late } => {
                 let found = no_phantom::check_delivered(&self.ledger, node.name, (*author, *seq), *hash);
                 self.note("no_phantom", found);
-                let found = self.shown.deliver(&self.ledger, node.name, who, (*author, *seq), *late);
+                // A bad author's Lamport times may go up and down: what comes after them is not known after a restart.
+                let late = *late || self.bad.is_some();
+                let found = self.shown.deliver(&self.ledger, node.name, who, (*author, *seq), late);
                 self.note("causal_order", found);
             }
             Record::State(_) | Record::Fork(_) | Record::Ack { .. } => {}
@@ -134,9 +149,14 @@ impl Oracle {
     /// An output takes effect; if it answers a command, that took so long.
     pub(crate) fn check_output(&mut self, nodes: &[Node], who: Who, output: &Output, took_ms: u64) {
         let node = &nodes[who];
+        if self.bad == Some(node.peer) {
+            return;
+        }
         let found = self.acked.check_output(nodes, who, output);
         self.note("acked_is_durable", found);
         let found = no_loss::check_left(nodes, who, output, took_ms);
+        // A bad member may have said that it has all.
+        let found = if self.bad.is_none() { found } else { Ok(()) };
         self.note("no_loss", found);
         let found = self.told.check_output(who, node.name, output);
         self.note("no_duplicate", found);
@@ -184,13 +204,17 @@ impl Oracle {
 
     /// The discovery service has changed its record.
     pub(crate) fn check_registry(&mut self, record: Option<&registry::Record>) {
+        if let Some(record) = record {
+            self.leaders.accept(record.epoch(), record.leader().peer);
+        }
         let found = self.epochs.check_registry(record);
         self.note("epoch_never_decreases", found);
     }
 
     /// From time to time: everything that is too costly after each step.
     pub(crate) fn check_all(&mut self, nodes: &[Node], flights: &[usize]) {
-        for node in nodes {
+        let bad = self.bad;
+        for node in nodes.iter().filter(|node| Some(node.peer) != bad) {
             let found = bounds_hold::check(node, flights[node.who]);
             self.note("bounds_hold", found);
             let found = self.acked.check_disk(node);
@@ -208,9 +232,9 @@ impl Oracle {
 
     /// At rest: whoever is in has everything, and everybody agrees.
     pub(crate) fn check_rest(&mut self, nodes: &[Node]) {
-        let found = no_loss::check(&self.ledger, &self.acked, nodes);
+        let found = no_loss::check(&self.ledger, &self.acked, nodes, self.bad);
         self.note("no_loss", found);
-        let found = liveness::check_rest(nodes);
+        let found = liveness::check_rest(nodes, self.bad);
         self.note("liveness", found);
         let found = same_set_same_state::check_agreement(nodes);
         self.note("same_set_same_state", found);
@@ -220,6 +244,17 @@ impl Oracle {
     pub(crate) fn check_leader(&mut self, nodes: &[Node], registered: Option<(PeerId, Epoch)>) {
         let found = liveness::check_leader(nodes, registered);
         self.note("liveness", found);
+    }
+
+    /// A member turns out to be bad.
+    pub(crate) fn distrust(&mut self, node: &Node) {
+        self.bad = Some(node.peer);
+        self.acked.forgotten(node.who);
+    }
+
+    /// The bad member has something else to say under numbers that it uses too.
+    pub(crate) fn check_fork(&mut self, run: &Run) {
+        self.ledger.fork(run);
     }
 
     /// What an outsider's request did.

@@ -1,14 +1,17 @@
 //! At rest, every entry whose author was told "sent" is delivered at every member that is up. Who leaves before its
-//! patience ends leaves everything it has to somebody: what its entries depend on, too.
+//! patience ends leaves everything it has to somebody: what its entries depend on, too. (Of a bad member's entries, and
+//! to it, nothing is promised.)
 
 use p2p_chat_engine::{Done, Output, Phase};
+
+use p2p_chat_model::PeerId;
 
 use super::{Finding, acked_is_durable::Acked, ledger::Ledger, phase};
 use crate::{net::Who, node::Node, users::LEAVE_WAIT_MS};
 
-pub(crate) fn check(ledger: &Ledger, acked: &Acked, nodes: &[Node]) -> Finding {
+pub(crate) fn check(ledger: &Ledger, acked: &Acked, nodes: &[Node], bad: Option<PeerId>) -> Finding {
     let is_in = |node: &&Node| node.engine.as_ref().is_some_and(|engine| phase(engine) == Phase::Joined);
-    let members: Vec<&Node> = nodes.iter().filter(is_in).collect();
+    let members: Vec<&Node> = nodes.iter().filter(is_in).filter(|node| Some(node.peer) != bad).collect();
     for (author, seq) in acked.sent() {
         // Who left may have left with entries that nobody else has; it was told so.
         let is_owed = members.iter().any(|node| node.peer == author);
@@ -19,7 +22,7 @@ pub(crate) fn check(ledger: &Ledger, acked: &Acked, nodes: &[Node]) -> Finding {
             }
         }
     }
-    for (author, seq, _) in ledger.iter() {
+    for (author, seq, _) in ledger.iter().filter(|(author, ..)| Some(*author) != bad) {
         let mut holders = members.iter().filter(|node| node.disk.image().delivered(&author) >= seq).peekable();
         if holders.peek().is_some()
             && let Some(node) = members.iter().find(|node| node.disk.image().delivered(&author) < seq)

@@ -27,10 +27,17 @@ pub(crate) struct Leaders {
     seen: BTreeMap<(Epoch, Rank, bool), Vec<Claim>>,
     /// The view on each node's disk.
     followed: BTreeMap<PeerId, View>,
+    /// In which life the service has accepted a leader of an epoch.
+    accepted: BTreeMap<(Epoch, PeerId), u32>,
     nds_life: u32,
 }
 
 impl Leaders {
+    /// The service has accepted a reign.
+    pub(crate) fn accept(&mut self, epoch: Epoch, leader: PeerId) {
+        self.accepted.insert((epoch, leader), self.nds_life);
+    }
+
     /// A view has become durable on a node's disk.
     pub(crate) fn check_view(&mut self, node: PeerId, view: &View, certificate: &Certificate) -> Finding {
         let before = self.followed.insert(node, view.clone());
@@ -67,11 +74,12 @@ impl Leaders {
         if seen.iter().any(|known| known.leader == leader) {
             return Ok(());
         }
-        // What the service has accepted in an earlier life of its disk is forgotten there.
-        let stands = |known: &&Claim| rank == Rank::Majority || known.nds_life >= self.nds_life;
+        // What the service has accepted in one life of its disk it does not know in another.
+        let nds_life = self.accepted.get(&(epoch, leader)).copied().unwrap_or(self.nds_life);
+        let stands = |known: &&Claim| rank == Rank::Majority || known.nds_life == nds_life;
         let torn_apart = |known: &&Claim| rank == Rank::Majority && known.electorate != electorate;
         let other = seen.iter().find(|known| stands(known) && !torn_apart(known)).map(|known| known.leader);
-        seen.push(Claim { leader, nds_life: self.nds_life, electorate });
+        seen.push(Claim { leader, nds_life, electorate });
         other.map_or(Ok(()), |other| Err(format!("{leader:?} leads epoch {epoch} by {rank:?}, and so does {other:?}")))
     }
 

@@ -9,8 +9,8 @@ use p2p_chat_model::{EntryHash, PeerId, RosterOp, Seq};
 use super::Finding;
 use crate::{disk::Image, node::Node};
 
-/// Delivered entries, as a frontier.
-type Frontier = Vec<(PeerId, Seq)>;
+/// Delivered entries, as a frontier: of each author the last one, and its hash.
+type Frontier = Vec<(PeerId, Seq, Option<EntryHash>)>;
 
 /// Whether the engine's roster is what its delivered entries say.
 pub(crate) fn check(node: &Node, snapshot: &Snapshot) -> Finding {
@@ -28,7 +28,9 @@ pub(crate) fn check_agreement(nodes: &[Node]) -> Finding {
     let mut shown = BTreeMap::new();
     for node in nodes.iter().filter(|node| node.engine.is_some()) {
         let image = node.disk.image();
-        let frontier: Frontier = image.delivered.iter().map(|(author, seq)| (*author, *seq)).collect();
+        let last = |author: &PeerId, seq: Seq| image.hash(author, seq);
+        let frontier: Frontier =
+            image.delivered.iter().map(|(author, seq)| (*author, *seq, last(author, *seq))).collect();
         let timeline = timeline(image);
         let (name, first) = shown.entry(frontier).or_insert_with(|| (node.name, timeline.clone()));
         if *first != timeline {
