@@ -198,6 +198,8 @@ impl World {
         view.active.retain(|member| member.node >= view.leader);
         view.epoch = Epoch(self.rng.below(known.0));
         view.version = self.rng.below(1_000);
+        // What is no view at all does not get past whoever decodes it.
+        view.check().ok()?;
         let certificate = Certificate { rank: Rank::Majority, votes: Vec::new() };
         let is_told = self.rng.chance(500);
         let request = if is_told { Request::UpdateView(view, None) } else { Request::Coordinate(view, certificate) };
