@@ -24,6 +24,9 @@ use crate::{
 /// Of how many states one is followed until everybody agrees.
 const SAMPLE: u64 = 400;
 
+/// No way within the bounds is that long, unless messages go to and fro without end and without time.
+const MOST_STEPS: u32 = 1_000;
+
 /// The steps that led to a world.
 struct Path {
     step: Step,
@@ -131,6 +134,10 @@ impl<'a> Search<'a> {
         self.report.sights.add(world.sights);
         if let Some(violation) = world.violation.clone() {
             return Err(self.counterexample(violation, &trail));
+        }
+        if depth > MOST_STEPS {
+            let what = format!("{MOST_STEPS} steps in {} ms", world.now - self.beginning.now);
+            return Err(self.counterexample(Violation { property: "messages_come_to_an_end", what }, &trail));
         }
         let fingerprint = world.fingerprint(self.end);
         if !self.seen.insert(fingerprint) {
