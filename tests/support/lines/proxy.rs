@@ -8,14 +8,14 @@ use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::{JoinHandle, JoinSet},
+    task::{JoinHandle, JoinSet, spawn_blocking},
     time::timeout,
 };
 
@@ -25,12 +25,15 @@ use crate::support::let_pass;
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
 type Cuts = BTreeSet<(String, String)>;
+/// The newest census; held while one is taken.
+type Newest = Arc<tokio::sync::Mutex<Option<Arc<Census>>>>;
 
 /// All proxies of a cluster.
 #[derive(Default)]
 pub(crate) struct Switchboard {
     cuts: watch::Sender<Cuts>,
     callers: Arc<Mutex<BTreeMap<u32, String>>>,
+    newest: Newest,
     targets: Mutex<BTreeMap<String, watch::Sender<Option<String>>>>,
     proxies: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -42,6 +45,7 @@ struct Callee {
     target: watch::Receiver<Option<String>>,
     cuts: watch::Receiver<Cuts>,
     callers: Arc<Mutex<BTreeMap<u32, String>>>,
+    newest: Newest,
 }
 
 /// The line from one caller to one process.
@@ -62,6 +66,7 @@ impl Switchboard {
             target: target.subscribe(),
             cuts: self.cuts.subscribe(),
             callers: Arc::clone(&self.callers),
+            newest: Arc::clone(&self.newest),
         };
         let serving = serve(listener, callee);
         lock(&self.targets).insert(name.to_owned(), target);
@@ -114,7 +119,8 @@ async fn serve(listener: TcpListener, callee: Callee) {
 
 async fn carry(caller: TcpStream, from: SocketAddr, mut callee: Callee) {
     let Ok(at) = caller.local_addr() else { return };
-    let pair = (callee.caller(from, at).await, callee.name.clone());
+    let Some(name) = callee.caller(from, at).await else { return };
+    let pair = (name, callee.name.clone());
     let mut line = Line { pair, cuts: callee.cuts.clone() };
     line.is_open().await;
     let address = match timeout(START_DEADLINE, callee.target.wait_for(Option::is_some)).await {
@@ -145,16 +151,32 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
 }
 
 impl Callee {
-    /// Who calls; a process that has just been started may not be known yet.
-    async fn caller(&self, from: SocketAddr, at: SocketAddr) -> String {
+    /// Who calls; a process that has just been started may not be known yet. `None` if whoever it was is gone.
+    async fn caller(&self, from: SocketAddr, at: SocketAddr) -> Option<String> {
+        let mut absent = 0;
         for _ in 0..50 {
-            let found = owner(from, at, &lock(&self.callers));
-            if let Some(name) = found {
-                return name;
+            match self.census().await.owner(from, at) {
+                Owner::Known(name) => return Some(name),
+                Owner::Unknown => {}
+                // A table that changes while it is read can miss a line.
+                Owner::Absent if absent < 4 => absent += 1,
+                Owner::Absent | Owner::Gone => return None,
             }
             let_pass(Duration::from_millis(10)).await;
         }
-        "somebody else".to_owned()
+        Some("somebody else".to_owned())
+    }
+
+    /// A census that began after this call. It takes the system milliseconds: one serves all who wait for it.
+    async fn census(&self) -> Arc<Census> {
+        let called = Instant::now();
+        let mut newest = self.newest.lock().await;
+        if newest.as_ref().is_none_or(|census| census.begun < called) {
+            let callers = lock(&self.callers).clone();
+            let census = spawn_blocking(move || Census::take(&callers)).await.expect("a census does not panic");
+            *newest = Some(Arc::new(census));
+        }
+        newest.clone().expect("it was just taken")
     }
 }
 
@@ -166,24 +188,56 @@ impl Line {
     }
 }
 
-/// Which of `callers` holds the socket at the near end of a connection. Both ends count: a port that is in use may be
-/// in the table a second time, of an earlier connection to somebody else that nobody holds any more.
-fn owner(near: SocketAddr, far: SocketAddr, callers: &BTreeMap<u32, String>) -> Option<String> {
-    let (SocketAddr::V4(near), SocketAddr::V4(far)) = (near, far) else { return None };
-    let [near, far] =
-        [near, far].map(|end| format!("{:08X}:{:04X}", u32::from_le_bytes(end.ip().octets()), end.port()));
-    let is_it = |line: &&str| line.split_whitespace().skip(1).take(2).eq([near.as_str(), far.as_str()]);
-    // A table that changes while it is read can miss a line.
-    let inode = (0..5).find_map(|_| {
-        let table = fs::read_to_string("/proc/net/tcp").ok()?;
-        table.lines().find(is_it)?.split_whitespace().nth(9).map(str::to_owned)
-    })?;
-    let socket = format!("socket:[{inode}]");
-    let holds = |pid: &u32| {
-        let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        files.map(|file| fs::read_link(file.path())).any(|link| link.is_ok_and(|link| link.as_os_str() == &*socket))
-    };
-    callers.iter().find(|(pid, _)| holds(pid)).map(|(_, name)| name.clone())
+/// Who holds a socket.
+enum Owner {
+    Known(String),
+    /// A process that is none of ours, or not known yet.
+    Unknown,
+    /// There is no such socket.
+    Absent,
+    /// Nobody any more.
+    Gone,
+}
+
+/// All connections of this machine and who of ours holds them.
+struct Census {
+    begun: Instant,
+    /// Both ends of a connection to the inode of the socket at the first. Both ends count: a port that is in use may
+    /// be in the table a second time, of an earlier connection to somebody else that nobody holds any more.
+    inodes: BTreeMap<(String, String), String>,
+    holders: BTreeMap<String, String>,
+}
+
+impl Census {
+    fn take(callers: &BTreeMap<u32, String>) -> Self {
+        let begun = Instant::now();
+        let table = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        let inode = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            Some((((*words.get(1)?).to_owned(), (*words.get(2)?).to_owned()), (*words.get(9)?).to_owned()))
+        };
+        let inodes = table.lines().filter_map(inode).collect();
+        let mut holders = BTreeMap::new();
+        for (pid, name) in callers {
+            let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+            for link in files.filter_map(|file| fs::read_link(file.path()).ok()) {
+                let inode = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']'));
+                holders.extend(inode.map(|inode| (inode.to_owned(), name.clone())));
+            }
+        }
+        Self { begun, inodes, holders }
+    }
+
+    fn owner(&self, near: SocketAddr, far: SocketAddr) -> Owner {
+        let (SocketAddr::V4(near), SocketAddr::V4(far)) = (near, far) else { return Owner::Unknown };
+        let [near, far] =
+            [near, far].map(|end| format!("{:08X}:{:04X}", u32::from_le_bytes(end.ip().octets()), end.port()));
+        match self.inodes.get(&(near, far)) {
+            None => Owner::Absent,
+            Some(inode) if inode == "0" => Owner::Gone,
+            Some(inode) => self.holders.get(inode).map_or(Owner::Unknown, |name| Owner::Known(name.clone())),
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
