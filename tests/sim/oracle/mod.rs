@@ -10,6 +10,7 @@ mod ledger;
 mod liveness;
 mod no_duplicate;
 mod no_loss;
+mod no_needless_election;
 mod no_phantom;
 mod one_leader_per_epoch_and_rank;
 mod one_vote_per_epoch;
@@ -17,8 +18,10 @@ mod outsiders_change_nothing;
 mod same_set_same_state;
 mod silence_never_removes;
 
+use std::collections::BTreeMap;
+
 use p2p_chat_engine::{Durable, Engine, Output, PeerCall, Phase, Request, Response};
-use p2p_chat_model::{Epoch, PeerId, Run};
+use p2p_chat_model::{EntryHash, Epoch, PeerId, Run, Signature};
 use p2p_chat_nds::registry;
 
 use crate::{disk::Record, net::Who, node::Node};
@@ -53,6 +56,10 @@ pub(crate) struct Oracle {
     rosters: silence_never_removes::Rosters,
     /// The bad member: nothing is promised to it, nor of it.
     bad: Option<PeerId>,
+    /// Whether nothing goes wrong any more, and all follow one leader.
+    is_peace: bool,
+    /// Signatures that were found genuine, by the hash of the entry they vouch for.
+    genuine: BTreeMap<EntryHash, Signature>,
     /// Whether somebody was seen to hold an entry back.
     has_held: bool,
     finding: Option<(&'static str, String)>,
@@ -71,6 +78,8 @@ impl Oracle {
             ids: ids_never_reused::Ids::default(),
             rosters: silence_never_removes::Rosters::new(count),
             bad: None,
+            is_peace: false,
+            genuine: BTreeMap::new(),
             has_held: false,
             finding: None,
         }
@@ -119,6 +128,11 @@ impl Oracle {
             Record::Run(run) => {
                 let found = no_phantom::check_run(&self.ledger, node.name, run);
                 self.note("no_phantom", found);
+                if self.bad.is_some() {
+                    // Without a bad member nobody ever touches a run, and it would be the same as at its author.
+                    let found = no_phantom::check_signature(&mut self.genuine, node.name, run);
+                    self.note("no_phantom", found);
+                }
             }
             Record::Delivered { author, seq, hash, late } => {
                 let found = no_phantom::check_delivered(&self.ledger, node.name, (*author, *seq), *hash);
@@ -152,6 +166,8 @@ impl Oracle {
         if self.bad == Some(node.peer) {
             return;
         }
+        let found = no_needless_election::check(node.name, output, self.is_peace);
+        self.note("liveness", found);
         let found = self.acked.check_output(nodes, who, output);
         self.note("acked_is_durable", found);
         let found = no_loss::check_left(nodes, who, output, took_ms);
@@ -243,6 +259,7 @@ impl Oracle {
     /// One leader, the lowest active id, known to everybody and to the discovery service.
     pub(crate) fn check_leader(&mut self, nodes: &[Node], registered: Option<(PeerId, Epoch)>) {
         let found = liveness::check_leader(nodes, registered);
+        self.is_peace = found.is_ok();
         self.note("liveness", found);
     }
 
