@@ -129,7 +129,7 @@ fn crash(rng: &mut Rng, whom: Whom) -> Fault {
         2 => When::After(rng.below(40)),
         _ => When::Writing,
     };
-    Fault::Crash { whom, when, down_ms: down_ms(rng), moves: rng.chance(200) && Gap::Address.is_on() }
+    Fault::Crash { whom, when, down_ms: down_ms(rng), moves: rng.chance(200) }
 }
 
 fn crash_of(rng: &mut Rng, count: usize) -> Fault {
@@ -176,8 +176,7 @@ fn cut_nds(rng: &mut Rng, count: usize) -> Fault {
 
 /// Anybody leaves at any moment, the leader too.
 fn leave(rng: &mut Rng, count: usize) -> Fault {
-    let whom = anybody(rng, count);
-    if Gap::Leave.is_on() { Fault::Leave(whom) } else { slow_disk(rng, count) }
+    Fault::Leave(anybody(rng, count))
 }
 
 fn slow_disk(rng: &mut Rng, count: usize) -> Fault {
