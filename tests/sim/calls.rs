@@ -64,6 +64,7 @@ impl World {
         let target = self.nodes.iter().find(|node| node.address == address && node.peer == peer).map(|node| node.who);
         let to = target.unwrap_or(who);
         let ask = self.tamper_ask(who, to, ask);
+        self.net.traffic.ask(&ask);
         let flight = self.take_off(who, Waiting::Engine(id), to, Cargo::Peer(ask), timeout_ms);
         match target {
             Some(to) => self.send_request(flight, who, to),
@@ -189,6 +190,9 @@ impl World {
     /// Sends an answer back to where the call came from.
     pub(crate) fn send_answer(&mut self, id: FlightId, from: Who, answer: Answer) {
         let Some(caller) = self.flights.get(&id).map(|flight| flight.caller) else { return };
+        if from != NDS {
+            self.net.traffic.answer(&answer);
+        }
         match self.net.leg(&mut self.rng, from, caller, Leg::Reply) {
             Some(delay) => self.after(delay, Happening::Answered { who: caller, flight: id, answer }),
             None => self.tally.count("fault: reply lost"),

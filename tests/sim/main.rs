@@ -11,7 +11,7 @@
 //! | `discovery` | the Node Discovery Service around its real registry |
 //! | `faults`, `users` | what goes wrong, and what people do meanwhile |
 //! | `gaps` | which of it the product does not bear yet |
-//! | `notice`, `tally` | what a sweep has to have seen |
+//! | `notice`, `tally`, `traffic` | what a sweep has to have seen; what it costs |
 //! | `bad` | a member that lies |
 //! | `oracle` | one file an invariant; shares no code with the engine |
 //! | `scenario` | named stories |
@@ -36,5 +36,6 @@ mod scenario;
 mod sweep;
 mod tally;
 mod trace;
+mod traffic;
 mod users;
 mod world;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::rng::Rng;
+use crate::{rng::Rng, traffic::Traffic};
 
 /// A party on the network: a node's number, or [`NDS`].
 pub(crate) type Who = usize;
@@ -42,6 +42,7 @@ pub(crate) struct Net {
     pub(crate) weather: Weather,
     /// One-way cuts, counted: two faults may cut the same link.
     cuts: BTreeMap<Link, u32>,
+    pub(crate) traffic: Traffic,
     /// The longest time of an ordinary leg.
     pub(crate) latency_ms: u64,
 }

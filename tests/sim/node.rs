@@ -22,7 +22,7 @@ use crate::{
     edge::{self, Tokens},
     faults::Fault,
     net::Who,
-    trace::NAMES,
+    trace::name,
     world::{Happening, World},
 };
 
@@ -93,7 +93,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(who: Who) -> Self {
         let identity = Identity::from_seed([who as u8 + 1; 32]);
-        let name = NAMES[who];
+        let name = name(who);
         Self {
             who,
             name,

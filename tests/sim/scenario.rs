@@ -3,6 +3,7 @@
 
 mod delivery;
 mod elections;
+mod large;
 mod membership;
 
 use p2p_chat_engine::{CommandId, Done, Snapshot};

@@ -4,7 +4,13 @@
 use p2p_chat_model::PeerId;
 
 /// The names of the nodes, by number.
-pub(crate) const NAMES: [&str; 8] = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
+const NAMES: [&str; 8] = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi"];
+
+/// The name of a node.
+pub(crate) fn name(who: usize) -> &'static str {
+    // Only large groups have others, and few of them are played.
+    NAMES.get(who).copied().unwrap_or_else(|| Box::leak(format!("n{who}").into_boxed_str()))
+}
 
 /// The lines of a run.
 #[derive(Debug, Default)]

@@ -198,7 +198,7 @@ impl World {
     }
 
     /// Up, and neither in the network nor on its way in.
-    fn is_idle(&self, who: Who) -> bool {
+    pub(crate) fn is_idle(&self, who: Who) -> bool {
         let is_asking = |promise: &Promise| {
             promise.who == who && promise.wish == Wish::Join && promise.outcome.is_none() && !promise.is_void
         };

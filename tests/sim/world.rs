@@ -22,7 +22,7 @@ use crate::{
     users::{Act, Promise},
 };
 
-/// How often the costly invariants are checked.
+/// How often the costly invariants are checked, in groups of a few.
 const LOOK_MS: u64 = 250;
 
 /// Something that is going to happen. `who` is the process that has to be awake for it.
@@ -84,6 +84,8 @@ pub(crate) struct World {
     pub(crate) network: Option<NetworkId>,
     /// Since when nothing goes wrong any more.
     pub(crate) calm_since: Option<u64>,
+    /// How often the costly invariants are checked.
+    pub(crate) look_ms: u64,
     queue: BTreeMap<(u64, u64), Happening>,
     ids: u64,
     violation: Option<Violation>,
@@ -113,6 +115,7 @@ impl World {
             bad: None,
             network: None,
             calm_since: None,
+            look_ms: LOOK_MS,
             queue: BTreeMap::new(),
             ids: 0,
             violation: None,
@@ -168,7 +171,7 @@ impl World {
 
     /// Checks what is too costly after each step, when time passes a whole interval.
     fn look_around(&mut self, time: u64) {
-        if self.now / LOOK_MS != time / LOOK_MS {
+        if self.now / self.look_ms != time / self.look_ms {
             let mut calls = vec![0; self.nodes.len()];
             for flight in
                 self.flights.values().filter(|flight| self.nodes[flight.caller].incarnation == flight.incarnation)
