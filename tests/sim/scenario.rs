@@ -5,6 +5,7 @@ mod delivery;
 mod elections;
 mod large;
 mod membership;
+mod trouble;
 
 use p2p_chat_engine::{CommandId, Done, Snapshot};
 use p2p_chat_model::{NodeId, PeerId, Seq};
