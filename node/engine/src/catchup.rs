@@ -204,6 +204,7 @@ impl Engine {
         if let Some(peer) = self.choose(&self.others()) {
             self.compare(peer);
         }
+        self.seek_admission();
     }
 
     /// Takes a run in, if it continues its feed. Returns whether it came too early.

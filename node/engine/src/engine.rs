@@ -320,12 +320,11 @@ impl Engine {
     /// Whether an own entry may be written: the own feed is whole, and the own admission delivered.
     pub(crate) fn may_write(&self) -> bool {
         let written = self.feeds.stored().at(&self.me);
-        let admitted = self.state.admission.is_none_or(|(by, seq)| self.feeds.delivered().at(&by) >= seq);
         let recently = self.moment.now.saturating_sub(self.setup.config.own_claim_ms);
         let whole = written >= self.state.own_floor
             && self.feeds.delivered().at(&self.me) == written
             && !self.catchup.is_claimed(written, recently);
-        self.state.phase == Phase::Joined && whole && admitted
+        self.state.phase == Phase::Joined && whole && self.has_arrived()
     }
 
     fn on_send(&mut self, id: CommandId) {

@@ -148,7 +148,8 @@ impl Feeds {
         let (per_feed, in_all) = caps;
         if feed.held.len() + entries.len() > per_feed || self.held + entries.len() > in_all {
             // A run that can be delivered at once never waits, so it is taken whatever else does.
-            let blocked = entries.iter().any(|entry| !self.delivered.covers(&entry.clock));
+            let waits = |entry: &EntryFacts| entry.clock.iter().any(|(peer, seq)| self.waits_for(&peer, seq));
+            let blocked = entries.iter().any(waits);
             if blocked || !self.feeds.get(&author).is_some_and(|feed| feed.held.is_empty()) {
                 return Offer::Refused;
             }
@@ -170,6 +171,7 @@ impl Feeds {
 
     /// Stops taking entries of `author`, who has contradicted itself. Returns whether it was not stopped before.
     pub(crate) fn freeze(&mut self, author: PeerId) -> bool {
+        self.ready.extend(self.waiting.remove(&author).unwrap_or_default());
         let feed = self.feeds.entry(author).or_default();
         !std::mem::replace(&mut feed.frozen, true)
     }
@@ -185,7 +187,7 @@ impl Feeds {
                 self.ready.remove(&author);
                 continue;
             };
-            if let Some((missing, _)) = entry.clock.iter().find(|(peer, seq)| self.delivered.at(peer) < *seq) {
+            if let Some((missing, _)) = entry.clock.iter().find(|(peer, seq)| self.waits_for(peer, *seq)) {
                 self.waiting.entry(missing).or_default().insert(author);
                 self.ready.remove(&author);
                 continue;
@@ -203,6 +205,12 @@ impl Feeds {
             self.mark_delivered(author, seq, entry.lamport);
             return Some((author, seq, entry, late));
         }
+    }
+
+    /// Whether entry `seq` of `author` is yet to be delivered. What an author wrote that has contradicted itself is
+    /// not waited for: there may be as many versions of it as members, and not all of them can be had.
+    fn waits_for(&self, author: &PeerId, seq: Seq) -> bool {
+        self.delivered.at(author) < seq && !self.feeds.get(author).is_some_and(|feed| feed.frozen)
     }
 
     fn mark_delivered(&mut self, author: PeerId, seq: Seq, lamport: u64) {

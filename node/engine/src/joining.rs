@@ -82,6 +82,18 @@ impl Engine {
         }
     }
 
+    /// A member whose admission does not arrive is as good as none: its leader is asked for another one.
+    pub(crate) fn seek_admission(&mut self) {
+        if let Some(hint) = self.hint().filter(|_| !self.has_arrived() && self.joining.is_none()) {
+            self.seek(hint);
+        }
+    }
+
+    /// Whether the own admission is delivered here.
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.state.admission.is_none_or(|(by, seq)| self.feeds.delivered().at(&by) >= seq)
+    }
+
     /// Whether the way into the view has been tried more than once already.
     pub(crate) fn seeks_in_vain(&self) -> bool {
         self.joining.as_ref().is_some_and(|joining| joining.tries > 2)
@@ -261,8 +273,7 @@ impl Engine {
         self.state.phase = Phase::Joined;
         // An admission that can't be delivered, since its author or somebody before it has contradicted itself, is
         // worth nothing: the newer one replaces it.
-        let arrived = |(by, seq): (PeerId, Seq)| self.feeds.delivered().at(&by) >= seq;
-        if first || self.state.admission.is_some_and(|old| !arrived(old)) {
+        if first || !self.has_arrived() {
             self.state.admission = Some(admission);
         }
         self.state.own_floor = self.state.own_floor.max(frontier.at(&self.me));

@@ -112,6 +112,20 @@ fn a_frozen_feed_takes_nothing_more_and_is_frozen_once() {
 }
 
 #[test]
+fn nothing_waits_for_an_author_that_has_contradicted_itself() {
+    let mut feeds = Feeds::default();
+    offer(&mut feeds, ALICE, 1, &texts(ALICE, 1, 1));
+    offer(&mut feeds, CAROL, 1, &[entry(CAROL, 1, 9, &[(ALICE, 2)])]);
+    assert_eq!(deliveries(&mut feeds), [(ALICE, 1, false)]);
+    feeds.freeze(ALICE);
+    assert_eq!(deliveries(&mut feeds), [(CAROL, 1, false)]);
+    offer(&mut feeds, CAROL, 2, &[entry(CAROL, 2, 10, &[(ALICE, 7), (BOB, 1)])]);
+    assert_eq!(deliveries(&mut feeds), []);
+    offer(&mut feeds, BOB, 1, &texts(BOB, 1, 1));
+    assert_eq!(deliveries(&mut feeds), [(BOB, 1, true), (CAROL, 2, false)]);
+}
+
+#[test]
 fn what_waits_is_bounded_per_feed_and_in_all() {
     let blocked = |author, first: Seq, last: Seq| -> Vec<EntryFacts> {
         (first..=last).map(|seq| entry(author, seq, 50 + seq, &[(CAROL, 1)])).collect()

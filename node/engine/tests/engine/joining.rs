@@ -71,6 +71,22 @@ fn an_admission_that_never_arrives_gives_way_to_a_newer_one() {
 }
 
 #[test]
+fn a_member_whose_admission_does_not_arrive_asks_its_leader_for_another() {
+    let members = [ALICE, BOB, CAROL];
+    let mut state = durable(&view(1, 5, ALICE, &members));
+    state.admission = Some((BOB.peer(), 9));
+    let log = vec![founding_log(&members)];
+    let (mut node, outputs) = Node::start(CAROL, 1, Start::Resume { durable: state, log });
+    let frontier = clock(&[(ALICE, 3)]);
+    let same = Response::Admitted { view: view(1, 5, ALICE, &members), admission: (BOB.peer(), 9), frontier };
+    node.answer(call_to(&outputs, ALICE), Ok(same));
+    let asks = is_call(|call| matches!(call, PeerCall::Join { .. }));
+    let end = node.now + 2 * CONFIG.anti_entropy_ms;
+    let outputs = node.tick_until(asks);
+    assert!(node.now < end && callees(&outputs).contains(&ALICE.peer()), "{outputs:?}");
+}
+
+#[test]
 fn a_text_waits_until_the_own_admission_is_delivered() {
     let (mut node, _) = carol_joins(Vec::new());
     node.answer(node.id(1), admitted(1));
