@@ -57,7 +57,7 @@ const TRICKS: [(Trick, &str); 9] = [
 
 /// The names of all tricks.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    TRICKS.iter().filter(|(trick, _)| trick.is_on()).map(|(_, name)| *name)
+    TRICKS.iter().map(|(_, name)| *name)
 }
 
 /// The bad member.
@@ -89,12 +89,7 @@ impl Bad {
 impl Trick {
     /// One of all, by chance.
     pub(crate) fn any(rng: &mut Rng) -> Self {
-        let tricks: Vec<Self> = TRICKS.iter().map(|(trick, _)| *trick).filter(|trick| trick.is_on()).collect();
-        rng.pick(&tricks).unwrap_or(Self::Forge)
-    }
-
-    fn is_on(self) -> bool {
-        self != Self::Equivocate || Gap::Equivocation.is_on()
+        rng.pick(&TRICKS).map_or(Self::Forge, |(trick, _)| trick)
     }
 
     fn name(self) -> &'static str {

@@ -8,13 +8,11 @@ use std::sync::OnceLock;
 pub(crate) enum Gap {
     /// A bad member that never comes back: if it was the only one in the newest view, the others are stranded.
     Lost,
-    /// Who has frozen a feed can't deliver what others write after having seen more of it.
-    Equivocation,
-    /// Who was admitted by an entry with a Lamport time too far ahead can never write.
+    /// Who was admitted by an entry with a Lamport time too far ahead can't write as long as its author leads.
     FarAhead,
 }
 
-const GAPS: [(Gap, &str); 3] = [(Gap::Lost, "lost"), (Gap::Equivocation, "equivocation"), (Gap::FarAhead, "far-ahead")];
+const GAPS: [(Gap, &str); 2] = [(Gap::Lost, "lost"), (Gap::FarAhead, "far-ahead")];
 
 impl Gap {
     /// Whether the fault is to be drawn all the same.

@@ -12,7 +12,11 @@ use crate::net::Who;
 
 /// What each node has delivered, in the order in which its disk took it.
 #[derive(Debug)]
-pub(crate) struct Shown(Vec<Node>);
+pub(crate) struct Shown {
+    nodes: Vec<Node>,
+    /// A bad member, whose entries order nothing: there are more than one under a number.
+    bad: Option<PeerId>,
+}
 
 #[derive(Debug, Default, Clone)]
 struct Node {
@@ -23,17 +27,17 @@ struct Node {
 
 impl Shown {
     pub(crate) fn new(count: usize) -> Self {
-        Self(vec![Node::default(); count])
+        Self { nodes: vec![Node::default(); count], bad: None }
     }
 
     /// What an entry that the node writes now depends on.
     pub(crate) fn past(&self, who: Who) -> Past {
-        self.0[who].delivered.clone()
+        self.nodes[who].delivered.clone()
     }
 
     /// The node has written an own run.
     pub(crate) fn wrote(&mut self, ledger: &Ledger, who: Who, run: &Run) -> Finding {
-        let node = &mut self.0[who];
+        let node = &mut self.nodes[who];
         let first = run.entries.first().map_or(0, |(_, entry)| entry.header.lamport);
         for (author, seq) in &node.delivered {
             if let Some(seen) = ledger.entry(*author, *seq).filter(|seen| seen.lamport >= first) {
@@ -57,13 +61,13 @@ impl Shown {
         late: bool,
     ) -> Finding {
         let (author, seq) = place;
-        let node = &mut self.0[who];
+        let node = &mut self.nodes[who];
         let before = node.delivered.insert(author, seq).unwrap_or(0);
         if seq != before + 1 {
             return Err(format!("{name} delivers entry {seq} of {author:?} after {before}"));
         }
         let Some(written) = ledger.entry(author, seq) else { return Ok(()) };
-        for (other, needed) in &written.past {
+        for (other, needed) in written.past.iter().filter(|(other, _)| Some(**other) != self.bad) {
             let has = node.delivered.get(other).copied().unwrap_or(0);
             if has < *needed {
                 return Err(format!(
@@ -80,12 +84,16 @@ impl Shown {
         Ok(())
     }
 
+    pub(crate) fn distrust(&mut self, bad: PeerId) {
+        self.bad = Some(bad);
+    }
+
     /// A bad member has delivered somebody's entry, whatever it may mean by that.
     pub(crate) fn trust(&mut self, who: Who, author: PeerId, seq: Seq) {
-        self.0[who].delivered.insert(author, seq);
+        self.nodes[who].delivered.insert(author, seq);
     }
 
     pub(crate) fn forgotten(&mut self, who: Who) {
-        self.0[who] = Node::default();
+        self.nodes[who] = Node::default();
     }
 }

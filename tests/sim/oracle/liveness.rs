@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use p2p_chat_engine::{Phase, Snapshot};
-use p2p_chat_model::{Epoch, PeerId, Seq, VectorClock};
+use p2p_chat_model::{Epoch, PeerId, Seq, VectorClock, View};
 
 use super::Finding;
 use crate::node::Node;
@@ -51,7 +51,9 @@ pub(crate) fn check_rest(nodes: &[Node], bad: Option<PeerId>) -> Finding {
         if bad == Some(node.peer) {
             continue;
         }
-        if !snapshot.writable {
+        // A bad leader may admit nobody in a way that others can believe.
+        let led_by_bad = bad.is_some() && snapshot.view.as_ref().and_then(View::leader).map(|it| it.peer) == bad;
+        if !snapshot.writable && !led_by_bad {
             return Err(format!("{} can't write", node.name));
         }
         // What a bad member wrote may never be delivered, nor what depends on it; and what it says it has need not exist.

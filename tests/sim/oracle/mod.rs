@@ -266,6 +266,7 @@ impl Oracle {
     /// A member turns out to be bad.
     pub(crate) fn distrust(&mut self, node: &Node) {
         self.bad = Some(node.peer);
+        self.shown.distrust(node.peer);
         self.acked.forgotten(node.who);
     }
 

@@ -1,8 +1,8 @@
 //! At rest, every entry whose author was told "sent" is delivered at every member that is up. Who leaves before its
 //! patience ends leaves everything it has to somebody: what its entries depend on, too. (Of a bad member's entries, and
-//! to it, nothing is promised.)
+//! to it, nothing is promised; nor of those whom it alone has admitted, with an entry that contradicts another.)
 
-use p2p_chat_engine::{Done, Output, Phase};
+use p2p_chat_engine::{Done, Engine, Output, Phase};
 
 use p2p_chat_model::PeerId;
 
@@ -12,12 +12,16 @@ use crate::{net::Who, node::Node, users::LEAVE_WAIT_MS};
 pub(crate) fn check(ledger: &Ledger, acked: &Acked, nodes: &[Node], bad: Option<PeerId>) -> Finding {
     let is_in = |node: &&Node| node.engine.as_ref().is_some_and(|engine| phase(engine) == Phase::Joined);
     let members: Vec<&Node> = nodes.iter().filter(is_in).filter(|node| Some(node.peer) != bad).collect();
+    let knows = |node: &Node, author: PeerId| {
+        let roster = |engine: &Engine| engine.snapshot().roster.is_member(&author);
+        bad.is_none() || node.engine.as_ref().is_some_and(roster)
+    };
     for (author, seq) in acked.sent() {
         // Who left may have left with entries that nobody else has; it was told so.
         let is_owed = members.iter().any(|node| node.peer == author);
         for node in &members {
             let has = node.disk.image().delivered(&author);
-            if is_owed && has < seq {
+            if is_owed && has < seq && knows(node, author) {
                 return Err(format!("{} has {has} entries of {author:?}, who sent {seq}", node.name));
             }
         }
@@ -25,7 +29,8 @@ pub(crate) fn check(ledger: &Ledger, acked: &Acked, nodes: &[Node], bad: Option<
     for (author, seq, _) in ledger.iter().filter(|(author, ..)| Some(*author) != bad) {
         let mut holders = members.iter().filter(|node| node.disk.image().delivered(&author) >= seq).peekable();
         if holders.peek().is_some()
-            && let Some(node) = members.iter().find(|node| node.disk.image().delivered(&author) < seq)
+            && let Some(node) =
+                members.iter().find(|node| node.disk.image().delivered(&author) < seq && knows(node, author))
         {
             return Err(format!("{} lacks {author:?}:{seq}, which others have", node.name));
         }
