@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use p2p_chat_engine::{CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, LeaderHint, Record, Response};
 use p2p_chat_model::{EntryKind, Epoch, NetworkId, PeerId, Registration, Run, Seq};
-use p2p_chat_nds::registry::{self, Answers, Founding, Probe, Refusal, Registry, Terms, Verdict};
+use p2p_chat_nds::registry::{self, Answers, Change, Founding, Probe, Refusal, Registry, Terms, Tombstone, Verdict};
 
 use crate::{
     calls::FlightId,
@@ -71,9 +71,22 @@ impl World {
         self.trace.add(self.now, "nds", || "CRASHES".to_owned());
     }
 
-    /// The service starts again, with its disk.
+    /// The service starts again, with its disk. What its clock says lies ahead counts as heard just now.
     pub(crate) fn nds_up(&mut self) {
         self.nds.is_up = true;
+        let now = Duration::from_millis(self.nds.clock.wall(self.now));
+        let mut registry = Registry::new(Terms::default());
+        for record in self.nds.registry.list(None) {
+            let (name, view, heard) = (record.name().clone(), record.view().clone(), record.heard().min(now));
+            let record = registry::Record::new(record.network(), name, view, record.serial(), heard);
+            if let Some(record) = record {
+                registry.apply(now, Change::Put(record));
+            }
+        }
+        if let Some(tombstone) = self.network.and_then(|network| self.nds.registry.tombstone(&network)) {
+            registry.apply(now, Change::Remove(Tombstone { since: tombstone.since.min(now), ..tombstone.clone() }));
+        }
+        self.nds.registry = registry;
         self.trace.add(self.now, "nds", || "STARTS AGAIN".to_owned());
     }
 

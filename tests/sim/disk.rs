@@ -140,11 +140,6 @@ impl Image {
         run.entries.get((seq - run.first) as usize).map(|(hash, _)| *hash)
     }
 
-    /// How many entries of a feed are stored.
-    pub(crate) fn own_entries(&self, me: &PeerId) -> Seq {
-        self.end(me).0
-    }
-
     /// What entry `upto` of a feed depends on, as its clock and those before it say.
     pub(crate) fn past_of(&self, author: &PeerId, upto: Seq) -> Option<VectorClock> {
         let mut past = VectorClock::new();

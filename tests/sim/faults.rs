@@ -181,6 +181,7 @@ impl World {
                 }
                 self.after(for_ms, Happening::Fault(Fault::NdsUp));
             }
+            Fault::NdsUp if self.nds.is_up => {}
             Fault::NdsUp => self.nds_up(),
             Fault::NdsWipe => {
                 self.tally.count("fault: NDS wiped");
@@ -198,7 +199,9 @@ impl World {
     /// Ends all faults.
     pub(crate) fn calm(&mut self) {
         self.net.heal();
-        self.nds.is_up = true;
+        if !self.nds.is_up {
+            self.nds_up();
+        }
         self.trap = None;
         for who in 0..self.nodes.len() {
             self.nodes[who].crash_after = None;

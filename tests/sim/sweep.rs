@@ -38,7 +38,8 @@ const DEFAULT_SEEDS: Range<u64> = 1..1501;
 const PROGRESS: Duration = Duration::from_secs(10);
 /// What has to have happened in a sweep of at least so many seeds.
 const ENOUGH_SEEDS: u64 = 200;
-const SOMETIMES: [&str; 47] = [
+const SOMETIMES: [&str; 48] = [
+    "a feed was frozen",
     "a fetch",
     "a half-done join was retried",
     "a leader changed",

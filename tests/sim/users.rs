@@ -211,7 +211,7 @@ impl World {
         let has_failed = result.is_err() && matches!(wish, Some(Wish::Join | Wish::Create));
         self.settle_promise(who, command, result);
         if has_failed {
-            self.give_up(who);
+            self.give_up(who, wish);
         }
     }
 
@@ -241,19 +241,26 @@ impl World {
     }
 
     /// A join or a founding has failed: a log of an earlier membership stays, anything else goes.
-    fn give_up(&mut self, who: Who) {
+    fn give_up(&mut self, who: Who, wish: Option<Wish>) {
         self.tally.count("a join or a founding failed");
-        let node = &self.nodes[who];
-        match node.disk.image().own_entries(&node.peer) {
-            0 | 1 => self.forget(who),
-            _ => self.retire(who),
-        }
+        if wish == Some(Wish::Create) { self.forget(who) } else { self.retire(who) }
     }
 
-    /// The engine is done: nobody answers for the network any more. What it has said goes on.
+    /// The engine is done: nobody answers for the network any more. What it has said goes on, and the log stays, if
+    /// there is any.
     pub(crate) fn retire(&mut self, who: Who) {
         if self.nodes[who].engine.take().is_some() {
             self.reset_connections(who);
+            let incarnation = self.nodes[who].incarnation;
+            self.after(0, Happening::Discard { who, incarnation });
+        }
+    }
+
+    /// Where no entry is left behind, nothing else is.
+    pub(crate) fn discard(&mut self, who: Who, incarnation: u64) {
+        let node = &self.nodes[who];
+        if node.incarnation == incarnation && node.engine.is_none() && node.disk.image().feeds.is_empty() {
+            self.forget(who);
         }
     }
 

@@ -31,6 +31,7 @@ pub(crate) enum Happening {
     Wake { who: Who, generation: u64 },
     Synced { who: Who, incarnation: u64 },
     TryDisk { who: Who, incarnation: u64 },
+    Discard { who: Who, incarnation: u64 },
     Arrive { who: Who, flight: FlightId },
     Answered { who: Who, flight: FlightId, answer: Answer },
     Timeout { who: Who, flight: FlightId, generation: u64 },
@@ -46,6 +47,7 @@ impl Happening {
             Self::Wake { who, .. }
             | Self::Synced { who, .. }
             | Self::TryDisk { who, .. }
+            | Self::Discard { who, .. }
             | Self::Arrive { who, .. }
             | Self::Answered { who, .. }
             | Self::Timeout { who, .. }
@@ -193,6 +195,7 @@ impl World {
             Happening::Wake { who, generation } => self.on_wake(who, generation),
             Happening::Synced { who, incarnation } => self.on_synced(who, incarnation),
             Happening::TryDisk { who, incarnation } => self.try_disk(who, incarnation),
+            Happening::Discard { who, incarnation } => self.discard(who, incarnation),
             Happening::Arrive { who, flight } => self.on_arrive(who, flight),
             Happening::Answered { flight, answer, .. } => self.on_answered(flight, answer),
             Happening::Timeout { flight, generation, .. } => self.on_timeout(flight, generation),

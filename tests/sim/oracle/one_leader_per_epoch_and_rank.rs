@@ -1,5 +1,5 @@
 //! In one epoch, at most one node leads by the same kind of certificate: the discovery service's acceptance, the
-//! hand-over of the leader before, or a majority of one and the same view. (Of leaders by different kinds, and of
+//! hand-over of one and the same leader before, or a majority of one and the same view. (Of leaders by different kinds, and of
 //! one that the service accepted and one that was handed the reign, the better rank and then the lower id is
 //! followed. Views that failure detection has torn apart may each elect a leader by a majority of theirs, out of
 //! reach of the service: there the lower id is followed.) And a majority is one: every such leader holds the votes
@@ -21,10 +21,10 @@ struct Claim {
     electorate: Option<BTreeSet<PeerId>>,
 }
 
-/// Epoch and kind of certificate to leaders.
+/// Epoch and kind of certificate, with whoever handed the reign over, to leaders.
 #[derive(Debug, Default)]
 pub(crate) struct Leaders {
-    seen: BTreeMap<(Epoch, Rank, bool), Vec<Claim>>,
+    seen: BTreeMap<(Epoch, Rank, Option<PeerId>), Vec<Claim>>,
     /// The view on each node's disk.
     followed: BTreeMap<PeerId, View>,
     /// In which life the service has accepted a leader of an epoch.
@@ -69,8 +69,10 @@ impl Leaders {
     ) -> Finding {
         // Who is elected votes for itself.
         let is_elected = certificate.votes.iter().any(|vote| vote.voter == leader);
+        // Who is handed the reign has the vote of the leader before; of two leaders each may hand its own on.
+        let giver = certificate.votes.first().map(|vote| vote.voter).filter(|_| !is_elected);
         let rank = certificate.rank;
-        let seen = self.seen.entry((epoch, rank, is_elected)).or_default();
+        let seen = self.seen.entry((epoch, rank, giver)).or_default();
         if seen.iter().any(|known| known.leader == leader) {
             return Ok(());
         }
