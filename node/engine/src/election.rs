@@ -14,7 +14,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use p2p_chat_model::{Certificate, Epoch, NodeId, PeerId, Rank, View, Vote};
+use p2p_chat_model::{ActiveMember, Certificate, Epoch, NodeId, PeerId, Rank, View, Vote};
 
 use crate::{
     engine::{Engine, Purpose},
@@ -58,6 +58,8 @@ pub(crate) struct Election {
     epoch: Epoch,
     votes: BTreeMap<PeerId, Vote>,
     failures: u32,
+    /// Whether this node stands from outside the view.
+    outside: bool,
     /// When the leader was found missing.
     pub(crate) lost_since: Option<u64>,
     /// The highest epoch that somebody has promised a vote for.
@@ -106,7 +108,7 @@ impl Hash for Election {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         // All votes are for this candidate and this epoch, so their voters tell them; and since when the leader is
         // missing only shows in an event.
-        (&self.stage, self.epoch, self.failures, self.lost_since.is_some(), self.promised).hash(hasher);
+        (&self.stage, self.epoch, self.failures, self.outside, self.lost_since.is_some(), self.promised).hash(hasher);
         self.votes.keys().for_each(|voter| voter.hash(hasher));
         (self.votes.len(), &self.askers, self.checking, &self.challenged, self.reassert_at).hash(hasher);
     }
@@ -176,12 +178,7 @@ impl Engine {
     /// No lower id answers: this node is the candidate, votes for itself and asks the higher ids.
     fn seek_votes(&mut self) {
         let Some(mine) = self.node() else { return };
-        self.election.epoch = self.next_epoch();
-        let epoch = self.election.epoch;
-        self.state.vote = Some((epoch, self.me));
-        self.persist();
-        let vote = Vote::cast(&self.setup.identity, self.setup.network, epoch, self.me);
-        self.election.votes = BTreeMap::from([(self.me, vote)]);
+        self.vote_for_itself();
         let leading = self.is_leading();
         let higher = self.others_where(|node, peer, leader| node > mine && (leading || Some(peer) != leader));
         self.election.stage = Stage::Votes { waiting: higher.iter().copied().collect() };
@@ -190,6 +187,28 @@ impl Engine {
         } else {
             self.ask_to_elect(&higher, mine);
         }
+    }
+
+    fn vote_for_itself(&mut self) {
+        let epoch = self.next_epoch();
+        self.election.epoch = epoch;
+        self.election.outside = self.node().is_none();
+        self.state.vote = Some((epoch, self.me));
+        self.persist();
+        let vote = Vote::cast(&self.setup.identity, self.setup.network, epoch, self.me);
+        self.election.votes = BTreeMap::from([(self.me, vote)]);
+    }
+
+    /// This member is outside the view, and finds nobody who would let it in: whoever was active may have left, or be
+    /// lost for good. Only a discovery service can grant it a reign, having asked the leader on record.
+    pub(crate) fn stand_outside(&mut self) {
+        let busy = !self.election.is_idle() && self.election.stage != Stage::BackOff;
+        if busy || self.node().is_some() || self.view().is_none() || self.setup.services == 0 || !self.can_lead() {
+            return;
+        }
+        self.vote_for_itself();
+        self.election.stage = Stage::Registering { service: 0, tries: 0 };
+        self.ask_newly(0);
     }
 
     /// As leader: the same epoch, or a later one, is on record for another leader that can't be found. Wins it back.
@@ -307,8 +326,7 @@ impl Engine {
             self.fail();
             return;
         };
-        let votes = self.election.votes.values().cloned().collect();
-        let serial = self.next_serial(service);
+        let (votes, serial) = (self.election.votes.values().cloned().collect(), self.next_serial(service));
         self.discover(service, Asked::Reign, DiscoveryCall::Update { view, expected, votes, serial });
     }
 
@@ -322,9 +340,16 @@ impl Engine {
         self.discover(service, Asked::Reign, DiscoveryCall::Create { view, admission, serial });
     }
 
-    /// The view this candidate would lead: without the leader before and without the lower ids that did not answer.
+    /// The view this candidate would lead: without the leader before and without the lower ids that did not answer;
+    /// with the next id if it stands from outside. `None` if it was let in or has dropped out since.
     fn next_reign(&self) -> Option<View> {
-        let (mut view, mine) = (self.view()?.clone(), self.node()?);
+        let mut view = self.view()?.clone();
+        let mine = self.node().xor(self.election.outside.then_some(view.next_id))?;
+        if self.election.outside {
+            view.next_id = mine.next();
+            let (address, join_request) = (self.setup.address.clone(), self.state.join_request);
+            view.active.push(ActiveMember { node: mine, peer: self.me, address, join_request });
+        }
         view.active.retain(|member| member.node >= mine);
         // It may have started again elsewhere since that view.
         for member in view.active.iter_mut().filter(|member| member.node == mine) {

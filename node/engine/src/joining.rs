@@ -14,6 +14,10 @@ use crate::{
     timers::Timer,
 };
 
+/// After so many turns of asking in vain, a member asks a discovery service to let it lead. Even, since the services
+/// are asked who leads at the odd ones.
+const TURNS_UNTIL_STRANDED: usize = 6;
+
 /// This node's way into the view.
 #[derive(Debug, Clone, Default, Hash)]
 pub(crate) struct Joining {
@@ -230,6 +234,7 @@ impl Engine {
         joining.tries += 1;
         joining.turns += 1;
         let (turns, services) = (joining.turns as usize, self.setup.services);
+        let stranded = turns % TURNS_UNTIL_STRANDED == 0;
         let contact = joining.contacts.pop_front();
         if let Some(contact) = &contact {
             joining.contacts.push_back(contact.clone());
@@ -238,6 +243,9 @@ impl Engine {
             joining.in_flight = true;
             self.discover((turns / 2) % services, Asked::Lookup, DiscoveryCall::Lookup);
             return;
+        }
+        if stranded {
+            self.stand_outside();
         }
         let known: Vec<PeerId> = self.state.addresses.keys().filter(|peer| **peer != self.me).copied().collect();
         let known = self.choose(&known).and_then(|peer| Some((peer, self.address_of(&peer)?)));

@@ -87,6 +87,27 @@ fn a_member_whose_admission_does_not_arrive_asks_its_leader_for_another() {
 }
 
 #[test]
+fn a_member_that_nobody_is_left_to_let_in_is_granted_a_reign_by_the_discovery_service_alone() {
+    let members = [ALICE, BOB, CAROL];
+    let log = vec![founding_log(&members)];
+    let state = durable(&view(3, 7, ALICE, &[ALICE]));
+    let (mut node, mut outputs) = Node::start(CAROL, 1, Start::Resume { durable: state, log });
+    let stands = |output: &Output| matches!(output, Output::Discover { call: DiscoveryCall::Create { .. }, .. });
+    while !outputs.iter().any(stands) {
+        assert!(node.now < 60_000, "carol waits for ever");
+        outputs = match outputs.iter().find(|output| matches!(output, Output::Call { .. } | Output::Discover { .. })) {
+            Some(Output::Call { id, .. } | Output::Discover { id, .. }) => node.answer(*id, unreachable()),
+            _ => node.next_tick(),
+        };
+    }
+    assert_eq!(node.on_disk().vote, Some((Epoch(4), CAROL.peer())));
+    let outputs = node.answer(discovery_call(&outputs), discovery(DiscoveryAnswer::Accepted(record(CAROL, 4))));
+    let view = node.on_disk().view.clone().unwrap();
+    assert_eq!((view.epoch, view.leader, view.active.len()), (Epoch(4), NodeId(2), 1));
+    assert!(node.snapshot().leading, "{outputs:?}");
+}
+
+#[test]
 fn a_text_waits_until_the_own_admission_is_delivered() {
     let (mut node, _) = carol_joins(Vec::new());
     node.answer(node.id(1), admitted(1));
