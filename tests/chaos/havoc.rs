@@ -17,7 +17,7 @@ const MAX_ABSENT: usize = 3;
 /// Directions that may be cut at one time, of the 30 that there are.
 const MAX_CUTS: usize = 8;
 /// How long to look for the leader.
-const LOOK: Duration = Duration::from_millis(300);
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How often each fault was carried out.
 #[derive(Debug, Default, Clone, Copy)]

@@ -70,7 +70,9 @@ impl Group {
             recorders.push(writer.stop().await.1);
         }
         self.nobody_fell();
-        let rest = within(REST_DEADLINE.saturating_sub(healed.elapsed()), async || self.rest().await).await;
+        let mut obstacle = "nothing".to_owned();
+        let left = REST_DEADLINE.saturating_sub(healed.elapsed());
+        let rest = within(left, async || self.rest().await.inspect_err(|error| obstacle.clone_from(error))).await;
         let converged_after = healed.elapsed();
         let rest = match rest {
             Ok(rest) => rest,
@@ -78,6 +80,7 @@ impl Group {
                 panic!("no rest {converged_after:.1?} after the heal: {complaint}\n{}", self.standings().await)
             }
         };
+        eprintln!("{:>6.1} s  at rest after {converged_after:.1?}; last in the way: {obstacle}", lasts.as_secs_f64());
         assert!(rest.epoch >= self.epoch, "the epoch went back from {} to {}", self.epoch, rest.epoch);
         self.epoch = rest.epoch;
         let compared = self.compare(&rest, &recorders.iter().map(|recorder| &**recorder).collect::<Vec<_>>()).await;
