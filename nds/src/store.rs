@@ -14,12 +14,15 @@ use rusqlite::{Connection, Error, ErrorCode, Row, Transaction, params};
 
 use crate::registry::{Change, Record, Registry, Terms, Tombstone};
 
+mod sum;
+
 /// The database's name in the data directory.
 pub const FILE_NAME: &str = "nds.db";
 const LOCK_NAME: &str = "nds.lock";
 /// "p2nd": marks the file as this program's.
 const APPLICATION_ID: i64 = 0x7032_6e64;
-const VERSION: i64 = 1;
+/// 2: with checksums.
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
     CREATE TABLE network (
@@ -92,6 +95,8 @@ impl StoreError {
 pub struct Store {
     connection: Connection,
     file: PathBuf,
+    /// Whether rows have checksums; those of version 1 have none, until they are written anew.
+    is_summed: bool,
     /// Held for as long as the store is open.
     _lock: Option<File>,
 }
@@ -106,7 +111,7 @@ impl Store {
         let lock = lock(dir)?;
         let file = dir.join(FILE_NAME);
         let connection = Connection::open(&file).map_err(|cause| failed(&file, cause))?;
-        let store = Self { connection, file, _lock: Some(lock) };
+        let mut store = Self { connection, file, is_summed: true, _lock: Some(lock) };
         store.prepare()?;
         Ok(store)
     }
@@ -118,7 +123,7 @@ impl Store {
     pub fn in_memory() -> Result<Self, StoreError> {
         let file = PathBuf::from(":memory:");
         let connection = Connection::open_in_memory().map_err(|cause| failed(&file, cause))?;
-        let store = Self { connection, file, _lock: None };
+        let mut store = Self { connection, file, is_summed: true, _lock: None };
         store.prepare()?;
         Ok(store)
     }
@@ -134,16 +139,22 @@ impl Store {
     /// [`StoreError::Corrupt`] naming the row, [`StoreError::Failed`].
     pub fn load(&self, terms: Terms, now: Duration) -> Result<Registry, StoreError> {
         let mut registry = Registry::new(terms);
-        let tombstones = self.rows("SELECT id, epoch, leader, serial, since_ms FROM tombstone", |row| {
-            Ok(tombstone(row, now)?.map(Change::Remove))
-        })?;
-        let records = self.rows("SELECT id, name, view, serial, heard_ms FROM network", |row| {
-            Ok(record(row, now)?.map(Change::Put))
-        })?;
-        for change in tombstones.into_iter().chain(records) {
+        for change in self.stored(now)? {
             registry.apply(now, change);
         }
         Ok(registry)
+    }
+
+    /// Everything that is stored, as the changes that bring it back.
+    fn stored(&self, now: Duration) -> Result<Vec<Change>, StoreError> {
+        let check = if self.is_summed { sum::check } else { sum::trust };
+        let mut stored = self.rows("SELECT id, epoch, leader, serial, since_ms FROM tombstone", |row| {
+            Ok(tombstone(row, now, check)?.map(Change::Remove))
+        })?;
+        stored.extend(self.rows("SELECT id, name, view, serial, heard_ms FROM network", |row| {
+            Ok(record(row, now, check)?.map(Change::Put))
+        })?);
+        Ok(stored)
     }
 
     /// Writes all changes or, on an error, none. They are on disk when this returns.
@@ -162,8 +173,25 @@ impl Store {
         write(&mut self.connection).map_err(|cause| failed(file, cause))
     }
 
+    /// Gives checksums to what an earlier version of this program wrote.
+    fn add_sums(&mut self) -> Result<(), StoreError> {
+        self.is_summed = false;
+        let stored = self.stored(Duration::MAX)?;
+        let rewrite = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            for change in &stored {
+                write_one(&transaction, change)?;
+            }
+            transaction.pragma_update(None, "user_version", VERSION)?;
+            transaction.commit()
+        };
+        rewrite(&mut self.connection).map_err(|cause| failed(&self.file, cause))?;
+        self.is_summed = true;
+        Ok(())
+    }
+
     /// Checks whose file it is before anything is written to it.
-    fn prepare(&self) -> Result<(), StoreError> {
+    fn prepare(&mut self) -> Result<(), StoreError> {
         let found = self.number("PRAGMA application_id")?;
         let version = self.number("PRAGMA user_version")?;
         let tables = self.number("SELECT count(*) FROM sqlite_schema")?;
@@ -171,7 +199,7 @@ impl Store {
         if !is_new && found != APPLICATION_ID {
             return Err(StoreError::Foreign(self.file.clone()));
         }
-        if version > VERSION {
+        if version > VERSION || version < 1 && !is_new {
             return Err(StoreError::Newer { file: self.file.clone(), found: version });
         }
         let verdict = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
@@ -179,7 +207,8 @@ impl Store {
         if verdict != "ok" {
             return Err(StoreError::Corrupt { file: self.file.clone(), reason: verdict });
         }
-        self.configure(is_new).map_err(|cause| failed(&self.file, cause))
+        self.configure(is_new).map_err(|cause| failed(&self.file, cause))?;
+        if version == 1 { self.add_sums() } else { Ok(()) }
     }
 
     fn configure(&self, is_new: bool) -> rusqlite::Result<()> {
@@ -261,11 +290,12 @@ fn write_one(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result
 fn put(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
     let mut view = Writer::default();
     record.view().encode(&mut view);
-    let id = record.network();
+    let (id, name) = (record.network(), record.name().as_str());
+    let view = sum::add(&view.0, &[id.as_bytes(), name.as_bytes()]);
     run(transaction, "DELETE FROM tombstone WHERE id = ?1", [id.as_bytes()])?;
     let sql = "INSERT OR REPLACE INTO network (id, name, view, serial, heard_ms) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let (name, serial) = (record.name().as_str(), record.serial().cast_signed());
-    run(transaction, sql, params![id.as_bytes(), name, view.0, serial, millis(record.heard())])
+    let serial = record.serial().cast_signed();
+    run(transaction, sql, params![id.as_bytes(), name, view, serial, millis(record.heard())])
 }
 
 fn remove(transaction: &Transaction<'_>, tombstone: &Tombstone) -> rusqlite::Result<()> {
@@ -273,31 +303,36 @@ fn remove(transaction: &Transaction<'_>, tombstone: &Tombstone) -> rusqlite::Res
     run(transaction, "DELETE FROM network WHERE id = ?1", [network.as_bytes()])?;
     let sql = "INSERT OR REPLACE INTO tombstone (id, epoch, leader, serial, since_ms) VALUES (?1, ?2, ?3, ?4, ?5)";
     let numbers = (epoch.0.cast_signed(), serial.cast_signed(), millis(*since));
-    run(transaction, sql, params![network.as_bytes(), numbers.0, leader.as_bytes(), numbers.1, numbers.2])
+    let leader = sum::add(leader.as_bytes(), &[network.as_bytes(), &epoch.0.to_be_bytes(), &serial.to_be_bytes()]);
+    run(transaction, sql, params![network.as_bytes(), numbers.0, leader, numbers.1, numbers.2])
 }
 
 fn run(transaction: &Transaction<'_>, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<()> {
     transaction.prepare_cached(sql)?.execute(params).map(|_| ())
 }
 
-fn record(row: &Row<'_>, now: Duration) -> rusqlite::Result<Option<Record>> {
+/// How a column gives its content.
+type Check = for<'a> fn(&'a [u8], &[&[u8]]) -> Option<&'a [u8]>;
+
+fn record(row: &Row<'_>, now: Duration, check: Check) -> rusqlite::Result<Option<Record>> {
     let (network, heard) = (NetworkId::new(row.get("id")?), time(row.get("heard_ms")?, now));
     let name: String = row.get("name")?;
     let view: Vec<u8> = row.get("view")?;
     let serial = row.get::<_, i64>("serial")?.cast_unsigned();
-    let mut reader = Reader(&view);
+    let Some(view) = check(&view, &[network.as_bytes(), name.as_bytes()]) else { return Ok(None) };
+    let mut reader = Reader(view);
     let view = View::decode(&mut reader).ok().filter(|_| reader.end().is_ok());
     Ok(view.zip(name.parse().ok()).and_then(|(view, name)| Record::new(network, name, view, serial, heard)))
 }
 
-fn tombstone(row: &Row<'_>, now: Duration) -> rusqlite::Result<Option<Tombstone>> {
-    Ok(Some(Tombstone {
-        network: NetworkId::new(row.get("id")?),
-        epoch: Epoch(row.get::<_, i64>("epoch")?.cast_unsigned()),
-        leader: PeerId::new(row.get("leader")?),
-        serial: row.get::<_, i64>("serial")?.cast_unsigned(),
-        since: time(row.get("since_ms")?, now),
-    }))
+fn tombstone(row: &Row<'_>, now: Duration, check: Check) -> rusqlite::Result<Option<Tombstone>> {
+    let (network, since) = (NetworkId::new(row.get("id")?), time(row.get("since_ms")?, now));
+    let [epoch, serial] = ["epoch", "serial"].map(|column| row.get::<_, i64>(column).map(i64::cast_unsigned));
+    let (epoch, serial) = (epoch?, serial?);
+    let leader: Vec<u8> = row.get("leader")?;
+    let leader = check(&leader, &[network.as_bytes(), &epoch.to_be_bytes(), &serial.to_be_bytes()]);
+    let leader = leader.and_then(|leader| PeerId::try_from(leader).ok());
+    Ok(leader.map(|leader| Tombstone { network, epoch: Epoch(epoch), leader, serial, since }))
 }
 
 fn millis(time: Duration) -> i64 {

@@ -97,6 +97,41 @@ fn a_row_that_this_program_never_wrote_is_refused() {
 }
 
 #[test]
+fn a_row_in_which_a_number_has_become_another_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.write(&[Change::Put(record(1, &[1])), bury(found(2, "other").0)]).unwrap();
+    for (damage, mend) in [
+        ("UPDATE tombstone SET epoch = epoch - 1", "UPDATE tombstone SET epoch = epoch + 1"),
+        ("UPDATE network SET name = 'lap'", "UPDATE network SET name = 'lab'"),
+    ] {
+        store.connection.execute(damage, []).unwrap();
+        let error = store.load(Terms::default(), at(9)).expect_err(damage);
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+        store.connection.execute(mend, []).unwrap();
+    }
+    assert!(store.load(Terms::default(), at(9)).is_ok());
+}
+
+#[test]
+fn a_database_from_before_there_were_checksums_gets_them() {
+    let dir = TempDir::new().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.write(&[Change::Put(record(1, &[1])), bury(found(2, "other").0)]).unwrap();
+    let before = store.load(Terms::default(), at(9)).unwrap();
+    let without = "UPDATE network SET view = substr(view, 9); UPDATE tombstone SET leader = substr(leader, 9);
+        PRAGMA user_version = 1";
+    store.connection.execute_batch(without).unwrap();
+    drop(store);
+    for _ in 0..2 {
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.load(Terms::default(), at(9)).unwrap(), before);
+        assert_eq!(store.number("PRAGMA user_version").unwrap(), VERSION);
+        assert_eq!(store.number("SELECT length(leader) FROM tombstone").unwrap(), 40);
+    }
+}
+
+#[test]
 fn the_database_of_another_program_is_refused_and_kept() {
     let dir = TempDir::new().unwrap();
     let other = Connection::open(dir.path().join(FILE_NAME)).unwrap();
@@ -109,7 +144,7 @@ fn the_database_of_another_program_is_refused_and_kept() {
 fn a_database_from_the_future_is_refused_and_kept() {
     let dir = TempDir::new().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    store.connection.pragma_update(None, "user_version", 2).unwrap();
+    store.connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
     drop(store);
     assert!(refused(&dir).0.starts_with("Newer"));
 }

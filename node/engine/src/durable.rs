@@ -97,7 +97,7 @@ impl Durable {
         writer.0
     }
 
-    /// Takes what [`Durable::encode`] wrote.
+    /// Takes what [`Durable::encode`] wrote; anything else is refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader(bytes);
         if reader.byte("state format")? != FORMAT {
@@ -107,22 +107,22 @@ impl Durable {
         let epoch = Epoch(reader.varint("epoch")?);
         let join_request = reader.varint("join request")?;
         let own_floor = reader.varint("own floor")?;
-        let view = match reader.byte("view")? {
-            0 => None,
-            _ => Some(View::decode(&mut reader)?),
-        };
+        let view = if flag(&mut reader, "view")? { Some(View::decode(&mut reader)?) } else { None };
         let certificate = decode_certificate(&mut reader)?;
         let vote = decode_mark(&mut reader)?.map(|(peer, epoch)| (Epoch(epoch), peer));
         let admission = decode_mark(&mut reader)?;
         let mut addresses = BTreeMap::new();
         for _ in 0..reader.count(MAX_MEMBERS, "addresses")? {
             let peer = PeerId::new(reader.array("address of")?);
+            in_order(addresses.last_key_value().map(|(last, _)| last), &peer, "addresses")?;
             addresses.insert(peer, Address::decode(&mut reader)?);
         }
         let acked = VectorClock::decode(&mut reader)?;
         let mut frozen = BTreeSet::new();
         for _ in 0..reader.count(MAX_MEMBERS, "frozen feeds")? {
-            frozen.insert(PeerId::new(reader.array("frozen feed")?));
+            let author = PeerId::new(reader.array("frozen feed")?);
+            in_order(frozen.last(), &author, "frozen feeds")?;
+            frozen.insert(author);
         }
         reader.end()?;
         let state = Self {
@@ -161,10 +161,24 @@ fn encode_mark(mark: Option<(PeerId, u64)>, writer: &mut Writer) {
 }
 
 fn decode_mark(reader: &mut Reader<'_>) -> Result<Option<(PeerId, u64)>, DecodeError> {
-    match reader.byte("mark")? {
-        0 => Ok(None),
-        _ => Ok(Some((PeerId::new(reader.array("marked peer")?), reader.varint("marked number")?))),
+    if flag(reader, "mark")? {
+        return Ok(Some((PeerId::new(reader.array("marked peer")?), reader.varint("marked number")?)));
     }
+    Ok(None)
+}
+
+/// Whether something follows.
+fn flag(reader: &mut Reader<'_>, field: &'static str) -> Result<bool, DecodeError> {
+    match reader.byte(field)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::OutOfRange(field)),
+    }
+}
+
+/// Lists are written in ascending order.
+fn in_order(last: Option<&PeerId>, next: &PeerId, field: &'static str) -> Result<(), DecodeError> {
+    if last.is_some_and(|last| last >= next) { Err(DecodeError::OutOfRange(field)) } else { Ok(()) }
 }
 
 fn encode_certificate(certificate: &Certificate, writer: &mut Writer) {

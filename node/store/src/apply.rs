@@ -10,7 +10,8 @@ use crate::{
     error::Fault,
     number::{Id, Number},
     recent::Change,
-    stored::{NetworkKey, StoredRun, digest, network_key, peer_key, rank},
+    stored::{NetworkKey, StoredRun, network_key, peer_key, rank},
+    sum,
     write::{Way, Write},
 };
 
@@ -162,7 +163,7 @@ impl Commit<'_> {
         match write {
             Write::State(state) => {
                 let mut update = self.db.prepare_cached("UPDATE network SET state = ?2 WHERE key = ?1")?;
-                update.execute((self.network.key, state))?;
+                update.execute((self.network.key, sum::seal(self.network.id, state)))?;
                 Ok(())
             }
             Write::Run { run, bytes } => self.run(run, bytes, changes),
@@ -214,7 +215,7 @@ impl Commit<'_> {
         )?;
         insert.execute(named_params! {
             ":network": self.network.key, ":author": author, ":first": Number(run.first), ":last": Number(last),
-            ":rank": Number(rank(run)), ":digest": digest(head), ":bytes": &bytes[..],
+            ":rank": Number(rank(run)), ":digest": sum::of_run(bytes), ":bytes": &bytes[..],
         })?;
         let mut update = self.db.prepare_cached(
             "INSERT INTO feed (network, author, last, head, lamport, delivered) VALUES (?1, ?2, ?3, ?4, ?5, 0)

@@ -16,7 +16,9 @@ mod read;
 mod readers;
 mod recent;
 mod schema;
+mod sound;
 mod stored;
+mod sum;
 mod write;
 mod writer;
 

@@ -16,6 +16,7 @@ use crate::{
 };
 
 pub use custody::Custody;
+pub(crate) use feeds::feeds;
 pub use feeds::{RosterEntry, StoredFeed, StoredNetwork};
 pub use runs::RunCursor;
 pub use timeline::{Lookup, PAGE_BYTES, StoredMessage, TimelineKey};

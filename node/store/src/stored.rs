@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use p2p_chat_model::{EntryHash, EntryKind, NetworkId, PeerId, Run, Seq};
+use p2p_chat_model::{EntryKind, NetworkId, PeerId, Run, Seq};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
     error::Fault,
     number::{Id, Number},
+    sum,
 };
 
 /// Most run bytes that a query keeps decoded for the next entry of the same run.
@@ -40,11 +41,6 @@ pub(crate) fn rank(run: &Run) -> u64 {
     }
 }
 
-/// What is kept of a run's last hash to tell damage.
-pub(crate) fn digest(head: EntryHash) -> i64 {
-    head.as_bytes().iter().take(8).fold(0, |digest, byte| digest << 8 | i64::from(*byte))
-}
-
 /// A run from the file, checked against the columns it is found by.
 pub(crate) struct StoredRun {
     pub(crate) run: Run,
@@ -74,7 +70,7 @@ impl StoredRun {
             && (run.first, run.last()) == (first, last)
             && !run.entries.is_empty()
             && rank(&run) == row.get::<_, Number>(2)?.0
-            && digest(run.head()) == row.get::<_, i64>(3)?;
+            && [sum::of_run(&bytes), sum::of_head(run.head())].contains(&row.get::<_, i64>(3)?);
         if agrees { Ok(Self { run, bytes }) } else { Err(damage("is not what its index says")) }
     }
 

@@ -48,10 +48,13 @@ fn texts(messages: &[StoredMessage]) -> Vec<String> {
 async fn the_first_proof_against_an_author_is_kept_until_the_network_is_forgotten() {
     let lab = lab().await;
     let (store, network, bob) = (&lab.store, lab.alice.network, lab.bob.peer());
-    let proof = |text: &'static str| Write::Fork { run: lab.runs[2].clone(), bytes: text.into() };
+    let proof = |run: &Run| Write::Fork { run: run.clone(), bytes: run.encode().into() };
+    let (first, second) = (&lab.runs[2], &lab.runs[4]);
     assert_eq!(store.fork(network, bob).await, Ok(None));
-    store.commit(network, vec![proof("first"), proof("second")]).await.unwrap();
-    assert_eq!(store.fork(network, bob).await, Ok(Some("first".into())));
+    store.commit(network, vec![proof(first), proof(second)]).await.unwrap();
+    assert_eq!(store.fork(network, bob).await, Ok(Some(first.encode().into())));
+    sql(store).execute("UPDATE fork SET bytes = x'00'", []).unwrap();
+    assert!(matches!(store.fork(network, bob).await, Err(StoreError::Corrupt { .. })), "that proves nothing");
     store.commit(network, vec![Write::Forget]).await.unwrap();
     assert_eq!(store.fork(network, bob).await, Ok(None));
 }
@@ -362,8 +365,9 @@ async fn damaged_runs_are_told_and_not_handed_on() {
         // The last byte of the body "b2", in front of the signature.
         "UPDATE run SET bytes = CAST(substr(bytes, 1, length(bytes) - 65) || x'00' || substr(bytes, -64) AS BLOB) WHERE key = 3",
         "UPDATE run SET bytes = (SELECT bytes FROM run WHERE key = 4) WHERE key = 3",
+        // A bit of the signature, which the hashes don't cover.
+        "UPDATE run SET bytes = CAST(substr(bytes, 1, length(bytes) - 1) || x'00' AS BLOB) WHERE key = 3",
         "UPDATE run SET rank = 9 WHERE key = 3",
-        "UPDATE run SET last = 1 WHERE key = 3",
     ];
     for damage in damages {
         let copy = tempfile::tempdir().unwrap();
@@ -383,4 +387,32 @@ async fn damaged_runs_are_told_and_not_handed_on() {
     }
     let rows: i64 = sql(&lab.store).query_row("SELECT count(*) FROM run", [], |row| row.get(0)).unwrap();
     assert_eq!(rows, 6);
+}
+
+#[tokio::test]
+async fn tables_that_contradict_each_other_are_refused() {
+    let lab = lab().await;
+    let directory = lab.store.file().parent().unwrap().to_owned();
+    let damages = [
+        "UPDATE run SET last = 1 WHERE key = 3",
+        "DELETE FROM run WHERE key = 2",
+        // A feed that ends too early: its numbers would be used again.
+        "UPDATE feed SET last = last - 1 WHERE last > 1",
+        "UPDATE feed SET head = zeroblob(32) WHERE last > 1",
+        "UPDATE feed SET delivered = delivered + 1 WHERE last > delivered",
+        "UPDATE timeline SET seq = 1 WHERE position = 2",
+        "DELETE FROM timeline WHERE position = 2",
+        "DELETE FROM peer WHERE key = 2",
+        "DELETE FROM network",
+    ];
+    for damage in damages {
+        let copy = tempfile::tempdir().unwrap();
+        let target = copy.path().join(p2p_chat_store::FILE_NAME);
+        let vandal = rusqlite::Connection::open(directory.join(p2p_chat_store::FILE_NAME)).unwrap();
+        vandal.execute("VACUUM INTO ?1", [target.to_str().unwrap()]).unwrap();
+        drop(Store::open(copy.path()).unwrap());
+        assert!(rusqlite::Connection::open(&target).unwrap().execute(damage, []).unwrap() > 0, "{damage}");
+        let error = Store::open(copy.path()).expect_err(damage);
+        assert!(matches!(&error, StoreError::Corrupt { file, .. } if *file == target), "{damage}: {error}");
+    }
 }

@@ -8,6 +8,7 @@ use crate::{
     error::Fault,
     number::{Id, Number},
     stored::{Entries, NetworkKey, StoredRun},
+    sum,
 };
 
 /// A network in the log.
@@ -90,13 +91,14 @@ fn networks(db: &Connection) -> Result<Vec<StoredNetwork>, Fault> {
         let id = NetworkId::from(row.get::<_, Id>(0)?);
         let name = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
         let name = name.parse().map_err(|error| Fault::Corrupt(format!("name of network {}: {error}", id.short())))?;
-        networks.push(StoredNetwork { id, name, state: row.get(2)? });
+        let state: Option<Vec<u8>> = row.get(2)?;
+        networks.push(StoredNetwork { id, name, state: state.map(|state| sum::unseal(id, state)).transpose()? });
     }
     Ok(networks)
 }
 
 /// The feeds with the keys of their authors.
-pub(super) fn feeds(db: &Connection, network: NetworkKey) -> Result<Vec<(i64, StoredFeed)>, Fault> {
+pub(crate) fn feeds(db: &Connection, network: NetworkKey) -> Result<Vec<(i64, StoredFeed)>, Fault> {
     let mut query = db.prepare_cached(
         "SELECT f.author, p.id, f.last, f.head, f.lamport, f.delivered
          FROM feed f JOIN peer p ON p.key = f.author WHERE f.network = ?1 ORDER BY p.id",
@@ -117,7 +119,7 @@ pub(super) fn feeds(db: &Connection, network: NetworkKey) -> Result<Vec<(i64, St
 fn undelivered(db: &Connection, network: NetworkKey) -> Result<Vec<Run>, Fault> {
     let mut runs = Vec::new();
     for (author, feed) in feeds(db, network)? {
-        let mut next = feed.delivered + 1;
+        let mut next = feed.delivered.saturating_add(1);
         while next <= feed.last {
             let run = containing(db, network, author, next)?.run;
             next = run.last() + 1;
@@ -146,12 +148,13 @@ fn roster_entries(db: &Connection, network: NetworkKey) -> Result<Vec<RosterEntr
     while let Some(row) = rows.next()? {
         let seq = row.get::<_, Number>(1)?.0;
         let (run, index) = entries.find(row.get(0)?, seq)?;
-        if let Some((hash, entry)) = run.entries.get(index)
-            && !matches!(entry.header.kind, EntryKind::Text | EntryKind::Unknown(_))
-        {
-            let (hash, entry) = (*hash, entry.clone());
-            found.push(RosterEntry { author: run.author, seq, hash, entry, delivered: row.get(2)? });
-        }
+        let entry = run.entries.get(index);
+        let entry = entry.filter(|(_, entry)| !matches!(entry.header.kind, EntryKind::Text | EntryKind::Unknown(_)));
+        let Some((hash, entry)) = entry else {
+            return Err(Fault::Corrupt(format!("entry {seq} of {} changes no roster", run.author.short())));
+        };
+        let (hash, entry) = (*hash, entry.clone());
+        found.push(RosterEntry { author: run.author, seq, hash, entry, delivered: row.get(2)? });
     }
     found.sort_by_key(|entry| (entry.entry.header.lamport, entry.author, entry.seq));
     Ok(found)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use p2p_chat_model::{NetworkId, PeerId, Seq, VectorClock};
+use p2p_chat_model::{NetworkId, PeerId, Run, Seq, VectorClock};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::feeds::{containing, feeds};
@@ -41,9 +41,14 @@ impl Store {
     /// The run that proves that an author has contradicted itself, if one was kept.
     pub async fn fork(&self, network: NetworkId, author: PeerId) -> Result<Option<Bytes>, StoreError> {
         self.read(network, move |db, network| {
-            let Some(author) = peer_key(db, &author)? else { return Ok(None) };
+            let Some(author_key) = peer_key(db, &author)? else { return Ok(None) };
             let mut query = db.prepare_cached("SELECT bytes FROM fork WHERE network = ?1 AND author = ?2")?;
-            let bytes = query.query_row((network.key, author), |row| row.get::<_, Vec<u8>>(0)).optional()?;
+            let bytes = query.query_row((network.key, author_key), |row| row.get::<_, Vec<u8>>(0)).optional()?;
+            // What is no genuine run of the author proves nothing.
+            let genuine = |bytes: &Vec<u8>| Run::decode(bytes).is_ok_and(|run| run.author == author);
+            if bytes.as_ref().is_some_and(|bytes| !genuine(bytes)) {
+                return Err(Fault::Corrupt(format!("the proof against {} is not genuine", author.short())));
+            }
             Ok(bytes.map(Bytes::from))
         })
         .await

@@ -165,7 +165,7 @@ impl Store {
 
 /// `CROSS JOIN` keeps SQLite from starting with the peers: so the index on (network, lamport) gives the order, and only
 /// entries of equal time are sorted.
-const SELECT: &str = "SELECT t.position, t.author, t.seq, t.late, t.arrived_ms
+const SELECT: &str = "SELECT t.position, t.author, t.seq, t.late, t.arrived_ms, t.lamport, t.kind
     FROM timeline t CROSS JOIN peer p ON p.key = t.author WHERE t.network = ?1 AND ";
 const BEFORE: &str = "t.lamport <= ?2 AND (t.lamport, p.id, t.seq) < (?2, ?3, ?4)
     ORDER BY t.lamport DESC, p.id DESC, t.seq DESC LIMIT ?5";
@@ -195,6 +195,10 @@ fn message(entries: &mut Entries<'_>, row: &Row<'_>) -> Result<StoredMessage, Fa
     let Some((hash, entry)) = run.entries.get(index) else {
         return Err(Fault::Corrupt(format!("entry {seq} is not in its run")));
     };
+    let (lamport, kind) = (entry.header.lamport, entry.header.kind.code());
+    if (row.get::<_, Number>(5)?.0, row.get::<_, i64>(6)?) != (lamport, i64::from(kind)) {
+        return Err(Fault::Corrupt(format!("entry {seq} of {} is in the wrong place", run.author.short())));
+    }
     Ok(StoredMessage {
         id: MessageId::from(*hash),
         author: run.author,

@@ -1,0 +1,95 @@
+//! Whether the tables agree with each other. What SQLite checks is that the file is a database; that no entry is missing
+//! in the middle, that a feed ends where its table says, and that the timeline has everything once, is checked here.
+
+use std::collections::BTreeMap;
+
+use p2p_chat_model::{NetworkId, Seq};
+use rusqlite::Connection;
+
+use crate::{
+    error::Fault,
+    number::{Id, Number},
+    read::{StoredFeed, feeds},
+    stored::{NetworkKey, StoredRun},
+};
+
+/// Checks all networks. Takes about two microseconds for each delivered entry.
+pub(crate) fn check(db: &Connection) -> Result<(), Fault> {
+    let (mut feeds_seen, mut runs_seen, mut entries_seen) = (0, 0, 0);
+    for network in networks(db)? {
+        let feeds = feeds(db, network)?;
+        feeds_seen += feeds.len() as i64;
+        for (author, feed) in &feeds {
+            runs_seen += check_feed(db, network, *author, feed)?;
+        }
+        entries_seen += check_timeline(db, network, &feeds)?;
+    }
+    for (table, seen) in [("feed", feeds_seen), ("run", runs_seen), ("timeline", entries_seen)] {
+        let stored: i64 = db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?;
+        if stored != seen {
+            return Err(Fault::Corrupt(format!("{} rows of {table} belong to nothing", stored - seen)));
+        }
+    }
+    Ok(())
+}
+
+fn networks(db: &Connection) -> Result<Vec<NetworkKey>, Fault> {
+    let mut query = db.prepare("SELECT id, key FROM network")?;
+    let rows =
+        query.query_map([], |row| Ok(NetworkKey { id: NetworkId::from(row.get::<_, Id>(0)?), key: row.get(1)? }))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// That the runs of a feed follow each other up to its end. Says how many there are.
+fn check_feed(db: &Connection, network: NetworkKey, author: i64, feed: &StoredFeed) -> Result<i64, Fault> {
+    let damage = |what: &str| {
+        let (network, author) = (network.id.short(), feed.author.short());
+        Fault::Corrupt(format!("the feed of {author} in network {network} {what}"))
+    };
+    let mut query =
+        db.prepare_cached("SELECT first, last FROM run WHERE network = ?1 AND author = ?2 ORDER BY first")?;
+    let mut rows = query.query((network.key, author))?;
+    let (mut runs, mut end): (i64, Seq) = (0, 0);
+    while let Some(row) = rows.next()? {
+        let (first, last) = (row.get::<_, Number>(0)?.0, row.get::<_, Number>(1)?.0);
+        if end.checked_add(1) != Some(first) || last < first {
+            return Err(damage(&format!("has no entry after {end}")));
+        }
+        (runs, end) = (runs + 1, last);
+    }
+    let newest = StoredRun::key_at(db, network, author, end)?.ok_or_else(|| damage("has no entries"))?;
+    let newest = match StoredRun::of_key(db, network, newest) {
+        Ok(newest) => newest.run,
+        // A run that is damaged in itself is told when it is wanted; everything else goes on without it.
+        Err(Fault::Corrupt(_)) => return Ok(runs),
+        Err(fault) => return Err(fault),
+    };
+    let lamport = newest.entries.last().map(|(_, entry)| entry.header.lamport);
+    let ends_there = (newest.author, newest.last(), newest.head()) == (feed.author, feed.last, feed.head);
+    if !ends_there || lamport != Some(feed.last_lamport) || feed.delivered > feed.last {
+        return Err(damage("does not end where its index says"));
+    }
+    Ok(runs)
+}
+
+/// That everything delivered is in the timeline, once and in the order of its feed. Says how much that is.
+fn check_timeline(db: &Connection, network: NetworkKey, feeds: &[(i64, StoredFeed)]) -> Result<i64, Fault> {
+    let damage = |position: i64| {
+        Fault::Corrupt(format!(
+            "the timeline of network {} is not what was delivered at {position}",
+            network.id.short()
+        ))
+    };
+    let mut delivered: BTreeMap<i64, Seq> = feeds.iter().map(|(author, _)| (*author, 0)).collect();
+    let mut query = db.prepare("SELECT position, author, seq FROM timeline WHERE network = ?1 ORDER BY position")?;
+    let mut rows = query.query([network.key])?;
+    let mut end = 0;
+    while let Some(row) = rows.next()? {
+        let seq = row.get::<_, Number>(2)?.0;
+        let last = delivered.get_mut(&row.get(1)?).filter(|last| last.checked_add(1) == Some(seq));
+        let Some(last) = last.filter(|_| row.get(0) == Ok(end + 1)) else { return Err(damage(end + 1)) };
+        (*last, end) = (seq, end + 1);
+    }
+    let all = feeds.iter().all(|(author, feed)| delivered.get(author) == Some(&feed.delivered));
+    if all { Ok(end) } else { Err(damage(end + 1)) }
+}
