@@ -14,6 +14,8 @@
 mod clock;
 mod config;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod limiter;
 pub mod probe;
 mod registrar;

@@ -65,7 +65,7 @@ impl Command {
         }
     }
 
-    fn decide(&self, registry: &Registry, now: Duration, answers: &Answers) -> Result<Verdict, Refusal> {
+    pub(crate) fn decide(&self, registry: &Registry, now: Duration, answers: &Answers) -> Result<Verdict, Refusal> {
         let Self::Follow(statement) = self else {
             return Ok(Verdict::Accept(registry.upkeep(now)));
         };

@@ -190,7 +190,8 @@ enum Trouble {
     Refused,
 }
 
-fn listed(wire: &v1::NetworkRecord) -> Option<Listed> {
+/// A record as a listed network; `None` if it makes no sense.
+pub(crate) fn listed(wire: &v1::NetworkRecord) -> Option<Listed> {
     Some(Listed {
         id: convert::network(&wire.network, "network").ok()?,
         name: wire.name.parse().ok()?,

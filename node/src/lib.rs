@@ -13,6 +13,8 @@
 mod bus;
 mod directory;
 mod embedded;
+#[doc(hidden)]
+pub mod fuzzing;
 mod host;
 mod hub;
 mod local;

@@ -9,6 +9,10 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use self::{
+    discovery::{renewed, updated},
+    peers::decode_runs,
+};
 use p2p_chat_engine::{CallError, CallId, DiscoveryCall, PeerCall, Response};
 use p2p_chat_model::{Address, Identity, Name, PeerId};
 use p2p_chat_store::Store;

@@ -14,7 +14,12 @@ use p2p_chat_proto::convert;
 use p2p_chat_transport::caller;
 use tonic::{Request, Status};
 
-pub(crate) use self::{chat::Chat, election::Election, liveness::Liveness, membership::Membership};
+pub(crate) use self::{
+    chat::{Chat, decode_runs, frontier},
+    election::Election,
+    liveness::Liveness,
+    membership::Membership,
+};
 use crate::{
     hub::Hub,
     network::{Network, Refused, Reply},

@@ -1,6 +1,6 @@
 //! `chat` in line mode: lines in are sent, what others say is printed.
 
-mod line;
+pub(crate) mod line;
 
 use std::{collections::BTreeSet, io, time::Duration};
 

@@ -63,7 +63,7 @@ impl FileConfig {
         }
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
         toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|b| *b == b'\n').count());
             let message = error.message().trim_end().replace('\n', "; ");

@@ -67,7 +67,7 @@ fn in_thread(work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
     thread.map(drop).map_err(|error| Failure::Failed(format!("cannot start a thread: {error}; free some memory")))
 }
 
-fn next_line(input: &mut impl BufRead) -> io::Result<Option<Line>> {
+pub(crate) fn next_line(input: &mut impl BufRead) -> io::Result<Option<Line>> {
     let mut bytes = Vec::new();
     // A line of the full size, and its break.
     input.by_ref().take(MAX_TEXT_BYTES as u64 + 2).read_until(b'\n', &mut bytes)?;

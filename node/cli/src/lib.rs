@@ -43,6 +43,8 @@ mod console;
 mod demo;
 mod failure;
 mod follow;
+#[doc(hidden)]
+pub mod fuzzing;
 mod holder;
 mod host;
 mod input;

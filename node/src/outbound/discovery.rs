@@ -90,6 +90,11 @@ async fn update(
         Err(status) => return unknown(status),
         Ok(answer) => answer.into_inner(),
     };
+    updated(&answer)
+}
+
+/// The answer to UpdateLeader.
+pub(crate) fn updated(answer: &v1::UpdateLeaderResponse) -> Result<DiscoveryAnswer, CallError> {
     settle(answer.accepted, answer.refusal(), answer.record.as_ref(), 0)
 }
 
@@ -102,6 +107,11 @@ async fn renew(
         Err(status) => return unknown(status),
         Ok(answer) => answer.into_inner(),
     };
+    renewed(&answer)
+}
+
+/// The answer to RenewLease.
+pub(crate) fn renewed(answer: &v1::RenewLeaseResponse) -> Result<DiscoveryAnswer, CallError> {
     settle(answer.accepted, answer.refusal(), answer.record.as_ref(), answer.serial)
 }
 

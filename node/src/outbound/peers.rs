@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use p2p_chat_engine::{CallError, CallId, PeerCall, Response};
-use p2p_chat_model::{PeerId, Seq, VectorClock};
+use p2p_chat_model::{NetworkId, PeerId, Seq, VectorClock};
 use p2p_chat_proto::{
     convert::{FieldError, ToWire},
     v1::{
@@ -107,7 +107,7 @@ impl Outbound {
         loop {
             let chunk = tokio::time::timeout(timeout, stream.message()).await.map_err(late)?.map_err(failed)?;
             let Some(chunk) = chunk else { return Ok(Response::FetchDone) };
-            let runs = decode(&chunk.runs, network)?;
+            let runs = decode_runs(&chunk.runs, network.id)?;
             if !network.fetched(generation, id, runs).await {
                 return Err(CallError::Failed("the fetch was given up".to_owned()));
             }
@@ -156,8 +156,9 @@ async fn liveness(channel: Channel, network: &Network, call: PeerCall) -> Result
     }
 }
 
-fn decode(runs: &[Bytes], network: &Network) -> Result<Vec<Incoming>, CallError> {
-    let decode = |bytes: &Bytes| Ok((run(bytes, network.id).map_err(nonsense)?, bytes.clone()));
+/// Decodes and verifies a chunk of a Fetch.
+pub(crate) fn decode_runs(runs: &[Bytes], network: NetworkId) -> Result<Vec<Incoming>, CallError> {
+    let decode = |bytes: &Bytes| Ok((run(bytes, network).map_err(nonsense)?, bytes.clone()));
     runs.iter().map(decode).collect()
 }
 

@@ -1,7 +1,7 @@
 //! `Chat`: entries.
 
 use p2p_chat_engine::Request as Ask;
-use p2p_chat_model::VectorClock;
+use p2p_chat_model::{NetworkId, VectorClock};
 use p2p_chat_proto::{
     convert::{self, FieldError},
     v1::{self, chat_server},
@@ -40,7 +40,7 @@ impl Chat {
 impl chat_server::Chat for Chat {
     async fn deliver(&self, request: Request<v1::DeliverRequest>) -> Result<Response<v1::DeliverResponse>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
-        let runs = decode(request.get_ref(), &network)?;
+        let runs = decode_runs(request.get_ref(), network.id)?;
         let response = settle(network.deliver(peer, runs).await)?;
         Ok(Response::new(answer::deliver(response)?))
     }
@@ -56,8 +56,7 @@ impl chat_server::Chat for Chat {
 
     async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
-        let have = request.get_ref().have.as_ref().ok_or(FieldError::missing("have"))?;
-        let have = VectorClock::try_from(have)?;
+        let have = frontier(request.get_ref())?;
         match settle(network.request(peer, Ask::Fetch(have)).await)? {
             p2p_chat_engine::Response::Serve { have, .. } => {
                 Ok(Response::new(stream(self.store.clone(), network, have)))
@@ -68,13 +67,18 @@ impl chat_server::Chat for Chat {
 }
 
 /// Decodes and verifies what a peer hands over.
-fn decode(request: &v1::DeliverRequest, network: &Network) -> Result<Vec<Incoming>, Status> {
+pub(crate) fn decode_runs(request: &v1::DeliverRequest, network: NetworkId) -> Result<Vec<Incoming>, Status> {
     let size: usize = request.runs.iter().map(bytes::Bytes::len).sum();
     if request.runs.len() > MAX_RUNS || size > MAX_DELIVER_BYTES {
         return Err(FieldError::bad("runs", "too many at once").into());
     }
-    let decode = |bytes: &bytes::Bytes| Ok((wire::run(bytes, network.id)?, bytes.clone()));
+    let decode = |bytes: &bytes::Bytes| Ok((wire::run(bytes, network)?, bytes.clone()));
     request.runs.iter().map(decode).collect()
+}
+
+/// What the caller of a Fetch has.
+pub(crate) fn frontier(request: &v1::FetchRequest) -> Result<VectorClock, FieldError> {
+    VectorClock::try_from(request.have.as_ref().ok_or(FieldError::missing("have"))?)
 }
 
 /// Streams what is stored beyond `have`, chunk by chunk, as fast as the caller reads.

@@ -24,7 +24,7 @@ const HELP: &str = "\
 
 /// A line, understood.
 #[derive(Debug, PartialEq, Eq)]
-enum Meaning {
+pub(crate) enum Meaning {
     Nothing,
     Say(String),
     Members,
@@ -101,7 +101,7 @@ impl<N: Running> Chat<N> {
     }
 }
 
-fn meaning(line: String) -> Meaning {
+pub(crate) fn meaning(line: String) -> Meaning {
     let Some(command) = line.strip_prefix('/') else {
         return if line.is_empty() { Meaning::Nothing } else { Meaning::Say(line) };
     };
