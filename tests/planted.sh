@@ -110,6 +110,7 @@ p2p-chat-model = { path = "tree/node/model" }
 p2p-chat-nds = { path = "registry" }
 [dev-dependencies]
 proptest = "1"
+rustix = { version = "1", features = ["process", "time"] }
 [profile.dev]
 opt-level = 1
 debug = false
