@@ -9,7 +9,6 @@
 //!
 //! [`PeerId`]: p2p_chat_model::PeerId
 
-pub mod bodies;
 mod connection;
 pub mod dial;
 pub mod identity_file;
