@@ -9,6 +9,7 @@
 //!
 //! [`PeerId`]: p2p_chat_model::PeerId
 
+pub mod bodies;
 mod connection;
 pub mod dial;
 pub mod identity_file;

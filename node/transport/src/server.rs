@@ -6,6 +6,9 @@ use p2p_chat_model::limits::MAX_FRAME_BYTES;
 use tonic::transport::{Server, server::Router};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::Builder;
+use tower::layer::util::{Identity, Stack};
+
+use crate::bodies::Bodies;
 
 /// Largest message that a service takes, in bytes (4 MiB), and what tonic's generated services take by default.
 pub const MAX_MESSAGE_BYTES: usize = MAX_FRAME_BYTES;
@@ -30,13 +33,19 @@ const MAX_NAME_MESSAGE_BYTES: usize = 16 * 1024;
 /// bound how long a dead client keeps its place.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 
+/// How much a client may send on a connection before it is read, in bytes: the largest hand-over of entries.
+const WINDOW_BYTES: u32 = 256 * 1024;
+
+/// What lies between a server's connections and its services.
+pub type Bounds = Stack<Bodies, Identity>;
+
 /// A descriptor set that reflection can't serve.
 #[derive(Debug, thiserror::Error)]
 #[error("bug: the descriptors of the wire contract could not be read ({0})")]
 pub struct DescriptorError(#[from] tonic_reflection::server::Error);
 
 /// A server with the bounds above and HTTP/2 keepalive, for TCP and for the Unix socket.
-pub fn base() -> Server {
+pub fn base() -> Server<Bounds> {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
@@ -44,6 +53,9 @@ pub fn base() -> Server {
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
         .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESETS))
         .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .layer(Bodies::default())
 }
 
 /// [`base`] with gRPC reflection (v1 and v1alpha) and `grpc.health.v1`.
@@ -51,7 +63,7 @@ pub fn base() -> Server {
 /// `services` are the full names (`SERVICE_NAME` in the generated modules) of what the caller adds to the router:
 /// reflection lists exactly them and its own two, and health reports them, and the server as a whole, as serving
 /// until the reporter is told otherwise.
-pub async fn common_services(services: &[&str]) -> Result<(Router, HealthReporter), DescriptorError> {
+pub async fn common_services(services: &[&str]) -> Result<(Router<Bounds>, HealthReporter), DescriptorError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     for service in services {
         health.set_service_status(service, ServingStatus::Serving).await;
