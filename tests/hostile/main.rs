@@ -4,15 +4,20 @@
 //! - [`table`]: a row is a name, a call and what must come of it; before and after each row the whole state is read.
 //! - [`outlaw`]: members and strangers that this program plays itself, with keys, feeds and ports of their own.
 //! - [`raw`]: bytes that no generated client would send.
+//! - [`frames`], [`siege`]: HTTP/2 by hand, and honest clients that are to be served all the same.
 
+mod broken;
 mod crafted;
 mod databases;
 mod entries;
+mod floods;
+mod frames;
 mod local;
 mod members;
 mod outlaw;
 mod raw;
 mod registry;
+mod siege;
 mod state;
 mod strangers;
 mod table;

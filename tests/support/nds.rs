@@ -63,6 +63,11 @@ impl Nds {
         self.process.as_mut().expect("the discovery service runs")
     }
 
+    /// Resident memory now and at its highest, in KiB.
+    pub(crate) fn memory_kib(&self) -> (u64, u64) {
+        self.process.as_ref().expect("the discovery service runs").memory_kib()
+    }
+
     /// Takes its disk away; only while it is down.
     pub(crate) fn wipe(&self) {
         assert!(self.process.is_none(), "the discovery service still runs");
