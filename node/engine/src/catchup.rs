@@ -73,6 +73,7 @@ impl Engine {
     /// A member says how much of the own feed it has. If that is more than is on this disk, nothing is written until it
     /// has been fetched, or has turned out not to exist.
     fn learn_own_claim(&mut self, peer: PeerId, claimed: Seq) {
+        self.timers.clear(Timer::OwnWord);
         let written = self.feeds.stored().at(&self.me);
         if claimed > written {
             self.catchup.own_claims.entry(peer).or_insert((claimed, self.moment.now)).0 = claimed;

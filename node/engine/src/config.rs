@@ -37,6 +37,8 @@ pub struct Config {
     pub fruitless_ms: u64,
     /// How long the word of a member that it has more of the own feed can hold up writing.
     pub own_claim_ms: u64,
+    /// How long writing waits after a start for the first word of another member on how much of the own feed there is.
+    pub own_word_ms: u64,
     /// How long each chunk of a fetch may take.
     pub fetch_timeout_ms: u64,
     /// How long the acknowledgement of handed-over entries may take, the receiver's fsync included.
@@ -95,6 +97,7 @@ impl Config {
         fetch_grace_ms: 300,
         fruitless_ms: 10_000,
         own_claim_ms: 10_000,
+        own_word_ms: 1_000,
         fetch_timeout_ms: 5_000,
         deliver_timeout_ms: 2_000,
         deliver_backoff_ms: 100,
@@ -126,6 +129,7 @@ impl Config {
         coordinator_timeout_ms: 12_000,
         discovery_timeout_ms: 6_000,
         fetch_grace_ms: 1_200,
+        own_word_ms: 4_000,
         fetch_timeout_ms: 15_000,
         deliver_timeout_ms: 8_000,
         deliver_backoff_ms: 400,

@@ -136,7 +136,7 @@ impl Engine {
 
     /// Who can't write admits nobody, and who is on its way out leads nobody any more.
     pub(crate) fn can_lead(&self) -> bool {
-        self.may_write() && self.roster.is_member(&self.me)
+        self.is_whole() && self.roster.is_member(&self.me)
     }
 
     /// Stands for the next reign: asks the lower ids first.

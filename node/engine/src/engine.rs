@@ -229,6 +229,8 @@ impl Engine {
             Timer::JoinDeadline => self.on_join_deadline(),
             Timer::Admission => self.on_admission_timer(),
             Timer::Leave => self.on_leave_timer(),
+            // Texts that have waited are written by `settle`.
+            Timer::OwnWord => {}
         }
     }
 
@@ -317,8 +319,13 @@ impl Engine {
         (seq, lamport)
     }
 
-    /// Whether an own entry may be written: the own feed is whole, and the own admission delivered.
+    /// Whether an own entry may be written: the own feed is whole, as far as others can tell, too.
     pub(crate) fn may_write(&self) -> bool {
+        self.is_whole() && !self.timers.is_set(Timer::OwnWord)
+    }
+
+    /// Whether the own feed is whole as far as is known, and the own admission delivered.
+    pub(crate) fn is_whole(&self) -> bool {
         let written = self.feeds.stored().at(&self.me);
         let recently = self.moment.now.saturating_sub(self.setup.config.own_claim_ms);
         let whole = written >= self.state.own_floor

@@ -8,6 +8,7 @@ use crate::{
     io::{CallError, CommandError, CommandId, DiscoveryAnswer, Done, EntryFacts, Event},
     registration::Asked,
     start::FeedLog,
+    timers::Timer,
 };
 
 impl Engine {
@@ -94,6 +95,10 @@ impl Engine {
     }
 
     fn resume_joined(&mut self) {
+        // A disk that was set back, or that had promised more than it held, does not say so: the others know.
+        if self.roster.len() > 1 {
+            self.set_timer(Timer::OwnWord, self.setup.config.own_word_ms);
+        }
         self.liveness.unconfirmed = !self.others().is_empty();
         self.delivery.pump_all = true;
         for peer in self.others() {

@@ -39,7 +39,7 @@ struct Closing {
 
 impl Engine {
     pub(crate) fn on_leave_command(&mut self, id: CommandId, wait_ms: u64) {
-        if self.leaving.is_some() || !self.may_write() {
+        if self.leaving.is_some() || !self.is_whole() {
             self.done(id, Err(CommandError::Busy));
             return;
         }

@@ -121,6 +121,8 @@ impl Engine {
         }
         if let Some(frontier) = &theirs.frontier {
             self.learn_frontier(peer, frontier);
+        } else if theirs.digest == self.feeds.digest() {
+            self.timers.clear(Timer::OwnWord);
         }
         self.on_standing_while_leaving(peer, theirs);
         if theirs.epoch > self.state.epoch {

@@ -31,6 +31,8 @@ pub(crate) enum Timer {
     Admission,
     /// The leave goes on, whoever has what.
     Leave,
+    /// Nobody has said since the start how much of the own feed there is, and it is waited for no longer.
+    OwnWord,
 }
 
 #[derive(Debug, Clone, Default, Hash)]

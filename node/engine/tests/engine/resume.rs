@@ -1,8 +1,8 @@
 //! Founding a network, and going on after a restart.
 
 use p2p_chat_engine::{
-    CallError, Command, CommandError, CommandId, DiscoveryAnswer, DiscoveryCall, Done, Durable, Event, FeedLog, Output,
-    PeerCall, Phase, Refusal, Request, Response, Start, Write,
+    CallError, Command, CommandError, CommandId, DiscoveryAnswer, DiscoveryCall, Done, Durable, Event, FeedLog, Input,
+    Output, PeerCall, Phase, Refusal, Request, Response, Start, Write,
 };
 use p2p_chat_model::{Epoch, Rank, RosterOp, View};
 
@@ -123,13 +123,46 @@ fn a_leader_that_starts_again_elsewhere_tells_where_it_is() {
 }
 
 #[test]
-fn a_follower_that_starts_again_asks_its_leader_and_may_write_at_once() {
+fn a_follower_that_starts_again_asks_its_leader_and_writes_after_its_answer() {
     let followed = view(4, 5, ALICE, &[ALICE, BOB]);
     let (mut node, outputs) = resume(BOB, durable(&followed), vec![founding_log(&[ALICE, BOB])]);
     let timeout = CONFIG.ping_timeout_ms + CONFIG.admission_wait_ms + CONFIG.deliver_timeout_ms;
     assert_eq!(outputs, [node.call(1, ALICE, PeerCall::Join { request: 99 }, timeout)]);
-    let outputs = node.command(Command::Send);
-    assert!(outputs.contains(&Output::Done(node.last_command(), Ok(Done::Sent { seq: 1, lamport: 3 }))));
+    let join = node.id(1);
+    assert_eq!(node.command(Command::Send), []);
+    let sent = Output::Done(node.last_command(), Ok(Done::Sent { seq: 1, lamport: 3 }));
+    let admission = (ALICE.peer(), 2);
+    let outputs =
+        node.answer(join, Ok(Response::Admitted { view: followed, admission, frontier: clock(&[(ALICE, 2)]) }));
+    assert!(outputs.contains(&sent), "{outputs:?}");
+}
+
+#[test]
+fn an_author_whose_disk_was_set_back_gives_no_number_twice() {
+    let followed = view(4, 5, ALICE, &[ALICE, BOB]);
+    let (mut node, outputs) = resume(BOB, durable(&followed), vec![founding_log(&[ALICE, BOB]), text_log(BOB, 2, 9)]);
+    let join = call_to(&outputs, ALICE);
+    assert_eq!(node.command(Command::Send), []);
+    let sent = node.last_command();
+    let frontier = clock(&[(ALICE, 2), (BOB, 3)]);
+    let outputs = node.answer(join, Ok(Response::Admitted { view: followed, admission: (ALICE.peer(), 2), frontier }));
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Done(..))), "{outputs:?}");
+    let fetch = call_to(&outputs, ALICE);
+    let lost = run(1, BOB, 3, vec![text(BOB, 3, 10, &[])]);
+    let mut outputs = node.step(Input::Fetched(fetch, vec![lost]));
+    outputs.extend(node.answer(fetch, Ok(Response::FetchDone)));
+    assert!(outputs.contains(&Output::Done(sent, Ok(Done::Sent { seq: 4, lamport: 11 }))), "{outputs:?}");
+}
+
+#[test]
+fn an_author_that_starts_again_without_anybody_writes_after_a_moment() {
+    let followed = view(4, 5, ALICE, &[ALICE, BOB]);
+    let (mut node, outputs) = resume(BOB, durable(&followed), vec![founding_log(&[ALICE, BOB])]);
+    node.answer(call_to(&outputs, ALICE), unreachable());
+    node.command(Command::Send);
+    let sent = Output::Done(node.last_command(), Ok(Done::Sent { seq: 1, lamport: 3 }));
+    assert!(!node.pass(CONFIG.own_word_ms - 1).contains(&sent));
+    assert!(node.pass(1).contains(&sent));
 }
 
 #[test]
