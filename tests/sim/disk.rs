@@ -140,6 +140,11 @@ impl Image {
         run.entries.get((seq - run.first) as usize).map(|(hash, _)| *hash)
     }
 
+    /// The entries that are stored and not delivered.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (PeerId, Seq)> {
+        self.entries().map(|(author, seq, ..)| (author, seq)).filter(|(author, seq)| *seq > self.delivered(author))
+    }
+
     /// What entry `upto` of a feed depends on, as its clock and those before it say.
     pub(crate) fn past_of(&self, author: &PeerId, upto: Seq) -> Option<VectorClock> {
         let mut past = VectorClock::new();

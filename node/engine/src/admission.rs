@@ -18,6 +18,8 @@ pub(crate) struct PendingJoin {
     address: Address,
     /// How long the joiner's own feed is, says the joiner that has no view yet: a leave in it is undone too.
     past: Seq,
+    /// Whether the joiner lacks the admission that this leader knows of.
+    lacks_admission: bool,
     /// Where the admission stands, and until when the answer waits for another member to store it.
     admitted: Option<(PeerId, Seq, u64)>,
 }
@@ -46,7 +48,15 @@ impl Engine {
             self.reply(id, Err(refusal));
             return;
         }
-        let join = PendingJoin { peer, request, name, address: address.clone(), past: 0, admitted: None };
+        let join = PendingJoin {
+            peer,
+            request,
+            name,
+            address: address.clone(),
+            past: 0,
+            lacks_admission: false,
+            admitted: None,
+        };
         self.pending_joins.insert(id, join);
         let is_it = |member: &ActiveMember| member.address == address && member.join_request == request;
         let current = self.view().and_then(|view| view.member(&peer)).is_some_and(is_it);
@@ -62,6 +72,7 @@ impl Engine {
 
     pub(crate) fn on_called_back(&mut self, id: RequestId, result: Result<Response, CallError>) {
         let Some(join) = self.pending_joins.get_mut(&id) else { return };
+        let admitted = self.roster.member(&join.peer).map(|member| member.admitted);
         // A refusal comes from the key that was called: it is there, it only does not know this node yet.
         if matches!(result, Err(CallError::Unreachable(_))) {
             let refusal = Refusal::Unreachable(join.address.clone());
@@ -69,8 +80,9 @@ impl Engine {
             self.reply(id, Err(refusal));
         } else {
             let peer = join.peer;
-            if let Ok(Response::Standing(Standing { frontier: Some(frontier), version: 0, .. })) = &result {
-                join.past = frontier.at(&peer);
+            if let Ok(Response::Standing(Standing { frontier: Some(frontier), version, .. })) = &result {
+                join.past = if *version == 0 { frontier.at(&peer) } else { 0 };
+                join.lacks_admission = admitted.is_some_and(|(_, by, seq)| by != self.me && frontier.at(&by) < seq);
             }
             self.admit(id);
             // Whoever comes back may have what this leader lacks.
@@ -86,7 +98,7 @@ impl Engine {
         let past = self.feeds.delivered().at(&join.peer).max(join.past);
         let knows_all = self.feeds.delivered().at(&join.peer) >= past;
         let standing = self.roster.member(&join.peer).filter(|member| knows_all && member.stands());
-        let standing = standing.map(|member| member.admitted);
+        let standing = standing.map(|member| member.admitted).filter(|_| !self.wants_another(&join));
         if !self.is_leading() || standing.is_none() && !self.may_write() {
             self.pending_joins.remove(&id);
             self.reply(id, Err(Refusal::Busy("the leader is being replaced")));
@@ -106,6 +118,13 @@ impl Engine {
             join.admitted = Some((by, seq, now + wait));
         }
         self.timers.hasten(Timer::Admission, now + wait);
+    }
+
+    /// Whether a member that is active asks for another admission: the author of the one that it has been told of has
+    /// contradicted itself, and shown this leader what it has not shown the member.
+    fn wants_another(&self, join: &PendingJoin) -> bool {
+        let under = self.view().and_then(|view| view.member(&join.peer)).map(|member| member.join_request);
+        join.lacks_admission && under.is_some_and(|request| request != join.request)
     }
 
     /// Takes a member into the view under the next id, or notes its new address.

@@ -208,10 +208,18 @@ impl Engine {
         self.seek_admission();
     }
 
+    /// Whether entries of `author` may be stored. Where somebody has contradicted itself, the admissions that it wrote
+    /// may never arrive: then the word of the leader counts, who could as well write another one, and that of members
+    /// whose entries depend on the author's.
+    fn may_take(&self, author: &PeerId) -> bool {
+        let vouched_for = || self.is_active(author) || self.feeds.is_waited_for(author);
+        self.roster.knows(author) || !self.state.frozen.is_empty() && vouched_for()
+    }
+
     /// Takes a run in, if it continues its feed. Returns whether it came too early.
     pub(crate) fn take_run(&mut self, run: &RunFacts) -> bool {
         let founds = run.entries.first().is_some_and(|entry| entry.kind == EntryKind::Genesis);
-        if !founds && !self.roster.knows(&run.author) {
+        if !founds && !self.may_take(&run.author) {
             return true;
         }
         let caps = (self.setup.config.max_held_per_feed, self.setup.config.max_held);

@@ -385,11 +385,13 @@ impl Engine {
                     self.fail();
                 }
             }
-            // The leader on record answers and leads.
+            // The leader on record answers and leads. If its reign is an earlier one, it has never heard of the later
+            // one, nor of this member perhaps: asked to let it in, it does.
             Err(CallError::Exists(_)) => {
                 self.fail();
-                let leader = self.election.challenged.take();
-                self.follow_hint(leader.as_ref());
+                if let Some(leader) = self.election.challenged.take() {
+                    self.seek(leader);
+                }
             }
             Ok(DiscoveryAnswer::Unknown) => self.ask_newly(service),
             // It can't judge: the next one, or the votes.

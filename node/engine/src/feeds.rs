@@ -118,6 +118,8 @@ impl Feeds {
         roster: &Roster,
         caps: (usize, usize),
     ) -> Offer {
+        // Whom an author has admitted that has contradicted itself may stay unknown.
+        let some_frozen = self.feeds.values().any(|feed| feed.frozen);
         let feed = self.feeds.entry(author).or_default();
         let last = first + entries.len().saturating_sub(1) as Seq;
         if last <= feed.last {
@@ -140,7 +142,7 @@ impl Feeds {
             let admits = |op: &RosterOp| matches!(op, RosterOp::Admit { peer: admitted, .. } if admitted == peer);
             entries.iter().filter_map(|entry| entry.op.as_ref()).any(admits)
         };
-        let known = |peer: &PeerId| roster.knows(peer) || admitted(peer);
+        let known = |peer: &PeerId| some_frozen || roster.knows(peer) || admitted(peer);
         let unknown = |entry: &EntryFacts| entry.clock.iter().any(|(peer, _)| !known(&peer));
         if entries.iter().any(unknown) {
             return Offer::TooEarly;
@@ -179,7 +181,8 @@ impl Feeds {
     /// Takes the next entry whose causal past is delivered, and whether it comes before one delivered already.
     ///
     /// Lamport time grows by one an entry, so an honest one is just above everything in its causal past. One that is
-    /// far beyond waits until the others have come so far: nobody can use the numbers up for all.
+    /// far beyond waits until the others have come so far: nobody can use the numbers up for all. Each entry of the past
+    /// that can't be had, because its author has contradicted itself, may have gone as far ahead as one may.
     pub(crate) fn next_deliverable(&mut self) -> Option<(PeerId, Seq, EntryFacts, bool)> {
         loop {
             let author = *self.ready.first()?;
@@ -192,7 +195,8 @@ impl Feeds {
                 self.ready.remove(&author);
                 continue;
             }
-            if entry.lamport > self.lamport.saturating_add(MAX_LAMPORT_JUMP) {
+            let jumps = self.lacking(entry).saturating_add(1);
+            if entry.lamport > self.lamport.saturating_add(MAX_LAMPORT_JUMP.saturating_mul(jumps)) {
                 self.ahead.insert(author);
                 self.ready.remove(&author);
                 continue;
@@ -211,6 +215,17 @@ impl Feeds {
     /// not waited for: there may be as many versions of it as members, and not all of them can be had.
     fn waits_for(&self, author: &PeerId, seq: Seq) -> bool {
         self.delivered.at(author) < seq && !self.feeds.get(author).is_some_and(|feed| feed.frozen)
+    }
+
+    /// Whether the next entry of some feed waits for one of `author`.
+    pub(crate) fn is_waited_for(&self, author: &PeerId) -> bool {
+        self.waiting.contains_key(author)
+    }
+
+    /// How many entries that `entry` depends on are not waited for.
+    fn lacking(&self, entry: &EntryFacts) -> u64 {
+        let beyond = |(author, seq): (PeerId, Seq)| seq.saturating_sub(self.delivered.at(&author));
+        entry.clock.iter().map(beyond).fold(0, u64::saturating_add)
     }
 
     fn mark_delivered(&mut self, author: PeerId, seq: Seq, lamport: u64) {

@@ -86,11 +86,15 @@ impl Engine {
         }
     }
 
-    /// A member whose admission does not arrive is as good as none: its leader is asked for another one.
+    /// A member whose admission does not arrive is as good as none: its leader is asked for another one. Where the
+    /// author of the admission has contradicted itself it never arrives, and the request is a new one.
     pub(crate) fn seek_admission(&mut self) {
-        if let Some(hint) = self.hint().filter(|_| !self.has_arrived() && self.joining.is_none()) {
-            self.seek(hint);
+        let Some(hint) = self.hint().filter(|_| !self.has_arrived() && self.joining.is_none()) else { return };
+        if self.state.admission.is_some_and(|(by, _)| self.state.frozen.contains(&by)) {
+            self.state.join_request = self.draw(u64::MAX);
+            self.persist();
         }
+        self.seek(hint);
     }
 
     /// Whether the own admission is delivered here.

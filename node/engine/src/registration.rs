@@ -187,8 +187,11 @@ impl Engine {
                 self.coordinate(record.leader.peer);
                 self.election.challenged = Some(record.leader.clone());
             }
-            if why == DiscoveryRefusal::NotActive {
-                // The view on record is older than this member: it shows its admission instead.
+            if why == DiscoveryRefusal::NotActive && self.is_active(&record.leader.peer) {
+                // The view on record is older than this member, but who led it can vote for another reign.
+                self.reassert(mine);
+            } else if why == DiscoveryRefusal::NotActive {
+                // Nor can that leader be asked: this member shows its admission instead.
                 self.ask_leading(service, Asked::Create);
             }
         } else if record.leader.peer != self.me {

@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub held: usize,
     /// What others are known to have beyond the frontier.
     pub missing: VectorClock,
+    /// Authors that have contradicted themselves: nothing more is taken of their feeds.
+    pub frozen: BTreeSet<PeerId>,
     /// Whether an own entry could be written at once.
     pub writable: bool,
     /// Per other member: its hold on the own feed.
@@ -66,6 +68,7 @@ impl Engine {
             delivered: self.feeds.delivered().clone(),
             held: self.feeds.held(),
             missing: self.catchup.missing(self.feeds.stored()),
+            frozen: self.state.frozen.clone(),
             writable: self.may_write(),
             cursors: self.delivery.states(self.moment.now),
         }

@@ -56,6 +56,14 @@ impl Ledger {
         self.written.get(&(author, seq))
     }
 
+    /// How far the feed of `bad` has to be there before an entry can be delivered. Its author may have excused itself
+    /// from some of it, having seen a contradiction, while others that it rests on had seen more.
+    pub(crate) fn bad_past(&self, entry: &Written, bad: PeerId) -> Seq {
+        let of = |written: &Written| written.past.get(&bad).copied().unwrap_or(0);
+        let entries = entry.past.iter().flat_map(|(author, upto)| self.written.range((*author, 0)..=(*author, *upto)));
+        entries.map(|(_, written)| of(written)).max().unwrap_or(0).max(of(entry))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, Seq, &Written)> {
         self.written.iter().map(|((author, seq), written)| (*author, *seq, written))
     }

@@ -57,13 +57,19 @@ pub(crate) fn check_rest(nodes: &[Node], bad: Option<PeerId>) -> Finding {
             return Err(format!("{} can't write", node.name));
         }
         // What a bad member wrote may never be delivered, nor what depends on it; and what it says it has need not exist.
-        let held = if bad.is_none() { snapshot.held } else { 0 };
         let exists =
             |author: PeerId, seq: Seq| nodes.iter().filter(honest).any(|node| node.disk.image().end(&author).0 >= seq);
+        // Who left without anybody who had all of it may have taken along what an entry here depends on.
+        let is_here = |author: PeerId, seq: Seq| members.iter().any(|(it, _)| it.disk.image().end(&author).0 >= seq);
+        let rests_on_what_is_here = |(author, seq)| {
+            let past = node.disk.image().past_of(&author, seq);
+            past.is_some_and(|past| past.iter().all(|(author, seq)| is_here(author, seq)))
+        };
+        let held = bad.is_none() && node.disk.image().held().any(rests_on_what_is_here);
         let is_owed = |author: PeerId, seq: Seq| bad.is_none() || Some(author) != bad && exists(author, seq);
         let missing: VectorClock = snapshot.missing.iter().filter(|(author, seq)| is_owed(*author, *seq)).collect();
-        if held > 0 || !missing.is_empty() {
-            return Err(format!("{} holds {held} entries back and misses {missing:?}", node.name));
+        if held || !missing.is_empty() {
+            return Err(format!("{} holds {} entries back and misses {missing:?}", node.name, snapshot.held));
         }
     }
     let views: BTreeSet<Option<(Epoch, u64)>> =

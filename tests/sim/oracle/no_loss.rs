@@ -1,7 +1,8 @@
 //! At rest, every entry whose author was told "sent" is delivered at every member that is up. Who leaves before its
 //! patience ends leaves everything it has to somebody: what its entries depend on, too. (Of a bad member's entries, and
 //! to it, nothing is promised; nor of those whom it alone has admitted, with an entry that contradicts another, and of
-//! what rests on theirs.)
+//! what rests on theirs; nor of what rests on an entry of its that it withheld from who has another version of its feed,
+//! until that shows.)
 
 use p2p_chat_engine::{Done, Output, Phase};
 
@@ -13,13 +14,16 @@ use crate::{net::Who, node::Node, users::LEAVE_WAIT_MS};
 pub(crate) fn check(ledger: &Ledger, acked: &Acked, nodes: &[Node], bad: Option<PeerId>) -> Finding {
     let is_in = |node: &&Node| node.engine.as_ref().is_some_and(|engine| phase(engine) == Phase::Joined);
     let members: Vec<&Node> = nodes.iter().filter(is_in).filter(|node| Some(node.peer) != bad).collect();
-    // Whether the node can believe that all are members whom the next entry of an author it lacks rests on.
+    // Whether the node can believe that all are members whom the next entry of an author it lacks rests on, and can have
+    // what that entry rests on.
     let knows = |node: &Node, author: PeerId| {
-        let Some(engine) = node.engine.as_ref().filter(|_| bad.is_some()) else { return true };
-        let roster = engine.snapshot().roster;
-        let next = node.disk.image().delivered(&author) + 1;
-        let mut rests_on = ledger.entry(author, next).into_iter().flat_map(|written| written.past.keys());
-        roster.is_member(&author) && rests_on.all(|other| roster.member(other).is_some())
+        let (Some(engine), Some(bad)) = (&node.engine, bad) else { return true };
+        let (snapshot, image) = (engine.snapshot(), node.disk.image());
+        let next = ledger.entry(author, image.delivered(&author) + 1);
+        let are_members = next.is_none_or(|next| next.past.keys().all(|other| snapshot.roster.member(other).is_some()));
+        let has_all =
+            snapshot.frozen.contains(&bad) || next.is_none_or(|next| ledger.bad_past(next, bad) <= image.end(&bad).0);
+        snapshot.roster.is_member(&author) && are_members && has_all
     };
     for (author, seq) in acked.sent() {
         // Who left may have left with entries that nobody else has; it was told so.

@@ -274,3 +274,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_entry_whose_past_another_has_kept_to_itself_may_be_as_far_ahead_as_that_past_allows() {
+    let mut feeds = Feeds::default();
+    feeds.freeze(BOB);
+    let far = |jumps: u64| entry(ALICE, 1, jumps * MAX_LAMPORT_JUMP + 1, &[(BOB, 2)]);
+    assert_eq!(offer(&mut feeds, ALICE, 1, &[far(4)]), Offer::Taken);
+    assert_eq!(deliveries(&mut feeds), []);
+
+    let mut feeds = Feeds::default();
+    feeds.freeze(BOB);
+    assert_eq!(offer(&mut feeds, ALICE, 1, &[far(2)]), Offer::Taken);
+    assert_eq!(deliveries(&mut feeds), [(ALICE, 1, false)]);
+}

@@ -4,7 +4,7 @@ use p2p_chat_engine::{
     CallError, Config, DiscoveryCall, Durable, Event, FeedLog, Output, PeerCall, Phase, Refusal, Request, Response,
     Start, Way, Write,
 };
-use p2p_chat_model::{Identity, NodeId, PeerId, RosterOp, limits::MAX_MEMBERS};
+use p2p_chat_model::{Identity, NodeId, PeerId, RosterOp, Seq, limits::MAX_MEMBERS};
 
 use crate::common::*;
 
@@ -158,6 +158,21 @@ fn an_admission_covers_what_the_joiner_wrote_before_even_if_the_leader_lacks_it(
     let op = Some(RosterOp::Admit { peer: BOB.peer(), name: BOB.name(), past: 4 });
     let (seq, lamport, wall_ms) = (4, 4, WALL);
     assert_eq!(outputs[0], Output::Write(Write::Own { text: None, op, seq, lamport, wall_ms, clock: clock(&[]) }));
+}
+
+#[test]
+fn a_member_that_asks_anew_and_lacks_its_admission_gets_another() {
+    let lacks = |admission: Seq| {
+        let mut node = Node::settled(BOB, BOB, &[BOB, CAROL]);
+        node.request(CAROL, join(CAROL, 8));
+        let frontier = Some(clock(&[(ALICE, admission - 1)]));
+        let theirs = p2p_chat_engine::Standing { frontier, ..node.standing(None) };
+        node.answer(node.id(1), Ok(Response::Standing(theirs)))
+    };
+    let admits = |output: &Output| matches!(output, Output::Write(Write::Own { op: Some(RosterOp::Admit { .. }), .. }));
+    // carol's admission is alice's third entry.
+    assert!(lacks(3).iter().any(admits));
+    assert!(!lacks(4).iter().any(admits));
 }
 
 #[test]

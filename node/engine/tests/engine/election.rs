@@ -245,6 +245,16 @@ fn a_service_that_has_a_later_leader_on_record_sends_the_candidate_there() {
 }
 
 #[test]
+fn a_candidate_is_sent_to_a_leader_of_an_earlier_reign_if_that_answers_the_service() {
+    let mut node = Node::settled_with(BOB, 1, CONFIG, &view(3, 5, ALICE, &[ALICE, BOB]));
+    let outputs = alice_is_lost(&mut node);
+    let outputs = node.answer(discovery_call(&outputs), refused(DiscoveryRefusal::NotActive, CAROL, 1));
+    let outputs = node.answer(discovery_call(&outputs), Err(CallError::Exists("lab".to_owned())));
+    assert_eq!(callees(&outputs), [CAROL.peer()]);
+    assert!(outputs.iter().any(is_call(|call| matches!(call, PeerCall::Join { .. }))), "{outputs:?}");
+}
+
+#[test]
 fn an_outdated_candidate_follows_whom_it_is_told_of() {
     let mut node = node(BOB, 1, &[ALICE, BOB, CAROL]);
     alice_is_lost(&mut node);

@@ -159,3 +159,18 @@ fn who_is_admitted_in_an_entry_that_waits_may_already_write() {
     assert_eq!(node.snapshot().held, 0);
     assert!(node.snapshot().roster.is_member(&ERIN.peer()));
 }
+
+#[test]
+fn once_an_author_has_contradicted_itself_whoever_others_vouch_for_counts_as_admitted() {
+    let mut node = bob();
+    node.request(CAROL, one(1, CAROL, 1, text(CAROL, 1, 9, &[])));
+    let other = EntryFacts { hash: hash(CAROL, 1, 1), ..text(CAROL, 1, 9, &[]) };
+    node.request(DAVE, one(2, CAROL, 1, other));
+    let unknown = one(3, ERIN, 1, text(ERIN, 1, 9, &[]));
+    assert!(!node.request(DAVE, unknown.clone()).contains(&stored(3)));
+    // carol's entry that admits erin never arrives here. dave has it, and writes after erin.
+    let outputs = node.request(DAVE, one(4, DAVE, 1, text(DAVE, 1, 10, &[(ERIN, 1)])));
+    assert!(outputs.contains(&stored(4)), "{outputs:?}");
+    assert!(node.request(DAVE, unknown).contains(&stored(3)));
+    assert_eq!(node.snapshot().held, 0);
+}

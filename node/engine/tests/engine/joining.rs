@@ -87,6 +87,24 @@ fn a_member_whose_admission_does_not_arrive_asks_its_leader_for_another() {
 }
 
 #[test]
+fn a_member_whose_admission_can_never_arrive_asks_with_a_new_request() {
+    let members = [ALICE, BOB, CAROL];
+    let mut state = durable(&view(1, 5, ALICE, &members));
+    state.admission = Some((BOB.peer(), 9));
+    state.frozen = [BOB.peer()].into();
+    let (before, log) = (state.join_request, vec![founding_log(&members)]);
+    let (mut node, outputs) = Node::start(CAROL, 1, Start::Resume { durable: state, log });
+    let frontier = clock(&[(ALICE, 3)]);
+    let same = Response::Admitted { view: view(1, 5, ALICE, &members), admission: (BOB.peer(), 9), frontier };
+    node.answer(call_to(&outputs, ALICE), Ok(same));
+    node.random = 77;
+    let outputs = node.tick_until(is_call(|call| matches!(call, PeerCall::Join { .. })));
+    let request = node.on_disk().join_request;
+    assert_ne!(request, before);
+    assert!(outputs.iter().any(is_call(|call| *call == PeerCall::Join { request })), "{outputs:?}");
+}
+
+#[test]
 fn a_member_that_nobody_is_left_to_let_in_is_granted_a_reign_by_the_discovery_service_alone() {
     let members = [ALICE, BOB, CAROL];
     let log = vec![founding_log(&members)];

@@ -71,6 +71,21 @@ fn an_earlier_reign_on_record_is_replaced_with_the_certificate() {
 }
 
 #[test]
+fn a_leader_on_record_that_is_a_member_now_votes_for_another_reign_if_the_record_does_not_know_its_leader() {
+    let mut node = Node::settled_with(ALICE, 1, CONFIG, &view(3, 6, ALICE, &[ALICE, BOB]));
+    let renewal = renews(&mut node);
+    let outputs = node.answer(renewal, refused(DiscoveryRefusal::NotLeader, BOB, 1, 0));
+    let outputs = node.answer(discovery_call(&outputs), refused(DiscoveryRefusal::NotActive, BOB, 1, 0));
+    let asked = outputs.iter().find_map(|output| match output {
+        Output::Call { id, call: PeerCall::Elect(Epoch(4), _), .. } => Some(*id),
+        _ => None,
+    });
+    let outputs = node.answer(asked.expect("bob is asked"), Ok(Response::Voted(BOB.vote(4, ALICE))));
+    let with_consent = |output: &Output| matches!(output, Output::Discover { call: DiscoveryCall::Update { votes, .. }, .. } if votes.len() == 2);
+    assert!(outputs.iter().any(with_consent), "{outputs:?}");
+}
+
+#[test]
 fn an_earlier_leader_on_record_that_never_heard_of_this_one_is_met_by_a_join_and_then_told() {
     let mut node = Node::settled_with(ALICE, 1, CONFIG, &view(3, 6, ALICE, &[ALICE, BOB]));
     let renewal = renews(&mut node);
