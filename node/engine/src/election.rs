@@ -1,4 +1,5 @@
-//! The election: Bully (Garcia-Molina 1982) with the LOWEST id winning, fenced by epochs and votes.
+//! The election: Bully (Garcia-Molina 1982) with the LOWEST id winning, fenced by epochs and votes. The side of those
+//! who are asked is in `voting`.
 //!
 //! ```text
 //! Idle --leader lost--> Lower: ELECTION to every lower id
@@ -18,10 +19,7 @@ use p2p_chat_model::{ActiveMember, Certificate, Epoch, NodeId, PeerId, Rank, Vie
 
 use crate::{
     engine::{Engine, Purpose},
-    io::{
-        CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Event, LeaderHint, PeerCall, Refusal, RequestId,
-        Response, Standing,
-    },
+    io::{CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Event, LeaderHint, PeerCall, Response},
     registration::Asked,
     timers::Timer,
 };
@@ -44,14 +42,6 @@ enum Stage {
     BackOff,
 }
 
-/// A request to vote, which waits until this node has pinged the leader itself.
-#[derive(Debug, Clone, Hash)]
-struct Asker {
-    from: PeerId,
-    epoch: Epoch,
-    node: NodeId,
-}
-
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Election {
     stage: Stage,
@@ -64,8 +54,6 @@ pub(crate) struct Election {
     pub(crate) lost_since: Option<u64>,
     /// The highest epoch that somebody has promised a vote for.
     promised: Epoch,
-    askers: BTreeMap<RequestId, Asker>,
-    checking: bool,
     /// Another leader of the same epoch, as a discovery service says, who has been told of this one.
     pub(crate) challenged: Option<LeaderHint>,
     /// When this leader may stand again to win a record back.
@@ -75,11 +63,6 @@ pub(crate) struct Election {
 impl Election {
     pub(crate) fn is_idle(&self) -> bool {
         self.stage == Stage::Idle
-    }
-
-    /// The requests to vote that wait for a ping.
-    pub(crate) fn take_requests(&mut self) -> Vec<RequestId> {
-        std::mem::take(&mut self.askers).into_keys().collect()
     }
 
     /// The reign of `epoch` can't be reached: whoever stands next has to go above it.
@@ -110,7 +93,7 @@ impl Hash for Election {
         // missing only shows in an event.
         (&self.stage, self.epoch, self.failures, self.outside, self.lost_since.is_some(), self.promised).hash(hasher);
         self.votes.keys().for_each(|voter| voter.hash(hasher));
-        (self.votes.len(), &self.askers, self.checking, &self.challenged, self.reassert_at).hash(hasher);
+        (self.votes.len(), &self.challenged, self.reassert_at).hash(hasher);
     }
 }
 
@@ -426,77 +409,5 @@ impl Engine {
         let jitter = self.draw(wait / 2 + 1);
         self.set_timer(Timer::Election, wait / 2 + jitter);
         self.timers.hasten(Timer::ProbeAway, self.moment.now + self.setup.config.probe_away_ms);
-    }
-
-    /// ELECTION came in.
-    pub(crate) fn on_elect(&mut self, id: RequestId, from: PeerId, epoch: Epoch, node: NodeId) {
-        let known = self.view().and_then(|view| view.node(node)).is_some_and(|member| member.peer == from);
-        let hint = self.hint();
-        if epoch <= self.state.epoch || !known {
-            let answer = hint.map(Response::Outdated).ok_or(Refusal::Busy("no leader is known"));
-            self.reply(id, answer);
-        } else if !self.is_plausible(epoch) {
-            self.reply(id, Err(Refusal::Invalid("the epoch is too far ahead")));
-        } else if self.leader() == Some(from) {
-            // A leader that moves on to a later epoch has nobody to be pinged.
-            self.vote(id, from, epoch);
-        } else if self.is_leading() {
-            self.reply(id, Ok(Response::LeaderAlive));
-        } else if self.election.askers.len() >= self.setup.config.max_pending_requests {
-            self.reply(id, Err(Refusal::Busy("too many elections are under way")));
-        } else {
-            self.election.askers.insert(id, Asker { from, epoch, node });
-            self.check_leader();
-        }
-    }
-
-    /// No vote while this node reaches the leader itself.
-    fn check_leader(&mut self) {
-        let Some(leader) = self.leader() else { return };
-        if !std::mem::replace(&mut self.election.checking, true) {
-            let standing = self.standing(&leader);
-            let timeout = self.setup.config.ping_timeout_ms;
-            self.call_peer(Purpose::VoterCheck, leader, PeerCall::Ping(standing), timeout);
-        }
-    }
-
-    pub(crate) fn on_voter_checked(&mut self, result: Result<Response, CallError>) {
-        self.election.checking = false;
-        let leader = self.leader();
-        let leads = |theirs: &Standing| leader.is_none_or(|leader| !self.has_resigned(&leader, theirs));
-        let alive = matches!(&result, Ok(Response::Standing(theirs)) if leads(theirs));
-        if let (Ok(Response::Standing(standing)), Some(leader)) = (result, leader) {
-            if alive {
-                self.heard(leader);
-            }
-            self.learn(leader, &standing);
-        }
-        for (id, asker) in std::mem::take(&mut self.election.askers) {
-            if asker.epoch <= self.state.epoch {
-                let hint = self.hint();
-                let answer = hint.map(Response::Outdated).ok_or(Refusal::Busy("no leader is known"));
-                self.reply(id, answer);
-            } else if alive || self.is_leading() {
-                self.reply(id, Ok(Response::LeaderAlive));
-            } else if self.can_lead() && self.node().is_some_and(|mine| mine < asker.node) {
-                self.reply(id, Ok(Response::TakeOver));
-                self.on_leader_lost(self.moment.now);
-            } else {
-                self.vote(id, asker.from, asker.epoch);
-            }
-        }
-    }
-
-    fn vote(&mut self, id: RequestId, candidate: PeerId, epoch: Epoch) {
-        if let Some((voted, whom)) = self.state.vote
-            && (voted > epoch || voted == epoch && whom != candidate)
-        {
-            self.reply(id, Ok(Response::Promised(voted)));
-            return;
-        }
-        self.state.vote = Some((epoch, candidate));
-        self.persist();
-        let vote = Vote::cast(&self.setup.identity, self.setup.network, epoch, candidate);
-        self.reply(id, Ok(Response::Voted(vote)));
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     roster::Roster,
     start::{FeedLog, Setup, Start},
     timers::{Timer, Timers},
+    voting::Voting,
 };
 
 /// What a call in flight is for.
@@ -62,6 +63,7 @@ pub struct Engine {
     pub(crate) catchup: CatchUp,
     pub(crate) liveness: Liveness,
     pub(crate) election: Election,
+    pub(crate) voting: Voting,
     pub(crate) registrars: Vec<Registrar>,
     pub(crate) pending_joins: BTreeMap<RequestId, PendingJoin>,
     pub(crate) joining: Option<Joining>,
@@ -93,6 +95,7 @@ impl Engine {
             catchup: CatchUp::default(),
             liveness: Liveness::default(),
             election: Election::default(),
+            voting: Voting::default(),
             registrars: vec![Registrar::default(); services],
             pending_joins: BTreeMap::new(),
             joining: None,
@@ -263,7 +266,7 @@ impl Engine {
             std::mem::take(&mut self.pending_joins).into_keys().collect::<Vec<_>>(),
             std::mem::take(&mut self.relays).into_keys().collect(),
             self.liveness.take_requests(),
-            self.election.take_requests(),
+            self.voting.take_requests(),
         ];
         for request in waiting.into_iter().flatten() {
             self.reply(request, Err(Refusal::NotHere));

@@ -24,6 +24,7 @@ impl Hash for Engine {
         self.relays.hash(hasher);
         self.liveness.hash(self.is_leading(), hasher);
         self.election.hash(hasher);
+        self.voting.hash(hasher);
         self.registrars.hash(hasher);
         self.pending_joins.hash(hasher);
         self.joining.hash(hasher);

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `founding`, `joining`, `admission`, `leaving` | joins, leaves, the numbering of members (DESIGN §4.1) |
 //! | `liveness` | who is alive: timers, pings, pings by others (§4.2) |
-//! | `election` | the Bully election with the lowest id winning, fenced by epochs and votes (§4.3) |
+//! | `election`, `voting` | the Bully election with the lowest id winning, fenced by epochs and votes (§4.3) |
 //! | `reign` | which view and which leader is followed |
 //! | `registration` | what the discovery services are told |
 //! | `feeds` | what is stored, the causal hold-back and delivery (§4.4) |
@@ -37,6 +37,7 @@ mod roster;
 mod snapshot;
 mod start;
 mod timers;
+mod voting;
 
 pub use config::Config;
 pub use durable::{Durable, MAX_STATE_BYTES, Phase};

@@ -1,0 +1,108 @@
+//! The voters' side of an election. ELECTION comes from a lower id, which asks for a vote, or from a higher one, which
+//! asks whether this node takes over. No answer before this node has pinged the leader itself, and one vote an epoch,
+//! on disk before it is said.
+
+use std::collections::BTreeMap;
+
+use p2p_chat_model::{Epoch, NodeId, PeerId, Vote};
+
+use crate::{
+    engine::{Engine, Purpose},
+    io::{CallError, PeerCall, Refusal, RequestId, Response, Standing},
+};
+
+/// A request to vote, which waits until this node has pinged the leader itself.
+#[derive(Debug, Clone, Hash)]
+struct Asker {
+    from: PeerId,
+    epoch: Epoch,
+    node: NodeId,
+}
+
+/// What this node is asked in elections of others.
+#[derive(Debug, Clone, Default, Hash)]
+pub(crate) struct Voting {
+    askers: BTreeMap<RequestId, Asker>,
+    checking: bool,
+}
+
+impl Voting {
+    /// The requests that wait for a ping.
+    pub(crate) fn take_requests(&mut self) -> Vec<RequestId> {
+        std::mem::take(&mut self.askers).into_keys().collect()
+    }
+}
+
+impl Engine {
+    /// ELECTION came in.
+    pub(crate) fn on_elect(&mut self, id: RequestId, from: PeerId, epoch: Epoch, node: NodeId) {
+        let known = self.view().and_then(|view| view.node(node)).is_some_and(|member| member.peer == from);
+        let hint = self.hint();
+        if epoch <= self.state.epoch || !known {
+            let answer = hint.map(Response::Outdated).ok_or(Refusal::Busy("no leader is known"));
+            self.reply(id, answer);
+        } else if !self.is_plausible(epoch) {
+            self.reply(id, Err(Refusal::Invalid("the epoch is too far ahead")));
+        } else if self.leader() == Some(from) {
+            // A leader that moves on to a later epoch has nobody to be pinged.
+            self.vote(id, from, epoch);
+        } else if self.is_leading() {
+            self.reply(id, Ok(Response::LeaderAlive));
+        } else if self.voting.askers.len() >= self.setup.config.max_pending_requests {
+            self.reply(id, Err(Refusal::Busy("too many elections are under way")));
+        } else {
+            self.voting.askers.insert(id, Asker { from, epoch, node });
+            self.check_leader();
+        }
+    }
+
+    /// No vote while this node reaches the leader itself.
+    fn check_leader(&mut self) {
+        let Some(leader) = self.leader() else { return };
+        if !std::mem::replace(&mut self.voting.checking, true) {
+            let standing = self.standing(&leader);
+            let timeout = self.setup.config.ping_timeout_ms;
+            self.call_peer(Purpose::VoterCheck, leader, PeerCall::Ping(standing), timeout);
+        }
+    }
+
+    pub(crate) fn on_voter_checked(&mut self, result: Result<Response, CallError>) {
+        self.voting.checking = false;
+        let leader = self.leader();
+        let leads = |theirs: &Standing| leader.is_none_or(|leader| !self.has_resigned(&leader, theirs));
+        let alive = matches!(&result, Ok(Response::Standing(theirs)) if leads(theirs));
+        if let (Ok(Response::Standing(standing)), Some(leader)) = (result, leader) {
+            if alive {
+                self.heard(leader);
+            }
+            self.learn(leader, &standing);
+        }
+        for (id, asker) in std::mem::take(&mut self.voting.askers) {
+            if asker.epoch <= self.state.epoch {
+                let hint = self.hint();
+                let answer = hint.map(Response::Outdated).ok_or(Refusal::Busy("no leader is known"));
+                self.reply(id, answer);
+            } else if alive || self.is_leading() {
+                self.reply(id, Ok(Response::LeaderAlive));
+            } else if self.can_lead() && self.node().is_some_and(|mine| mine < asker.node) {
+                self.reply(id, Ok(Response::TakeOver));
+                self.on_leader_lost(self.moment.now);
+            } else {
+                self.vote(id, asker.from, asker.epoch);
+            }
+        }
+    }
+
+    fn vote(&mut self, id: RequestId, candidate: PeerId, epoch: Epoch) {
+        if let Some((voted, whom)) = self.state.vote
+            && (voted > epoch || voted == epoch && whom != candidate)
+        {
+            self.reply(id, Ok(Response::Promised(voted)));
+            return;
+        }
+        self.state.vote = Some((epoch, candidate));
+        self.persist();
+        let vote = Vote::cast(&self.setup.identity, self.setup.network, epoch, candidate);
+        self.reply(id, Ok(Response::Voted(vote)));
+    }
+}
