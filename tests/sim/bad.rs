@@ -135,9 +135,14 @@ impl World {
         };
         if let Some(ask) = ask {
             self.tally.count(trick.name());
-            let flight = self.take_off(who, Waiting::Nobody, to, Cargo::Peer(ask), TIMEOUT_MS);
-            self.send_request(flight, who, to);
+            self.send_besides(who, to, ask);
         }
+    }
+
+    /// A member sends what its engine never meant to send, and does not look at the answer.
+    pub(crate) fn send_besides(&mut self, who: Who, to: Who, ask: Ask) {
+        let flight = self.take_off(who, Waiting::Nobody, to, Cargo::Peer(ask), TIMEOUT_MS);
+        self.send_request(flight, who, to);
     }
 
     fn change_ways(&mut self, trick: Trick, change: impl FnOnce(&mut Bad)) {

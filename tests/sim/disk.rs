@@ -90,6 +90,15 @@ impl Disk {
         self.own_end = self.image.end(&me);
     }
 
+    /// The own feed is as it was before its latest run: somebody put a copy of the disk back, or the disk had promised
+    /// more than it held.
+    pub(crate) fn set_back(&mut self, me: PeerId) {
+        self.image.feeds.get_mut(&me).and_then(Vec::pop);
+        let end = self.image.end(&me);
+        self.image.delivered.insert(me, end.0);
+        self.own_end = end;
+    }
+
     /// The bytes of a buffered write, if it has more than a few.
     pub(crate) fn bytes(&self, index: usize) -> Option<Vec<u8>> {
         match self.pending.get(index)? {

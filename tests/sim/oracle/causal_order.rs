@@ -93,6 +93,10 @@ impl Shown {
         self.nodes[who].delivered.insert(author, seq);
     }
 
+    pub(crate) fn set_back(&mut self, who: Who, author: PeerId, end: Seq) {
+        self.nodes[who].delivered.insert(author, end);
+    }
+
     pub(crate) fn forgotten(&mut self, who: Who) {
         self.nodes[who] = Node::default();
     }

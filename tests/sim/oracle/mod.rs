@@ -291,6 +291,13 @@ impl Oracle {
         self.epochs.rejoins(who);
     }
 
+    /// A node's own feed is on its disk up to less than before.
+    pub(crate) fn set_back(&mut self, node: &Node) {
+        let end = node.disk.image().end(&node.peer).0;
+        self.shown.set_back(node.who, node.peer, end);
+        self.told.set_back(node.who, node.peer, end);
+    }
+
     /// A node has dropped its disk.
     pub(crate) fn forgotten(&mut self, node: &Node) {
         let who = node.who;

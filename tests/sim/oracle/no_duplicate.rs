@@ -27,6 +27,10 @@ impl Told {
         Err(format!("{name} shows entry {seq} of {author:?} after {before}"))
     }
 
+    pub(crate) fn set_back(&mut self, who: Who, author: PeerId, end: Seq) {
+        self.0[who].insert(author, end);
+    }
+
     pub(crate) fn forgotten(&mut self, who: Who) {
         self.0[who].clear();
     }

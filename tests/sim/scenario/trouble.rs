@@ -1,6 +1,9 @@
 //! Disks, clocks, and a discovery service with an old memory.
 
-use crate::net::ring;
+use p2p_chat_engine::Request;
+use p2p_chat_model::Epoch;
+
+use crate::{edge::Ask, net::ring};
 
 use super::{ALICE, BOB, CAROL, DAVE, ERIN, FRANK, Story};
 
@@ -73,5 +76,37 @@ fn leader_that_moves_while_others_are_away_is_found() {
     story.0.restart(ALICE);
     story.0.restart(CAROL);
     story.until("carol is back", |story| [ALICE, BOB].iter().any(|leader| story.follows(CAROL, *leader)));
+    story.end();
+}
+
+#[test]
+fn calls_for_old_elections_do_not_pass_for_a_sign_of_life() {
+    let mut story = Story::lab(4);
+    let dave = story.id(DAVE).expect("dave is in");
+    // Dave's own engine would call an election: only what is sent in his name is left of him.
+    story.0.crash(DAVE);
+    story.0.crash(ALICE);
+    for _ in 0..60 {
+        for to in [BOB, CAROL] {
+            let old = Request::Elect(Epoch(1), dave);
+            story.0.send_besides(DAVE, to, Ask::Plain(Box::new(old)));
+        }
+        story.pass(200);
+    }
+    assert!(story.follows(CAROL, BOB) && story.is_listed(BOB), "alice is thought to live");
+    story.end();
+}
+
+#[test]
+fn author_whose_disk_was_set_back_uses_no_number_twice() {
+    let mut story = Story::lab(3);
+    let forgotten = story.say(BOB);
+    story.until("the others have it", |story| story.shows(ALICE, BOB, forgotten) && story.shows(CAROL, BOB, forgotten));
+    story.0.crash(BOB);
+    let bob = story.peer(BOB);
+    story.0.nodes[BOB].disk.set_back(bob);
+    story.0.oracle.set_back(&story.0.nodes[BOB]);
+    story.0.restart(BOB);
+    assert_eq!(story.say(BOB), forgotten + 1);
     story.end();
 }
