@@ -1,6 +1,6 @@
 //! One commit's writes, inside a transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use bytes::Bytes;
 use p2p_chat_model::{EntryHash, EntryKind, MessageId, NetworkId, PeerId, Run, Seq};
@@ -27,6 +27,12 @@ pub(crate) struct Memo {
     peers: BTreeMap<PeerId, i64>,
     /// The run of each feed that was written or delivered from last.
     runs: BTreeMap<(i64, i64), RunFacts>,
+    /// Where feeds stand.
+    feeds: BTreeMap<(i64, i64), Feed>,
+    /// The newest ack of each peer: up to where, and its number.
+    acks: BTreeMap<(i64, i64), (Seq, i64)>,
+    /// The last position of each network's timeline.
+    positions: BTreeMap<i64, i64>,
 }
 
 /// What the timeline needs to know of a run.
@@ -90,7 +96,7 @@ pub(crate) fn apply(
             }
         }
     }
-    Ok(())
+    memo.write_feeds(db)
 }
 
 fn forget(db: &Connection, network: NetworkId) -> Result<(), Fault> {
@@ -136,6 +142,25 @@ impl Memo {
         Ok(key)
     }
 
+    /// Writes down where the feeds stand that have moved: once a commit, however many entries it delivers.
+    fn write_feeds(&mut self, db: &Connection) -> Result<(), Fault> {
+        let mut update = db.prepare_cached(
+            "INSERT INTO feed (network, author, last, head, lamport, delivered) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT DO UPDATE SET last = excluded.last, head = excluded.head, lamport = excluded.lamport,
+                 delivered = excluded.delivered",
+        )?;
+        for ((network, author), feed) in self.feeds.iter_mut().filter(|(_, feed)| feed.moved) {
+            let (last, lamport, delivered) = (Number(feed.last), Number(feed.lamport), Number(feed.delivered));
+            update.execute((network, author, last, feed.head.as_bytes(), lamport, delivered))?;
+            feed.moved = false;
+        }
+        if self.feeds.len() > MAX_MEMO || self.acks.len() > MAX_MEMO {
+            self.feeds.clear();
+            self.acks.clear();
+        }
+        Ok(())
+    }
+
     fn remember(&mut self, feed: (i64, i64), facts: RunFacts) {
         if self.runs.len() >= MAX_MEMO {
             self.runs.clear();
@@ -148,7 +173,10 @@ impl Memo {
 struct Feed {
     last: Seq,
     head: EntryHash,
+    lamport: u64,
     delivered: Seq,
+    /// Whether the file does not say so yet.
+    moved: bool,
 }
 
 /// A network that is being written to.
@@ -188,27 +216,53 @@ impl Commit<'_> {
         }
     }
 
-    fn feed(&self, author: i64) -> Result<Option<Feed>, Fault> {
-        let mut query =
-            self.db.prepare_cached("SELECT last, head, delivered FROM feed WHERE network = ?1 AND author = ?2")?;
-        let feed = query.query_row((self.network.key, author), |row| {
-            let head = row.get::<_, Id>(1)?.into();
-            Ok(Feed { last: row.get::<_, Number>(0)?.0, head, delivered: row.get::<_, Number>(2)?.0 })
-        });
-        Ok(feed.optional()?)
+    /// Where a feed stands, to be changed.
+    fn feed(&mut self, author: i64) -> Result<&mut Feed, Fault> {
+        let key = (self.network.key, author);
+        let feed = match self.memo.feeds.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => {
+                let mut query = self.db.prepare_cached(
+                    "SELECT last, head, lamport, delivered FROM feed WHERE network = ?1 AND author = ?2",
+                )?;
+                let stored = query.query_row(key, |row| {
+                    let number = |column| row.get::<_, Number>(column).map(|number| number.0);
+                    let head = row.get::<_, Id>(1)?.into();
+                    Ok(Feed { last: number(0)?, head, lamport: number(2)?, delivered: number(3)?, moved: false })
+                });
+                let new = Feed { last: 0, head: EntryHash::NONE, lamport: 0, delivered: 0, moved: false };
+                vacant.insert(stored.optional()?.unwrap_or(new))
+            }
+        };
+        Ok(feed)
+    }
+
+    /// The next position of the timeline.
+    fn next_position(&mut self) -> Result<i64, Fault> {
+        let last = match self.memo.positions.entry(self.network.key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => {
+                let mut query =
+                    self.db.prepare_cached("SELECT ifnull(max(position), 0) FROM timeline WHERE network = ?1")?;
+                vacant.insert(query.query_row([self.network.key], |row| row.get(0))?)
+            }
+        };
+        *last += 1;
+        Ok(*last)
     }
 
     fn run(&mut self, run: &Run, bytes: &Bytes, changes: &mut Vec<Change>) -> Result<(), Fault> {
         let author = self.memo.peer(self.db, &run.author)?;
-        let feed = self.feed(author)?.unwrap_or(Feed { last: 0, head: EntryHash::NONE, delivered: 0 });
         let Some((_, newest)) = run.entries.last().filter(|_| run.network == self.network.id) else {
             return Err(Fault::Refused("the run is empty or of another network".to_owned()));
         };
+        let feed = self.feed(author)?;
         if run.first.checked_sub(1) != Some(feed.last) || run.previous != feed.head {
             let (first, short, last) = (run.first, run.author.short(), feed.last);
             return Err(Fault::Refused(format!("a run from entry {first} does not continue feed {short} at {last}")));
         }
-        let (last, head) = (run.last(), run.head());
+        let last = run.last();
+        (feed.last, feed.head, feed.lamport, feed.moved) = (last, run.head(), newest.header.lamport, true);
         let mut insert = self.db.prepare_cached(
             "INSERT INTO run (network, author, first, last, rank, digest, bytes)
              VALUES (:network, :author, :first, :last, :rank, :digest, :bytes)",
@@ -217,12 +271,6 @@ impl Commit<'_> {
             ":network": self.network.key, ":author": author, ":first": Number(run.first), ":last": Number(last),
             ":rank": Number(rank(run)), ":digest": sum::of_run(bytes), ":bytes": &bytes[..],
         })?;
-        let mut update = self.db.prepare_cached(
-            "INSERT INTO feed (network, author, last, head, lamport, delivered) VALUES (?1, ?2, ?3, ?4, ?5, 0)
-             ON CONFLICT DO UPDATE SET last = excluded.last, head = excluded.head, lamport = excluded.lamport",
-        )?;
-        let lamport = Number(newest.header.lamport);
-        update.execute((self.network.key, author, Number(last), head.as_bytes(), lamport))?;
         for (seq, (_, entry)) in (run.first..).zip(&run.entries) {
             if !matches!(entry.header.kind, EntryKind::Text | EntryKind::Unknown(_)) {
                 let mut insert = self.db.prepare_cached("INSERT INTO roster VALUES (?1, ?2, ?3)")?;
@@ -237,25 +285,18 @@ impl Commit<'_> {
 
     fn deliver(&mut self, author: &PeerId, seq: Seq, arrived_ms: u64, late: bool) -> Result<(), Fault> {
         let peer = self.memo.peer(self.db, author)?;
-        let stands = self.feed(peer)?.map_or((0, 0), |feed| (feed.delivered, feed.last));
-        if seq.checked_sub(1) != Some(stands.0) || seq > stands.1 {
-            let (short, (delivered, last)) = (author.short(), stands);
+        let feed = self.feed(peer)?;
+        if seq.checked_sub(1) != Some(feed.delivered) || seq > feed.last {
+            let (short, delivered, last) = (author.short(), feed.delivered, feed.last);
             return Err(Fault::Refused(format!(
                 "entry {seq} of feed {short} can't be delivered: {delivered} of {last} stored ones are"
             )));
         }
-        let facts = self.facts(peer, seq)?;
-        let mut insert = self.db.prepare_cached(
-            "INSERT INTO timeline (network, position, author, seq, lamport, kind, tag, arrived_ms, late)
-             SELECT :network, 1 + ifnull(max(position), 0), :author, :seq, :lamport, :kind, :tag, :arrived_ms, :late
-             FROM timeline WHERE network = :network",
-        )?;
-        insert.execute(named_params! {
-            ":network": self.network.key, ":author": peer, ":seq": Number(seq), ":lamport": Number(facts.lamport),
-            ":kind": facts.kind, ":tag": facts.tag, ":arrived_ms": Number(arrived_ms), ":late": late,
-        })?;
-        let mut update = self.db.prepare_cached("UPDATE feed SET delivered = ?3 WHERE network = ?1 AND author = ?2")?;
-        update.execute((self.network.key, peer, Number(seq)))?;
+        (feed.delivered, feed.moved) = (seq, true);
+        let (facts, position) = (self.facts(peer, seq)?, self.next_position()?);
+        let mut insert = self.db.prepare_cached("INSERT INTO timeline VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+        let (seq, lamport, arrived_ms) = (Number(seq), Number(facts.lamport), Number(arrived_ms));
+        insert.execute((self.network.key, position, peer, seq, lamport, facts.kind, facts.tag, arrived_ms, late))?;
         Ok(())
     }
 
@@ -279,22 +320,37 @@ impl Commit<'_> {
             Way::Relayed(relay) => (1, Some(self.memo.peer(self.db, &relay)?)),
             Way::Fetched => (2, None),
         };
-        let mut newest = self.db.prepare_cached(
-            "SELECT upto, number FROM ack WHERE network = ?1 AND peer = ?2 ORDER BY upto DESC LIMIT 1",
-        )?;
-        let before = newest.query_row((self.network.key, peer), |row| Ok((row.get::<_, Number>(0)?.0, row.get(1)?)));
-        let (known, number) = before.optional()?.unwrap_or((0, 0i64));
-        if upto <= known {
+        let newest = self.newest_ack(peer)?;
+        if upto <= newest.0 {
             return Ok(());
         }
-        let number = number.saturating_add(1);
+        *newest = (upto, newest.1.saturating_add(1));
+        let number = newest.1;
         let mut insert = self.db.prepare_cached("INSERT INTO ack VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
         insert.execute((self.network.key, peer, Number(upto), number, Number(time_ms), code, relay))?;
-        let mut expire = self.db.prepare_cached(
-            "DELETE FROM ack WHERE network = ?1 AND peer = ?2 AND number <= ?3 AND upto =
-                 (SELECT min(upto) FROM ack WHERE network = ?1 AND peer = ?2)",
-        )?;
-        expire.execute((self.network.key, peer, number.saturating_sub(MAX_ACKS)))?;
+        if number > MAX_ACKS {
+            let mut expire = self.db.prepare_cached(
+                "DELETE FROM ack WHERE network = ?1 AND peer = ?2 AND number <= ?3 AND upto =
+                     (SELECT min(upto) FROM ack WHERE network = ?1 AND peer = ?2)",
+            )?;
+            expire.execute((self.network.key, peer, number - MAX_ACKS))?;
+        }
         Ok(())
+    }
+
+    /// Up to where the own feed is acknowledged by a peer, and how many times it has been; to be changed.
+    fn newest_ack(&mut self, peer: i64) -> Result<&mut (Seq, i64), Fault> {
+        let key = (self.network.key, peer);
+        let newest = match self.memo.acks.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(vacant) => {
+                let mut query = self.db.prepare_cached(
+                    "SELECT upto, number FROM ack WHERE network = ?1 AND peer = ?2 ORDER BY upto DESC LIMIT 1",
+                )?;
+                let stored = query.query_row(key, |row| Ok((row.get::<_, Number>(0)?.0, row.get(1)?)));
+                vacant.insert(stored.optional()?.unwrap_or((0, 0)))
+            }
+        };
+        Ok(newest)
     }
 }
