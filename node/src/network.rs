@@ -119,6 +119,12 @@ impl Network {
         self.shared.admitted.read().unwrap_or_else(PoisonError::into_inner).contains(peer)
     }
 
+    /// How many members there are besides `me`.
+    pub(crate) fn others(&self, me: &PeerId) -> usize {
+        let admitted = self.shared.admitted.read().unwrap_or_else(PoisonError::into_inner);
+        admitted.len() - usize::from(admitted.contains(me))
+    }
+
     /// What happens from now on.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Happening> {
         self.bus.subscribe()

@@ -5,7 +5,13 @@ use p2p_chat_engine::{Event, Roster};
 use p2p_chat_model::{Epoch, NodeId, PeerId};
 use p2p_chat_proto::v1::{self, NoticeKind, Start, event};
 use p2p_chat_store::StoredMessage;
-use tokio::sync::{broadcast::error::RecvError, mpsc};
+use tokio::sync::{
+    broadcast::{
+        Receiver,
+        error::{RecvError, TryRecvError},
+    },
+    mpsc,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -80,7 +86,7 @@ impl Follower {
             let going_on = tokio::select! {
                 () = self.events.closed() => false,
                 happening = happenings.recv() => match happening {
-                    Ok(happening) => self.pass_on(happening).await,
+                    Ok(happening) => self.take(happening, &mut happenings).await,
                     Err(RecvError::Lagged(_)) => self.send_stored().await,
                     Err(RecvError::Closed) => false,
                 },
@@ -89,6 +95,28 @@ impl Follower {
                 return;
             }
         }
+    }
+
+    /// Passes a happening on, and the deliveries right behind it together: one look at the log has them all.
+    async fn take(&mut self, happening: Happening, happenings: &mut Receiver<Happening>) -> bool {
+        let is_delivery = |happening: &Happening| matches!(happening, Happening::Event(Event::Delivered { .. }));
+        if !is_delivery(&happening) {
+            return self.pass_on(happening).await;
+        }
+        let mut other = None;
+        while other.is_none() {
+            match happenings.try_recv() {
+                Ok(next) if is_delivery(&next) => {}
+                Ok(next) => other = Some(next),
+                Err(TryRecvError::Lagged(_)) => {}
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        self.send_stored().await
+            && match other {
+                Some(other) => self.pass_on(other).await,
+                None => true,
+            }
     }
 
     async fn send(&self, event: event::Event) -> bool {

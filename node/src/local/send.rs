@@ -1,33 +1,29 @@
 //! Sending, and waiting for others to have what was sent.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use p2p_chat_engine::{Command, CommandError, Done, Snapshot};
-use p2p_chat_model::{MessageId, Seq, limits::MAX_TEXT_BYTES};
+use p2p_chat_engine::{Command, CommandError, Done, Event, Snapshot};
+use p2p_chat_model::{MessageId, PeerId, Seq, limits::MAX_TEXT_BYTES};
 use p2p_chat_proto::v1;
 use tokio::{sync::broadcast::error::RecvError, time::Instant};
 use tonic::{Status, metadata::MetadataValue};
 
 use super::{Local, hub_status, unmet_status, wait_of};
-use crate::network::{Network, Outcome, Unmet};
+use crate::{
+    bus::Happening,
+    network::{Network, Outcome, Unmet},
+};
 
 /// How long to wait for others, unless told otherwise.
 const SEND_WAIT: Duration = Duration::from_secs(10);
 /// How long a node that is busy with the network is asked again.
 const BUSY_WAIT: Duration = Duration::from_millis(50);
 
-/// How many other members there are, and how many of them have the own feed up to an entry.
-fn holders(snapshot: &Snapshot, me: p2p_chat_model::PeerId, seq: Seq) -> (u32, u32) {
+/// The other members, and up to where each has the own feed on disk.
+fn holders(snapshot: &Snapshot, me: PeerId) -> BTreeMap<PeerId, Seq> {
     let others = snapshot.roster.iter().filter(|(peer, member)| **peer != me && member.stands());
-    let has = |peer: &p2p_chat_model::PeerId| {
-        snapshot.cursors.iter().any(|cursor| cursor.peer == *peer && cursor.acked >= seq)
-    };
-    let (mut members, mut stored) = (0, 0);
-    for (peer, _) in others {
-        members += 1;
-        stored += u32::from(has(peer));
-    }
-    (members, stored)
+    let held = |peer: &PeerId| snapshot.cursors.iter().find(|cursor| cursor.peer == *peer).map_or(0, |it| it.acked);
+    others.map(|(peer, _)| (*peer, held(peer))).collect()
 }
 
 impl Local {
@@ -48,11 +44,11 @@ impl Local {
         let (Done::Sent { seq, lamport }, Some(id)) = (outcome.done, outcome.message) else {
             return Err(Status::internal("bug: a message was sent as something else"));
         };
-        let enough = |members: u32, stored: u32| match wait {
-            v1::Wait::All => stored >= members,
-            v1::Wait::One => stored >= 1.min(members),
-            v1::Wait::None | v1::Wait::Unspecified => true,
-        };
+        if matches!(wait, v1::Wait::None | v1::Wait::Unspecified) {
+            let members = network.others(&self.hub.identity.peer()) as u32;
+            return Ok(v1::SendResponse { id: id.to_string(), seq, lamport, stored_by: 0, members });
+        }
+        let enough = |members: u32, stored: u32| stored >= if wait == v1::Wait::All { members } else { 1.min(members) };
         let (members, stored_by) =
             self.wait_for(&network, seq, deadline, enough).await.map_err(|(members, stored)| {
                 late(
@@ -77,13 +73,22 @@ impl Local {
         let mut happenings = network.listen();
         loop {
             let Some(look) = network.look().await else { return Err((0, 0)) };
-            let (members, stored) = holders(&look.snapshot, me, seq);
-            if enough(members, stored) {
-                return Ok((members, stored));
-            }
-            let next = tokio::time::timeout_at(deadline, happenings.recv()).await;
-            if matches!(next, Err(_) | Ok(Err(RecvError::Closed))) {
-                return Err((members, stored));
+            let mut held = holders(&look.snapshot, me);
+            loop {
+                let stored = held.values().filter(|upto| **upto >= seq).count() as u32;
+                let members = held.len() as u32;
+                if enough(members, stored) {
+                    return Ok((members, stored));
+                }
+                match tokio::time::timeout_at(deadline, happenings.recv()).await {
+                    Ok(Ok(Happening::Event(Event::Acked { peer, upto }))) => {
+                        held.entry(peer).and_modify(|held| *held = upto.max(*held));
+                    }
+                    Ok(Ok(Happening::Event(Event::Delivered { .. }))) => {}
+                    // Who is a member may have changed.
+                    Ok(Ok(_) | Err(RecvError::Lagged(_))) => break,
+                    Err(_) | Ok(Err(RecvError::Closed)) => return Err((members, stored)),
+                }
             }
         }
     }
