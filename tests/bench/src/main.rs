@@ -1,0 +1,224 @@
+//! Benchmarks of p2p-chat: `cargo run --release -p p2p-chat-bench -- [MODE] ...`.
+//!
+//! Each mode prints one JSON object on one line, and says on standard error what it does. Nothing of the product is
+//! switched off: nodes as `p2p-chat serve` runs them, TLS over TCP on the loopback device, signed entries, a synced
+//! log, acknowledgements, causal delivery. Texts go in by `Send` and come out by `Subscribe` of the local API, over
+//! its Unix socket, as with any client.
+//!
+//! # How the numbers are taken
+//!
+//! - `received`, `lost`, `duplicates`: every text names its sender and its number; each has to come exactly once out
+//!   of the subscription of every member but its sender. What has not come 30 s after the last arrival is lost. If
+//!   anything is, or comes twice, the exit code is 1.
+//! - `seconds`, `deliveries_per_s`: from the first call of Send to the last arrival.
+//! - `accepted_s`: until the last Send was answered, which is when the text is on the sender's disk.
+//! - `latency_us`: from right before the call of Send to the event in the hands of the reader, over all receivers;
+//!   one clock, since all clients are in this process. Quantiles are exact within 1.6 %, `max` is exact. With a
+//!   `rate`, texts are due at even times whatever became of those before them, so that a stall shows in all of them
+//!   (up to `in_flight` a sender); with rate 0 each sender keeps `in_flight` calls under way, and the latency is
+//!   that of a queue of this length.
+//! - `acked_all_us`: from the call of Send to the moment at which the author's subscription has told for every other
+//!   member that it has the text on its disk (the events `Acknowledged`, which are cumulative). `samples` says for
+//!   how many texts that was seen; a subscription that lags by more than 1,024 notices misses some.
+//! - `cpu_s`: user and system time from the first Send to the last arrival, of the processes in which nodes run:
+//!   without `--processes` that is this one, with the senders and the readers in it. `cpu_us_per_delivery`, which is
+//!   `cpu_s` over `received`, says most where other programs keep the processors busy.
+//! - `rss_mb`: resident memory of the same processes right after the last arrival.
+//! - `formation_s`: from the start of the first node until all follow one leader in a view of all.
+//! - `disk_bytes_per_message`: what the closed logs of all nodes take, over messages (history included) and nodes.
+//!   `written_bytes_per_message`: what was sent to the disk meanwhile, write-ahead log and all, over the same.
+//! - `wire_bytes_per_delivery`: bytes on the loopback device from the first Send to the last arrival, with TCP and IP
+//!   headers and acknowledgements, all traffic of the group. The benchmark runs in a network namespace of its own
+//!   where the system lets it (`own_network`); else whatever other programs send to this machine counts, too.
+//! - `fdatasync_us`: the median of 51 small appends to a file beside the logs, each synced, right before the load:
+//!   what a message has to wait for at the least, twice until it is acknowledged.
+//!
+//! `ceiling` sends the same texts to the same receivers over bare tonic, in this process. `unary`: one call a text
+//! and receiver, `in_flight` texts of a sender at a time. `stream`: one bidirectional stream a pair of nodes, with
+//! texts both ways and nothing else, and HTTP/2 to hold senders back; what a sender has queued for one receiver is
+//! bounded by `in_flight`, too. With TLS it is configured as in the product. `compare` takes the stream without TLS as
+//! 1 and says how much of it the product reaches.
+
+mod board;
+mod ceiling;
+mod compare;
+mod group;
+mod histogram;
+mod load;
+mod network;
+mod report;
+mod stage;
+mod usage;
+
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::too_many_lines)]
+mod bare {
+    tonic::include_proto!("p2pchat.bench.v1");
+}
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    board::{Load, MIN_SIZE},
+    ceiling::Shape,
+    group::Plan,
+};
+
+/// Benchmarks of p2p-chat.
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    mode: Option<Mode>,
+    #[command(flatten)]
+    group: GroupArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Mode {
+    /// A whole group at work; what is run when no mode is named
+    Group(GroupArgs),
+    /// The same texts to the same receivers over bare tonic
+    Ceiling {
+        #[command(flatten)]
+        load: LoadArgs,
+        /// How texts travel
+        #[arg(long, value_enum, default_value = "stream")]
+        shape: Shape,
+        /// Whether they are encrypted, as in the product
+        #[arg(long, action = clap::ArgAction::Set, default_value_t = false)]
+        tls: bool,
+    },
+    /// The product as a share of bare tonic with one stream a pair, no TLS and no disk
+    Compare {
+        #[command(flatten)]
+        group: GroupArgs,
+        /// How often both are measured, in turns
+        #[arg(long, default_value_t = 1)]
+        rounds: usize,
+    },
+}
+
+#[derive(Debug, Args)]
+struct LoadArgs {
+    /// Nodes in the group
+    #[arg(long, default_value_t = 8)]
+    nodes: usize,
+    /// Nodes that send [default: all]
+    #[arg(long)]
+    senders: Option<usize>,
+    /// Messages of each sender
+    #[arg(long, default_value_t = 2_000)]
+    messages: usize,
+    /// Bytes of each text, 32 to 65,536
+    #[arg(long, default_value_t = 256, value_parser = size)]
+    size: usize,
+    /// Messages a sender and second; 0 as fast as they are accepted
+    #[arg(long, default_value_t = 0)]
+    rate: u32,
+    /// Messages of a sender that wait to be accepted, at most
+    #[arg(long, default_value_t = 64)]
+    in_flight: usize,
+    /// Where to keep data meanwhile [default: the directory for temporary files]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct GroupArgs {
+    #[command(flatten)]
+    load: LoadArgs,
+    /// Run every node in a process of its own
+    #[arg(long)]
+    processes: bool,
+    /// Messages in the log before the measurement
+    #[arg(long, default_value_t = 0)]
+    history: usize,
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let size = text.parse::<usize>().map_err(|error| error.to_string())?;
+    let longest = p2p_chat_model::limits::MAX_TEXT_BYTES;
+    let fits = (MIN_SIZE..=longest).contains(&size);
+    fits.then_some(size).ok_or_else(|| format!("texts have {MIN_SIZE} to {longest} bytes"))
+}
+
+impl LoadArgs {
+    fn plan(self, processes: bool, history: usize) -> Plan {
+        let Self { nodes, senders, messages, size, rate, in_flight, dir } = self;
+        let load = Load { senders: senders.unwrap_or(nodes), messages, size, rate, in_flight };
+        Plan { nodes, load, processes, history, dir: dir.unwrap_or_else(std::env::temp_dir) }
+    }
+}
+
+impl GroupArgs {
+    fn plan(self) -> Plan {
+        self.load.plan(self.processes, self.history)
+    }
+}
+
+fn main() -> ExitCode {
+    let mut args: Vec<_> = std::env::args_os().skip(1).collect();
+    if args.first().is_some_and(|word| *word == stage::PROGRAM) {
+        return program(std::mem::take(&mut args));
+    }
+    let cli = Cli::parse();
+    network::enter_own();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")))
+        .with_writer(std::io::stderr)
+        .init();
+    match runtime().and_then(|runtime| runtime.block_on(run(cli))) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("p2p-chat-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+/// The product's own command line, in a process of its own: a node.
+fn program(args: Vec<std::ffi::OsString>) -> ExitCode {
+    let cli = p2p_chat_cli::parse_from(args).unwrap_or_else(|error| error.exit());
+    stage::end_with_parent();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(cli.log_filter()).unwrap_or_else(|_| EnvFilter::new("warn")))
+        .with_writer(std::io::stderr)
+        .init();
+    match runtime() {
+        Ok(runtime) => runtime.block_on(p2p_chat_cli::run(cli, &p2p_chat::ProcessHost)),
+        Err(error) => {
+            eprintln!("p2p-chat-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures and prints. Returns whether everything arrived exactly once.
+async fn run(cli: Cli) -> Result<bool> {
+    match cli.mode.unwrap_or(Mode::Group(cli.group)) {
+        Mode::Group(args) => {
+            let report = group::run(&args.plan()).await?;
+            report::print(&report)?;
+            Ok(report.is_clean())
+        }
+        Mode::Ceiling { load, shape, tls } => {
+            let report = ceiling::run(&load.plan(false, 0), shape, tls).await?;
+            report::print(&report)?;
+            Ok(report.is_clean())
+        }
+        Mode::Compare { group, rounds } => {
+            let comparison = compare::run(&group.plan(), rounds).await?;
+            report::print(&comparison)?;
+            Ok(comparison.is_clean())
+        }
+    }
+}
