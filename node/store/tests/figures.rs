@@ -91,6 +91,10 @@ async fn read(store: &Store, network: NetworkId, positions: &VectorClock) {
     let start = Instant::now();
     let page = store.history(network, None, 100).await.unwrap();
     tell("newest 100 of the history", start, page.len() as u64);
+    let newest = page.last().map(|message| message.id.to_string()).unwrap_or_default();
+    let start = Instant::now();
+    store.by_id(network, &newest).await.unwrap();
+    tell("search by id through everything", start, runs);
     let start = Instant::now();
     let unread = store.unread_count(network, author).await.unwrap();
     tell("unread count", start, unread);
