@@ -49,7 +49,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Report> {
     write_history(&stage, plan.history, load).await?;
     let fdatasync = fdatasync(stage.dir())?;
     let board = Arc::new(Board::new(load, 'm'));
-    let readers = subscribe(&stage, &board).await?;
+    let readers = subscribe(&stage.nodes, &board).await?;
 
     let pids = stage.pids();
     let before = Usage::of(&pids)?;
@@ -124,15 +124,15 @@ pub(crate) struct Reader {
     task: JoinHandle<Result<Heard>>,
 }
 
-/// Subscribes at every node; when this returns, all of them are live.
-pub(crate) async fn subscribe(stage: &Stage, board: &Arc<Board>) -> Result<Vec<Reader>> {
+/// Subscribes at these nodes, the first of which send; when this returns, all of them are live.
+pub(crate) async fn subscribe(nodes: &[Node], board: &Arc<Board>) -> Result<Vec<Reader>> {
     let mut readers = Vec::new();
-    for (number, node) in stage.nodes.iter().enumerate() {
+    for (number, node) in nodes.iter().enumerate() {
         let events = open(node).await?;
         let listener = Listener {
             inbox: Inbox::new(number, &board.load),
             board: Arc::clone(board),
-            acks: Acks::new(stage.nodes.len() - 1),
+            acks: Acks::new(nodes.len() - 1),
         };
         let (stop, stopped) = tokio::sync::oneshot::channel();
         readers.push(Reader { stop, task: tokio::spawn(listener.read(events, stopped)) });
@@ -140,7 +140,8 @@ pub(crate) async fn subscribe(stage: &Stage, board: &Arc<Board>) -> Result<Vec<R
     Ok(readers)
 }
 
-async fn open(node: &Node) -> Result<Streaming<v1::Event>> {
+/// Subscribes to what comes from now on.
+pub(crate) async fn open(node: &Node) -> Result<Streaming<v1::Event>> {
     let request = v1::SubscribeRequest { network: LAB.to_owned(), start: v1::Start::Now.into(), after: 0 };
     let mut events = node.client.clone().subscribe(request).await?.into_inner();
     loop {

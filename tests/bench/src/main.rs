@@ -38,15 +38,37 @@
 //! texts both ways and nothing else, and HTTP/2 to hold senders back; what a sender has queued for one receiver is
 //! bounded by `in_flight`, too. With TLS it is configured as in the product. `compare` takes the stream without TLS as
 //! 1 and says how much of it the product reaches.
+//!
+//! # The other modes
+//!
+//! - `failover`: nodes as processes, of which every one talks; the leader is killed (`kill -9`), and started again when
+//!   all follow another. Median and worst over the runs, all from the kill on: until a survivor's subscription says
+//!   that there is no leader (`detection_ms`; where none says so, until the next), that there is a new one
+//!   (`election_ms`), until the last says that (`all_follow_ms`), until the discovery service lists it, asked every
+//!   millisecond (`listed_ms`), until a text sent after the kill arrives anywhere (`first_delivery_ms`), and the
+//!   longest time meanwhile in which a survivor got nothing (`longest_pause_ms`).
+//! - `join`: from the call of Join on, until the first of `history` texts, and all, came out of the new member's
+//!   subscription. `catch-up`: the same for a member that was stopped before the others wrote them, from its start on
+//!   (`start_s` is the part until its local API answered).
+//! - `idle`: processor time, bytes on the loopback device and to the disk, and resident memory of nodes as processes
+//!   that nobody uses, 3 s after the group was formed.
+//! - `slow-consumer`: nodes as processes. All but the last send as fast as they can, first with all running, then with
+//!   the last one stopped (SIGSTOP); messages a second until all running ones had them. Then it goes on, and reads
+//!   its whole log (`catch_up_s`). Memory is that of the sender that has most.
 
+mod args;
 mod board;
+mod catchup;
 mod ceiling;
 mod compare;
+mod failover;
 mod group;
 mod histogram;
+mod idle;
 mod load;
 mod network;
 mod report;
+mod slow;
 mod stage;
 mod usage;
 
@@ -55,110 +77,17 @@ mod bare {
     tonic::include_proto!("p2pchat.bench.v1");
 }
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
+use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    board::{Load, MIN_SIZE},
-    ceiling::Shape,
-    group::Plan,
+    args::{Cli, Mode},
+    catchup::Comer,
 };
-
-/// Benchmarks of p2p-chat.
-#[derive(Debug, Parser)]
-#[command(args_conflicts_with_subcommands = true)]
-struct Cli {
-    #[command(subcommand)]
-    mode: Option<Mode>,
-    #[command(flatten)]
-    group: GroupArgs,
-}
-
-#[derive(Debug, Subcommand)]
-enum Mode {
-    /// A whole group at work; what is run when no mode is named
-    Group(GroupArgs),
-    /// The same texts to the same receivers over bare tonic
-    Ceiling {
-        #[command(flatten)]
-        load: LoadArgs,
-        /// How texts travel
-        #[arg(long, value_enum, default_value = "stream")]
-        shape: Shape,
-        /// Whether they are encrypted, as in the product
-        #[arg(long, action = clap::ArgAction::Set, default_value_t = false)]
-        tls: bool,
-    },
-    /// The product as a share of bare tonic with one stream a pair, no TLS and no disk
-    Compare {
-        #[command(flatten)]
-        group: GroupArgs,
-        /// How often both are measured, in turns
-        #[arg(long, default_value_t = 1)]
-        rounds: usize,
-    },
-}
-
-#[derive(Debug, Args)]
-struct LoadArgs {
-    /// Nodes in the group
-    #[arg(long, default_value_t = 8)]
-    nodes: usize,
-    /// Nodes that send [default: all]
-    #[arg(long)]
-    senders: Option<usize>,
-    /// Messages of each sender
-    #[arg(long, default_value_t = 2_000)]
-    messages: usize,
-    /// Bytes of each text, 32 to 65,536
-    #[arg(long, default_value_t = 256, value_parser = size)]
-    size: usize,
-    /// Messages a sender and second; 0 as fast as they are accepted
-    #[arg(long, default_value_t = 0)]
-    rate: u32,
-    /// Messages of a sender that wait to be accepted, at most
-    #[arg(long, default_value_t = 64)]
-    in_flight: usize,
-    /// Where to keep data meanwhile [default: the directory for temporary files]
-    #[arg(long)]
-    dir: Option<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-struct GroupArgs {
-    #[command(flatten)]
-    load: LoadArgs,
-    /// Run every node in a process of its own
-    #[arg(long)]
-    processes: bool,
-    /// Messages in the log before the measurement
-    #[arg(long, default_value_t = 0)]
-    history: usize,
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    let size = text.parse::<usize>().map_err(|error| error.to_string())?;
-    let longest = p2p_chat_model::limits::MAX_TEXT_BYTES;
-    let fits = (MIN_SIZE..=longest).contains(&size);
-    fits.then_some(size).ok_or_else(|| format!("texts have {MIN_SIZE} to {longest} bytes"))
-}
-
-impl LoadArgs {
-    fn plan(self, processes: bool, history: usize) -> Plan {
-        let Self { nodes, senders, messages, size, rate, in_flight, dir } = self;
-        let load = Load { senders: senders.unwrap_or(nodes), messages, size, rate, in_flight };
-        Plan { nodes, load, processes, history, dir: dir.unwrap_or_else(std::env::temp_dir) }
-    }
-}
-
-impl GroupArgs {
-    fn plan(self) -> Plan {
-        self.load.plan(self.processes, self.history)
-    }
-}
 
 fn main() -> ExitCode {
     let mut args: Vec<_> = std::env::args_os().skip(1).collect();
@@ -207,18 +136,39 @@ async fn run(cli: Cli) -> Result<bool> {
     match cli.mode.unwrap_or(Mode::Group(cli.group)) {
         Mode::Group(args) => {
             let report = group::run(&args.plan()).await?;
-            report::print(&report)?;
-            Ok(report.is_clean())
+            tell(&report, report.is_clean())
         }
         Mode::Ceiling { load, shape, tls } => {
             let report = ceiling::run(&load.plan(false, 0), shape, tls).await?;
-            report::print(&report)?;
-            Ok(report.is_clean())
+            tell(&report, report.is_clean())
         }
         Mode::Compare { group, rounds } => {
             let comparison = compare::run(&group.plan(), rounds).await?;
-            report::print(&comparison)?;
-            Ok(comparison.is_clean())
+            tell(&comparison, comparison.is_clean())
+        }
+        Mode::Failover { size, runs, rate } => {
+            tell(&failover::run(&size.dir(), size.nodes.unwrap_or(5), runs, rate).await?, true)
+        }
+        Mode::Join(args) => {
+            let report = catchup::run(&args.plan(), Comer::Joiner).await?;
+            tell(&report, report.is_clean())
+        }
+        Mode::CatchUp(args) => {
+            let report = catchup::run(&args.plan(), Comer::Returner).await?;
+            tell(&report, report.is_clean())
+        }
+        Mode::Idle { size, seconds } => {
+            let span = std::time::Duration::from_secs(seconds);
+            tell(&idle::run(&size.dir(), size.nodes.unwrap_or(8), span).await?, true)
+        }
+        Mode::SlowConsumer(load) => {
+            let report = slow::run(&load.plan(true, 0)).await?;
+            tell(&report, report.is_clean())
         }
     }
+}
+
+fn tell(report: &impl Serialize, is_clean: bool) -> Result<bool> {
+    report::print(report)?;
+    Ok(is_clean)
 }

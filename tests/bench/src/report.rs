@@ -130,6 +130,21 @@ pub(crate) fn seconds(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64())
 }
 
+/// The median and the worst of durations, in milliseconds; null where there are none.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Typical {
+    median: Option<f64>,
+    worst: Option<f64>,
+}
+
+impl From<&[Duration]> for Typical {
+    fn from(durations: &[Duration]) -> Self {
+        let ms: Vec<f64> = durations.iter().map(|duration| rounded(duration.as_secs_f64() * 1e3)).collect();
+        let worst = ms.iter().copied().max_by(f64::total_cmp);
+        Self { median: worst.is_some().then(|| median(ms)), worst }
+    }
+}
+
 /// The middle one, or the upper of the two in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);

@@ -11,10 +11,14 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use p2p_chat::ProcessHost;
 use p2p_chat_cli::{Host, Mode, NdsOptions, NodeOptions, Preset, Running, SOCKET};
-use p2p_chat_proto::v1::{self, node_client::NodeClient};
+use p2p_chat_proto::v1::{self, discovery_client::DiscoveryClient, get_network_request::Key, node_client::NodeClient};
 use p2p_chat_transport::dial;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tonic::transport::Channel;
+
+/// A client of a node.
+pub(crate) type Client = NodeClient<Channel>;
 
 type NdsHere = <ProcessHost as Host>::Nds;
 type NodeHere = <ProcessHost as Host>::Node;
@@ -39,7 +43,7 @@ pub(crate) struct Stage {
 /// A node. It keeps its data and its address over restarts.
 pub(crate) struct Node {
     pub(crate) name: String,
-    pub(crate) client: NodeClient<Channel>,
+    pub(crate) client: Client,
     dir: PathBuf,
     listen: String,
     runs: Option<Runs>,
@@ -96,6 +100,20 @@ impl Stage {
         node.start(&self.nds_url(), self.processes).await?;
         self.nodes.push(node);
         self.nodes.last_mut().ok_or_else(|| anyhow!("bug: no node was added"))
+    }
+
+    /// Starts a node again that was stopped or killed.
+    pub(crate) async fn restart(&mut self, number: usize) -> Result<()> {
+        let (nds, process) = (self.nds_url(), self.processes);
+        self.nodes[number].start(&nds, process).await
+    }
+
+    /// What the discovery service has on record of the network.
+    pub(crate) async fn record(&self) -> Result<v1::NetworkRecord> {
+        let key = Some(Key::Name(LAB.to_owned()));
+        let mut client = DiscoveryClient::new(dial::plaintext(&self.nds_url())?);
+        let response = client.get_network(v1::GetNetworkRequest { key }).await?.into_inner();
+        response.record.context("the discovery service answered without a record")
     }
 
     /// The discovery service.
@@ -201,6 +219,27 @@ impl Node {
             Runs::Here(_) => Some(std::process::id()),
             Runs::Process(child) => Some(child.0.id()),
         }
+    }
+
+    /// `kill -9`, if it runs in a process of its own.
+    pub(crate) fn kill(&mut self) {
+        // Dropping the process kills it.
+        self.runs = None;
+    }
+
+    /// SIGSTOP: its process stands still, its connections stay open.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    pub(crate) fn thaw(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let Some(Runs::Process(child)) = &self.runs else { bail!("bug: {} has no process of its own", self.name) };
+        Ok(kill_process(Pid::from_child(&child.0), signal)?)
     }
 
     /// Joins the network.

@@ -80,3 +80,18 @@ fn comparison_names_both_and_their_ratio() {
     assert_complete(&comparison["group"], 40);
     assert!(comparison["ratio"].as_f64() > Some(0.0), "{comparison}");
 }
+
+#[test]
+fn who_comes_late_gets_everything() {
+    for mode in ["join", "catch-up"] {
+        let report = bench(&[mode, "--nodes", "2", "--history", "200"]);
+        assert_eq!((&report["name"], &report["received"]), (&Value::from(mode), &Value::from(200)), "{report}");
+        assert!(report["first_message_s"].as_f64() <= report["all_s"].as_f64(), "{report}");
+    }
+}
+
+#[test]
+fn idle_nodes_are_measured() {
+    let report = bench(&["idle", "--nodes", "2", "--seconds", "1"]);
+    assert!(report["rss_mb_per_node"].as_f64() > Some(1.0), "{report}");
+}
