@@ -1,9 +1,10 @@
 //! Compiles the wire contract in `proto/` with a protobuf compiler written in Rust, so that nothing has to be
-//! installed. Writes the generated code, and the descriptor set that gRPC reflection serves.
+//! installed. Writes the generated code, the descriptor set that gRPC reflection serves, and a list of all methods.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
+use prost_types::FileDescriptorSet;
 
 const FILES: [&str; 7] = [
     "common.proto",
@@ -20,6 +21,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    fs::write(out.join("methods.rs"), methods(&descriptors))?;
     tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
     Ok(())
+}
+
+/// The paths of all methods, sorted, as a Rust expression.
+fn methods(descriptors: &FileDescriptorSet) -> String {
+    let mut paths = Vec::new();
+    for file in &descriptors.file {
+        for service in &file.service {
+            let prefix = format!("/{}.{}", file.package(), service.name());
+            paths.extend(service.method.iter().map(|method| format!("{prefix}/{}", method.name())));
+        }
+    }
+    paths.sort_unstable();
+    format!("&{paths:?}")
 }

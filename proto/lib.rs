@@ -11,3 +11,6 @@ pub mod v1 {
 
 /// The encoded `FileDescriptorSet` of `p2pchat.v1`, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// The paths of all methods of `p2pchat.v1` (`/p2pchat.v1.Chat/Deliver`), in ascending order.
+pub const METHODS: &[&str] = include!(concat!(env!("OUT_DIR"), "/methods.rs"));

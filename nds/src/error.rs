@@ -52,7 +52,73 @@ pub(crate) enum CallError {
     Stopping,
 }
 
+/// Why calls are refused, in a word each: the label of a counter. [`CallError::reason`] is the place in here.
+pub(crate) const REASONS: [&str; 27] = [
+    "leaderless",
+    "expected_epoch",
+    "genesis",
+    "not_creator",
+    "not_admitted",
+    "name_taken",
+    "registered",
+    "gone",
+    "epoch_too_high",
+    "full",
+    "unreachable",
+    "unknown",
+    "unknown_name",
+    "epoch",
+    "not_active",
+    "leader_alive",
+    "not_leader",
+    "outdated",
+    "others_active",
+    "malformed",
+    "forged",
+    "disk",
+    "too_many_calls",
+    "busy",
+    "unsettled",
+    "lagged",
+    "stopping",
+];
+
 impl CallError {
+    /// The place of the reason in [`REASONS`].
+    pub(crate) fn reason(&self) -> usize {
+        match self {
+            Self::Refused(refusal) => match refusal {
+                Refusal::Leaderless(_) => 0,
+                Refusal::ExpectedEpoch { .. } => 1,
+                Refusal::Genesis { .. } => 2,
+                Refusal::NotCreator { .. } => 3,
+                Refusal::NotAdmitted { .. } => 4,
+                Refusal::NameTaken { .. } => 5,
+                Refusal::Registered { .. } => 6,
+                Refusal::Gone { .. } => 7,
+                Refusal::EpochTooHigh { .. } => 8,
+                Refusal::Full(_) => 9,
+                Refusal::Unreachable { .. } => 10,
+                Refusal::Unknown(_) => 11,
+                Refusal::UnknownName(_) => 12,
+                Refusal::Epoch { .. } => 13,
+                Refusal::NotActive(_) => 14,
+                Refusal::LeaderAlive { .. } => 15,
+                Refusal::NotLeader { .. } => 16,
+                Refusal::Outdated { .. } => 17,
+                Refusal::OthersActive { .. } => 18,
+            },
+            Self::Field(FieldError::Bad { .. }) => 19,
+            Self::Field(FieldError::Forged { .. }) => 20,
+            Self::Disk(_) => 21,
+            Self::TooManyCalls => 22,
+            Self::Busy(_) => 23,
+            Self::Unsettled => 24,
+            Self::Lagged => 25,
+            Self::Stopping => 26,
+        }
+    }
+
     fn code(&self) -> Code {
         match self {
             Self::Field(FieldError::Bad { .. }) => Code::InvalidArgument,

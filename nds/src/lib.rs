@@ -17,6 +17,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod limiter;
+mod metrics;
 pub mod probe;
 mod registrar;
 pub mod registry;
@@ -30,4 +31,5 @@ mod wire;
 
 pub use config::{Config, ConfigError};
 pub use error::NdsError;
+pub use metrics::Metrics;
 pub use server::{serve, serve_with};

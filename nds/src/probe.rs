@@ -1,6 +1,9 @@
 //! Calling nodes back: does this node answer at this address, and does it lead?
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use p2p_chat_model::{Epoch, Identity};
 use p2p_chat_proto::{convert::ToWire, v1};
@@ -8,7 +11,10 @@ use p2p_chat_transport::{DialSettings, Dialer, TlsError, describe};
 use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
 use tonic::Request;
 
-use crate::registry::{Answer, Answers, Probe};
+use crate::{
+    metrics::{Metrics, Probed},
+    registry::{Answer, Answers, Probe},
+};
 
 /// Most nodes that are called back at the same time, over all callers.
 pub const MAX_PROBES: usize = 64;
@@ -60,26 +66,37 @@ pub(crate) struct AllBusy;
 /// Bounds a pinger in time and number.
 #[derive(Debug)]
 pub(crate) struct Prober<P> {
-    pinger: std::sync::Arc<P>,
+    pinger: Arc<P>,
     timeout: Duration,
-    places: std::sync::Arc<Semaphore>,
+    places: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
 }
 
 impl<P: Pinger> Prober<P> {
-    pub(crate) fn new(pinger: P, timeout: Duration) -> Self {
-        Self { pinger: pinger.into(), timeout, places: Semaphore::new(MAX_PROBES).into() }
+    pub(crate) fn new(pinger: P, timeout: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { pinger: pinger.into(), timeout, places: Semaphore::new(MAX_PROBES).into(), metrics }
     }
 
     /// Asks all questions at the same time and adds the answers. Ends within the timeout.
     pub(crate) async fn ask(&self, probes: Vec<Probe>, answers: &mut Answers) -> Result<(), AllBusy> {
         let mut asked = JoinSet::new();
         for probe in probes {
-            let place = self.places.clone().try_acquire_owned().map_err(|_| AllBusy)?;
-            let (pinger, limit) = (self.pinger.clone(), self.timeout);
+            let place = self.places.clone().try_acquire_owned().map_err(|_| {
+                self.metrics.on_probed(Probed::NotMade);
+                AllBusy
+            })?;
+            let (pinger, limit, metrics) = (self.pinger.clone(), self.timeout, self.metrics.clone());
             asked.spawn(async move {
-                let answer = timeout(limit, pinger.ping(&probe)).await.unwrap_or(Answer::Unreachable);
+                let begun = Instant::now();
+                let answer = timeout(limit, pinger.ping(&probe)).await;
+                metrics.probe_time.observe(begun.elapsed());
+                metrics.on_probed(match &answer {
+                    Ok(Answer::Reached { .. }) => Probed::Reached,
+                    Ok(Answer::Unreachable) => Probed::Unreachable,
+                    Err(_) => Probed::TimedOut,
+                });
                 drop(place);
-                (probe, answer)
+                (probe, answer.unwrap_or(Answer::Unreachable))
             });
         }
         while let Some(asked) = asked.join_next().await {
@@ -92,8 +109,6 @@ impl<P: Pinger> Prober<P> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use p2p_chat_model::{NetworkId, PeerId};
     use tokio::sync::Notify;
 
@@ -119,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_says_nothing_is_unreachable_after_the_timeout() {
-        let prober = Prober::new(Silent(Arc::default()), Duration::from_millis(1));
+        let prober = Prober::new(Silent(Arc::default()), Duration::from_millis(1), Arc::default());
         let mut answers = Answers::new();
         assert_eq!(prober.ask(probes(2), &mut answers).await, Ok(()));
         assert_eq!(answers, probes(2).into_iter().map(|probe| (probe, Answer::Unreachable)).collect());
@@ -128,7 +143,7 @@ mod tests {
     #[tokio::test]
     async fn probes_beyond_the_cap_are_not_made_and_prove_nothing() {
         let begun = Arc::new(Notify::new());
-        let prober = Arc::new(Prober::new(Silent(begun.clone()), Duration::from_secs(60)));
+        let prober = Arc::new(Prober::new(Silent(begun.clone()), Duration::from_secs(60), Arc::default()));
         let (busy, all) = (prober.clone(), probes(MAX_PROBES as u16));
         let task = tokio::spawn(async move { busy.ask(all, &mut Answers::new()).await });
         begun.notified().await;

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
     sync::{Arc, PoisonError, RwLock},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use p2p_chat_model::{NetworkId, Registration, Vote};
@@ -14,8 +14,9 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use crate::{
     clock::Clock,
     error::CallError,
+    metrics::Metrics,
     registry::{Answers, Change, Founding, Refusal, Registry, Verdict},
-    store::Store,
+    store::{Store, StoreError},
 };
 
 /// Most commands that wait for the writer.
@@ -104,11 +105,11 @@ pub(crate) struct Registrar {
 
 impl Registrar {
     /// Starts the writer's thread, which runs for as long as what comes back lives.
-    pub(crate) fn start(store: Store, registry: Registry, clock: Clock) -> (Self, Running) {
+    pub(crate) fn start(store: Store, registry: Registry, clock: Clock, metrics: Arc<Metrics>) -> (Self, Running) {
         let (jobs, waiting) = mpsc::channel(MAX_WAITING);
         let (changed, _) = broadcast::channel(MAX_LAG);
         let registry = Arc::new(RwLock::new(registry));
-        let writer = Writer { store, registry: registry.clone(), changed: changed.clone(), clock };
+        let writer = Writer { store, registry: registry.clone(), changed: changed.clone(), clock, metrics };
         let (running, ended) = oneshot::channel();
         thread::spawn(move || {
             let _running = running;
@@ -120,6 +121,11 @@ impl Registrar {
     /// Reads what is applied, at the present time.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Registry, Duration) -> T) -> T {
         read(&self.registry.read().unwrap_or_else(PoisonError::into_inner), self.clock.now())
+    }
+
+    /// How many commands wait for the writer.
+    pub(crate) fn waiting(&self) -> usize {
+        self.jobs.max_capacity() - self.jobs.capacity()
     }
 
     /// Decides without doing anything.
@@ -186,6 +192,7 @@ struct Writer {
     registry: Arc<RwLock<Registry>>,
     changed: broadcast::Sender<NetworkId>,
     clock: Clock,
+    metrics: Arc<Metrics>,
 }
 
 impl Writer {
@@ -215,28 +222,39 @@ impl Writer {
         let mut accepted = Vec::new();
         for job in batch {
             match job.command.decide(&self.read(), now, &job.answers) {
-                Ok(Verdict::Accept(changes)) => accepted.push((job.reply, changes)),
+                Ok(Verdict::Accept(changes)) => accepted.push((job, changes)),
                 // A caller that hung up does not want the reply.
                 other => drop(job.reply.send(other.map_err(Into::into))),
             }
         }
         let written = match accepted.iter().all(|(_, changes)| changes.is_empty()) {
             true => Ok(()),
-            false => self.store.write(accepted.iter().flat_map(|(_, changes)| changes)).map_err(Arc::new),
+            false => self.write(accepted.iter().flat_map(|(_, changes)| changes)),
         };
         if let Err(error) = &written {
             tracing::error!(%error, calls = accepted.len(), "the record could not be written");
         }
-        for (reply, changes) in accepted {
+        for (job, changes) in accepted {
             let outcome = match &written {
                 Ok(()) => {
+                    self.metrics.on_accepted(&job.command);
                     self.apply(now, &changes);
                     Ok(Verdict::Accept(changes))
                 }
                 Err(error) => Err(CallError::Disk(error.clone())),
             };
-            drop(reply.send(outcome));
+            drop(job.reply.send(outcome));
         }
+    }
+
+    fn write<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Result<(), Arc<StoreError>> {
+        let begun = Instant::now();
+        let written = self.store.write(changes);
+        self.metrics.write_time.observe(begun.elapsed());
+        if written.is_err() {
+            self.metrics.write_failures.increment();
+        }
+        written.map_err(Arc::new)
     }
 
     fn apply(&self, now: Duration, changes: &[Change]) {

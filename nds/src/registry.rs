@@ -97,6 +97,12 @@ impl Registry {
         now.saturating_sub(record.heard()) >= self.terms.lease
     }
 
+    /// How many records have a lease that has run out.
+    pub fn stale(&self, now: Duration) -> usize {
+        let Some(until) = now.checked_sub(self.terms.lease) else { return 0 };
+        self.heard.range(..=(until, LAST_NETWORK)).count()
+    }
+
     /// The records whose names come after `after`, by name.
     pub fn list(&self, after: Option<&Name>) -> impl Iterator<Item = &Record> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);

@@ -1,6 +1,6 @@
 //! The whole service on a listener.
 
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use p2p_chat_model::Identity;
 use p2p_chat_proto::v1::discovery_server::{DiscoveryServer, SERVICE_NAME};
@@ -15,10 +15,11 @@ use crate::{
     NdsError,
     clock::Clock,
     config::Config,
+    metrics::Metrics,
     probe::{NodePinger, Pinger},
     registrar::{Command, Registrar},
-    registry::{Answers, Verdict},
-    service::Service,
+    registry::{Answers, Change, Verdict},
+    service::{MAX_WATCHERS, Service},
     store::Store,
 };
 
@@ -28,16 +29,21 @@ const GRACE: Duration = Duration::from_secs(3);
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs a Node Discovery Service on `listener` until `shutdown` completes: gRPC over plaintext HTTP/2, with gRPC
-/// reflection (v1 and v1alpha) and `grpc.health.v1`. When it returns, the database is closed and its directory is
+/// reflection (v1 and v1alpha) and `grpc.health.v1`; counts in `metrics` what it does. When it returns, the database is closed and its directory is
 /// free. Dropping the future ends the service too; whatever it answered is on disk either way.
 ///
 /// # Errors
 /// Settings that make no sense; a database that can't be opened, is in use, damaged, or not this program's; a server
 /// that fails.
-pub async fn serve(config: Config, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), NdsError> {
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+    metrics: Arc<Metrics>,
+) -> Result<(), NdsError> {
     let identity = Identity::from_seed(rand::random());
     let pinger = NodePinger::new(&identity, config.probe_timeout)?;
-    serve_with(config, listener, shutdown, pinger).await
+    serve_with(config, listener, shutdown, pinger, metrics).await
 }
 
 /// As [`serve`], with another way of calling nodes back.
@@ -49,6 +55,7 @@ pub async fn serve_with(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
     pinger: impl Pinger,
+    metrics: Arc<Metrics>,
 ) -> Result<(), NdsError> {
     config.check()?;
     let clock = Clock::start();
@@ -60,14 +67,16 @@ pub async fn serve_with(
         Ok::<_, NdsError>((store, registry))
     });
     let (store, registry) = opened.await.map_err(|_| NdsError::Ended("the task that opens the record"))??;
-    let (registrar, mut writer) = Registrar::start(store, registry, clock);
+    let file = store.file().to_owned();
+    let (registrar, mut writer) = Registrar::start(store, registry, clock, metrics.clone());
 
     let (stop, mut stopping) = watch::channel(false);
-    let service = Service::new(&config, registrar.clone(), pinger, stopping.clone());
-    let (router, _health) = common_services(&[SERVICE_NAME]).await?;
+    let service = Service::new(&config, registrar.clone(), pinger, stopping.clone(), metrics.clone());
+    metrics.on_started(registrar.clone(), (service.watchers.clone(), MAX_WATCHERS), file);
+    let (router, _health) = common_services(&[SERVICE_NAME], &metrics.calls).await?;
     // Nobody has to know this service's key; a client that begins with TLS is served as well.
     let tls = server_config(&Identity::from_seed(rand::random()))?;
-    let connections = incoming(listener, tls, Limits::default());
+    let connections = incoming(listener, tls, Limits::default()).counting(&metrics.traffic);
     let router = router.add_service(DiscoveryServer::new(service));
     let serving = router.serve_with_incoming_shutdown(connections, async {
         shutdown.await;
@@ -81,15 +90,16 @@ pub async fn serve_with(
     let served = tokio::select! {
         served = pin!(serving) => served.map_err(Into::into),
         () = overdue => Ok(()),
-        () = upkeep(&registrar, config.lease) => Err(NdsError::Ended("the upkeep")),
+        () = upkeep(&registrar, config.lease, &metrics) => Err(NdsError::Ended("the upkeep")),
         () = writer.ended() => Err(NdsError::Ended("the writer")),
     };
+    metrics.on_stopped();
     writer.stop().await;
     served
 }
 
 /// Tells watchers of leases that ran out, and purges; for ever.
-async fn upkeep(registrar: &Registrar, lease: Duration) {
+async fn upkeep(registrar: &Registrar, lease: Duration, metrics: &Metrics) {
     let mut ticks = interval(UPKEEP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let started = registrar.read(|_, now| now);
@@ -101,12 +111,12 @@ async fn upkeep(registrar: &Registrar, lease: Duration) {
         seen = now;
         // A leader that outlived a long rest of this service gets the chance to say so.
         if now.saturating_sub(started) > lease {
-            purge(registrar).await;
+            purge(registrar, metrics).await;
         }
     }
 }
 
-async fn purge(registrar: &Registrar) {
+async fn purge(registrar: &Registrar, metrics: &Metrics) {
     let is_due =
         matches!(registrar.consider(&Command::Upkeep, &Answers::new()), Ok(Verdict::Accept(due)) if !due.is_empty());
     if !is_due {
@@ -115,6 +125,9 @@ async fn purge(registrar: &Registrar) {
     match registrar.submit(Command::Upkeep.into(), Answers::new()).await {
         Ok(Verdict::Accept(changes)) => {
             for change in changes {
+                if matches!(change, Change::Remove(_)) {
+                    metrics.purged.increment();
+                }
                 tracing::info!(network = change.network().short(), "purged: nobody renewed it for long");
             }
         }

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     error::CallError,
     limiter::Limiter,
+    metrics::Metrics,
     probe::{Pinger, Prober},
     registrar::{Command, Purpose, Registrar, Statement},
     registry::{Answers, Refusal, Verdict},
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// Most watchers at one time.
-const MAX_WATCHERS: usize = 2_048;
+pub(crate) const MAX_WATCHERS: usize = 2_048;
 /// How often nodes are asked anew because the record changed while they were asked.
 const MAX_ROUNDS: usize = 3;
 
@@ -30,20 +31,28 @@ pub(crate) struct Service<P> {
     prober: Prober<P>,
     calls: Limiter,
     probing_calls: Limiter,
-    watchers: Arc<Semaphore>,
+    pub(crate) watchers: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
 }
 
 impl<P: Pinger> Service<P> {
     /// Watches end when `stopping` becomes true.
-    pub(crate) fn new(config: &Config, registrar: Registrar, pinger: P, stopping: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        registrar: Registrar,
+        pinger: P,
+        stopping: watch::Receiver<bool>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             registrar,
-            prober: Prober::new(pinger, config.probe_timeout),
+            prober: Prober::new(pinger, config.probe_timeout, metrics.clone()),
             calls: Limiter::new(config.calls_per_second),
             probing_calls: Limiter::new(config.probing_calls_per_second),
             watchers: Semaphore::new(MAX_WATCHERS).into(),
             stopping,
+            metrics,
         }
     }
 
@@ -99,7 +108,7 @@ impl<P: Pinger> Service<P> {
         allow(&self.probing_calls, caller)?;
         let statement = verified(request.into_inner(), wire::update).await?;
         let network = statement.claim.network;
-        let refusal = answerable(self.settle(statement, caller).await, caller, network)?;
+        let refusal = answerable(&self.metrics, self.settle(statement, caller).await, caller, network)?;
         let record = self.listed(network)?;
         let accepted = refusal == v1::Refusal::Unspecified;
         if accepted {
@@ -113,7 +122,7 @@ impl<P: Pinger> Service<P> {
         let caller = self.admit(&request)?;
         let statement = wire::renew(request.get_ref())?;
         let network = statement.claim.network;
-        let refusal = answerable(self.settle(statement, caller).await, caller, network)?;
+        let refusal = answerable(&self.metrics, self.settle(statement, caller).await, caller, network)?;
         self.registrar.read(|registry, now| {
             let record = registry.record(&network).ok_or(Refusal::Unknown(network))?;
             Ok(v1::RenewLeaseResponse {
@@ -171,19 +180,26 @@ async fn verified<T: Send + 'static>(
 }
 
 /// The refusal that is part of an answer; unspecified if there is none.
-fn answerable(outcome: Result<(), CallError>, caller: IpAddr, network: NetworkId) -> Result<v1::Refusal, CallError> {
+fn answerable(
+    metrics: &Metrics,
+    outcome: Result<(), CallError>,
+    caller: IpAddr,
+    network: NetworkId,
+) -> Result<v1::Refusal, CallError> {
     let Err(error) = outcome else { return Ok(v1::Refusal::Unspecified) };
     let answer = match &error {
         CallError::Refused(refusal) => wire::refusal(refusal),
         _ => None,
     };
     let answer = answer.ok_or_else(|| error.clone())?;
+    metrics.on_refused(&error);
     tracing::info!(%caller, network = network.short(), reason = %error, "refused");
     Ok(answer)
 }
 
-fn reply<T>(call: &'static str, outcome: Result<T, CallError>) -> Result<Response<T>, Status> {
+fn reply<T>(metrics: &Metrics, call: &'static str, outcome: Result<T, CallError>) -> Result<Response<T>, Status> {
     outcome.map(Response::new).map_err(|error| {
+        metrics.on_refused(&error);
         match &error {
             // Frequent by nature, or as frequent as a caller likes.
             CallError::TooManyCalls | CallError::Refused(Refusal::Unknown(_) | Refusal::UnknownName(_)) => {
@@ -204,48 +220,52 @@ impl<P: Pinger> Discovery for Service<P> {
         request: Request<v1::CreateNetworkRequest>,
     ) -> Result<Response<v1::CreateNetworkResponse>, Status> {
         let record = self.create(request).await.map(Some);
-        reply("CreateNetwork", record.map(|record| v1::CreateNetworkResponse { record }))
+        reply(&self.metrics, "CreateNetwork", record.map(|record| v1::CreateNetworkResponse { record }))
     }
 
     async fn list_networks(
         &self,
         request: Request<v1::ListNetworksRequest>,
     ) -> Result<Response<v1::ListNetworksResponse>, Status> {
-        reply("ListNetworks", self.list(request))
+        reply(&self.metrics, "ListNetworks", self.list(request))
     }
 
     async fn get_network(
         &self,
         request: Request<v1::GetNetworkRequest>,
     ) -> Result<Response<v1::GetNetworkResponse>, Status> {
-        reply("GetNetwork", self.get(request).map(|record| v1::GetNetworkResponse { record: Some(record) }))
+        reply(
+            &self.metrics,
+            "GetNetwork",
+            self.get(request).map(|record| v1::GetNetworkResponse { record: Some(record) }),
+        )
     }
 
     async fn watch_networks(
         &self,
         request: Request<v1::WatchNetworksRequest>,
     ) -> Result<Response<Self::WatchNetworksStream>, Status> {
-        reply("WatchNetworks", self.watch(&request))
+        reply(&self.metrics, "WatchNetworks", self.watch(&request))
     }
 
     async fn update_leader(
         &self,
         request: Request<v1::UpdateLeaderRequest>,
     ) -> Result<Response<v1::UpdateLeaderResponse>, Status> {
-        reply("UpdateLeader", self.update(request).await)
+        reply(&self.metrics, "UpdateLeader", self.update(request).await)
     }
 
     async fn renew_lease(
         &self,
         request: Request<v1::RenewLeaseRequest>,
     ) -> Result<Response<v1::RenewLeaseResponse>, Status> {
-        reply("RenewLease", self.renew(request).await)
+        reply(&self.metrics, "RenewLease", self.renew(request).await)
     }
 
     async fn close_network(
         &self,
         request: Request<v1::CloseNetworkRequest>,
     ) -> Result<Response<v1::CloseNetworkResponse>, Status> {
-        reply("CloseNetwork", self.close(request).await.map(|()| v1::CloseNetworkResponse {}))
+        reply(&self.metrics, "CloseNetwork", self.close(request).await.map(|()| v1::CloseNetworkResponse {}))
     }
 }

@@ -104,7 +104,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_is_too_slow_is_cut_off() {
         let (store, registry) = (Store::in_memory().unwrap(), Registry::new(Terms::default()));
-        let (registrar, _running) = Registrar::start(store, registry, Clock::start());
+        let (registrar, _running) = Registrar::start(store, registry, Clock::start(), Arc::default());
         let (_stop, stopping) = watch::channel(false);
         let places = Arc::new(Semaphore::new(1));
         let mut changes = watch(registrar.clone(), stopping, places.clone().try_acquire_owned().unwrap());

@@ -6,7 +6,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use p2p_chat_engine::{CallError, Record};
@@ -15,10 +15,10 @@ use p2p_chat_proto::{
     convert::{self, ToWire},
     v1::{self, discovery_client::DiscoveryClient, get_network_request::Key},
 };
-use p2p_chat_transport::{UrlError, dial::plaintext};
-use tonic::{Code, Status, transport::Channel};
+use p2p_chat_transport::{DialSettings, Line, UrlError, dial::plaintext_with};
+use tonic::{Code, Status};
 
-use crate::wire;
+use crate::{metrics::Metrics, wire};
 
 /// How long a discovery service may take to answer a question.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -28,9 +28,11 @@ const MAX_LISTED: usize = 10_000;
 
 struct Service {
     url: String,
-    channel: Channel,
+    channel: Line,
     /// Why the last call failed; `None` if it did not.
     trouble: Mutex<Option<String>>,
+    /// When it last answered anything, a refusal too.
+    answered: Mutex<Option<Instant>>,
 }
 
 /// All discovery services, in the order in which they are asked.
@@ -45,6 +47,8 @@ pub(crate) struct ServiceState {
     pub(crate) url: String,
     pub(crate) trouble: Option<String>,
     pub(crate) embedded: bool,
+    /// How long ago it last answered; `None` if it never did.
+    pub(crate) last_answer_age: Option<Duration>,
 }
 
 /// A network as a discovery service lists it.
@@ -71,9 +75,12 @@ pub(crate) enum LookupError {
 impl Directory {
     /// # Errors
     /// When a URL makes no sense.
-    pub(crate) fn new(urls: &[String]) -> Result<Self, UrlError> {
-        let service =
-            |url: &String| Ok(Service { url: url.clone(), channel: plaintext(url)?, trouble: Mutex::default() });
+    pub(crate) fn new(urls: &[String], metrics: &Metrics) -> Result<Self, UrlError> {
+        let service = |url: &String| {
+            let channel = plaintext_with(url, DialSettings::default(), &metrics.traffic)?;
+            let channel = Line::new(channel, &metrics.made);
+            Ok(Service { url: url.clone(), channel, trouble: Mutex::default(), answered: Mutex::default() })
+        };
         let services = urls.iter().map(service).collect::<Result<_, UrlError>>()?;
         Ok(Self { services, embedded: AtomicBool::new(false) })
     }
@@ -82,7 +89,7 @@ impl Directory {
         self.services.len()
     }
 
-    pub(crate) fn channel(&self, service: usize) -> Option<Channel> {
+    pub(crate) fn channel(&self, service: usize) -> Option<Line> {
         self.services.get(service).map(|service| service.channel.clone())
     }
 
@@ -98,6 +105,9 @@ impl Directory {
             _ => None,
         };
         if let Some(service) = self.services.get(service) {
+            if trouble.is_none() {
+                *service.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            }
             *service.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         }
     }
@@ -108,6 +118,7 @@ impl Directory {
             url: service.url.clone(),
             trouble: service.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             embedded: embedded && index == 0,
+            last_answer_age: service.answered.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed()),
         };
         self.services.iter().enumerate().map(state).collect()
     }
@@ -167,7 +178,7 @@ impl Directory {
     async fn ask<T>(
         &self,
         index: usize,
-        call: impl AsyncFnOnce(DiscoveryClient<Channel>) -> Result<tonic::Response<T>, Status>,
+        call: impl AsyncFnOnce(DiscoveryClient<Line>) -> Result<tonic::Response<T>, Status>,
     ) -> Result<tonic::Response<T>, Trouble> {
         let service = self.services.get(index).ok_or_else(|| Trouble::Unanswered("bug: no such service".into()))?;
         let client = DiscoveryClient::new(service.channel.clone());

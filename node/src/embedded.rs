@@ -22,6 +22,7 @@ pub(crate) async fn host(
     address: String,
     data_dir: PathBuf,
     directory: Arc<Directory>,
+    metrics: Arc<p2p_chat_nds::Metrics>,
     mut stop: watch::Receiver<bool>,
     ready: oneshot::Sender<()>,
 ) {
@@ -39,7 +40,8 @@ pub(crate) async fn host(
             let until = async move {
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
-            if let Err(error) = p2p_chat_nds::serve(Config::new(&data_dir), listener, until).await {
+            if let Err(error) = p2p_chat_nds::serve(Config::new(&data_dir), listener, until, Arc::clone(&metrics)).await
+            {
                 warn!(%address, %error, "the embedded discovery service ended");
             }
             directory.set_embedded(false);

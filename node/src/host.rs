@@ -1,11 +1,12 @@
 //! What the command line asks this process to run.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use p2p_chat_cli::{
     DEFAULT_NDS, Failure, Holder, Host, NdsOptions, NodeOptions, Preset, Running, SOCKET, StartFailure,
 };
 use p2p_chat_engine::Config;
+use p2p_chat_transport::exposition;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
@@ -60,6 +61,7 @@ impl Host for ProcessHost {
             listen: options.listen,
             advertise: options.advertise,
             config,
+            metrics: options.metrics,
         })
         .await
         .map_err(|error| match error {
@@ -81,11 +83,19 @@ impl Host for ProcessHost {
             refused(format!("can't listen on {at} ({error}); choose another with --listen, or stop what uses it"))
         })?;
         let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
-        let (stop, mut stopped) = watch::channel(false);
-        let until = async move {
+        let (stop, stopped) = watch::channel(false);
+        let until = |mut stopped: watch::Receiver<bool>| async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
-        let task = tokio::spawn(p2p_chat_nds::serve(p2p_chat_nds::Config::new(options.data_dir), listener, until));
+        let metrics = Arc::new(p2p_chat_nds::Metrics::default());
+        if let Some(at) = &options.metrics {
+            let listener = exposition::bind(at).await.map_err(|error| refused(error.to_string()))?;
+            let counts = Arc::clone(&metrics);
+            let page = move || std::future::ready(counts.page().text());
+            tokio::spawn(exposition::serve(listener, page, until(stopped.clone())));
+        }
+        let config = p2p_chat_nds::Config::new(options.data_dir);
+        let task = tokio::spawn(p2p_chat_nds::serve(config, listener, until(stopped), metrics));
         let mut nds = HostedNds { address, stop, task };
         // A record that can't be opened shows at once.
         tokio::select! {

@@ -19,6 +19,7 @@ mod host;
 mod hub;
 mod local;
 mod lock;
+mod metrics;
 mod network;
 mod node;
 mod outbound;

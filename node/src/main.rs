@@ -6,6 +6,7 @@ use p2p_chat::ProcessHost;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    p2p_chat_metrics::process::start();
     let cli = p2p_chat_cli::parse();
     let filter = EnvFilter::try_new(cli.log_filter()).unwrap_or_else(|_| EnvFilter::new("warn"));
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

@@ -2,6 +2,7 @@
 
 mod driver;
 mod load;
+mod observe;
 mod outbox;
 
 use std::{
@@ -18,7 +19,7 @@ use p2p_chat_model::{MessageId, Name, NetworkId, PeerId, Run};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub(crate) use self::driver::{Driver, Start, dormant, wall_ms};
-use crate::bus::Happening;
+use crate::{bus::Happening, metrics::Counts};
 
 /// Inputs that may wait for the task; when there are more, requests of peers are refused.
 const INBOX: usize = 1_024;
@@ -34,6 +35,7 @@ pub(crate) enum Message {
     Response { generation: u64, call: CallId, result: Result<Response, CallError> },
     Fetched { generation: u64, call: CallId, runs: Vec<Incoming>, stored: oneshot::Sender<()> },
     Look(oneshot::Sender<Look>),
+    Figures(oneshot::Sender<Figures>),
 }
 
 /// What became of a command.
@@ -64,6 +66,14 @@ pub(crate) struct Look {
     pub(crate) problem: Option<String>,
 }
 
+/// How things stand, in numbers; all 0 while the node takes no part.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Figures {
+    pub(crate) engine: p2p_chat_engine::Figures,
+    /// Commits on their way to the disk.
+    pub(crate) commits: usize,
+}
+
 /// Why a command of the user failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Unmet {
@@ -80,6 +90,7 @@ pub(crate) enum Unmet {
 pub(crate) struct Network {
     pub(crate) id: NetworkId,
     pub(crate) name: Name,
+    pub(crate) counts: Arc<Counts>,
     inbox: mpsc::Sender<Message>,
     bus: broadcast::Sender<Happening>,
     shared: Arc<Shared>,
@@ -105,7 +116,8 @@ impl Network {
     pub(crate) fn new(id: NetworkId, name: Name) -> (Self, mpsc::Receiver<Message>, Arc<Shared>) {
         let (inbox, messages) = mpsc::channel(INBOX);
         let shared = Arc::new(Shared::default());
-        let network = Self { id, name, inbox, bus: crate::bus::bus(), shared: Arc::clone(&shared) };
+        let counts = Arc::default();
+        let network = Self { id, name, counts, inbox, bus: crate::bus::bus(), shared: Arc::clone(&shared) };
         (network, messages, shared)
     }
 
@@ -138,7 +150,10 @@ impl Network {
 
     async fn ask(&self, message: Message, answer: oneshot::Receiver<Reply>) -> Reply {
         self.inbox.try_send(message).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Refused::Engine(Refusal::Busy("this node has too much to do")),
+            mpsc::error::TrySendError::Full(_) => {
+                self.counts.inbox_refusals.increment();
+                Refused::Engine(Refusal::Busy("this node has too much to do"))
+            }
             mpsc::error::TrySendError::Closed(_) => Refused::Engine(Refusal::NotHere),
         })?;
         match answer.await {
@@ -177,6 +192,18 @@ impl Network {
         let (reply, answer) = oneshot::channel();
         self.inbox.send(Message::Look(reply)).await.ok()?;
         answer.await.ok()
+    }
+
+    /// How things stand, in numbers; `None` once the node has left.
+    pub(crate) async fn figures(&self) -> Option<Figures> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(Message::Figures(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// How many inputs wait for the task.
+    pub(crate) fn waiting(&self) -> usize {
+        self.inbox.max_capacity() - self.inbox.capacity()
     }
 
     /// Reports the end of a call.

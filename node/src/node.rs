@@ -19,7 +19,9 @@ use p2p_chat_proto::v1::{
 };
 use p2p_chat_store::{Store, StoreError};
 use p2p_chat_transport::{
-    Dialer, IdentityFileError, Limits, TlsError, UrlError, identity_file, incoming,
+    Dialer, IdentityFileError, Limits, TlsError, UrlError,
+    exposition::{self, ExpositionError},
+    identity_file, incoming,
     server::{DescriptorError, MAX_MESSAGE_BYTES, common_services},
     tls,
 };
@@ -37,6 +39,7 @@ use crate::{
     hub::{Hub, HubError},
     local::Local,
     lock::{DirLock, LockError},
+    metrics::{Exporter, Metrics},
     outbound::Outbound,
     services::{Chat, Election, Gate, Liveness, Membership},
 };
@@ -59,6 +62,8 @@ pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
     pub(crate) advertise: Option<Address>,
     pub(crate) config: Config,
+    /// Where to serve metrics, `HOST:PORT`, if anywhere.
+    pub(crate) metrics: Option<String>,
 }
 
 /// Why a node can't start.
@@ -87,6 +92,9 @@ pub enum NodeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The port for metrics can't be had.
+    #[error(transparent)]
+    Exposition(#[from] ExpositionError),
     /// The own address can't be told to others.
     #[error("others can't be told to reach this node at {0}; name an address with --advertise HOST:PORT")]
     Advertise(String),
@@ -126,6 +134,10 @@ impl Node {
             let opened = tokio::task::spawn_blocking(move || Store::open(&dir)).await;
             opened.map_err(|error| NodeError::Networks(error.to_string()))??
         };
+        let exposed = match &options.metrics {
+            Some(at) => Some(exposition::bind(at).await?),
+            None => None,
+        };
         let name = remember_name(&options)?;
         let listener = listen(options.listen).await?;
         let address =
@@ -134,27 +146,34 @@ impl Node {
             Some(address) => address,
             None => advertise(address, &options.services)?,
         };
-        let directory = Arc::new(Directory::new(&options.services)?);
-        let dialer = Dialer::new(&identity)?;
+        let embedded = options.embed.as_ref().map(|_| Arc::default());
+        let metrics = Arc::new(Metrics { embedded, ..Metrics::default() });
+        let directory = Arc::new(Directory::new(&options.services, &metrics)?);
+        let dialer = Dialer::new(&identity)?.counting(&metrics.traffic);
         let outbound = Outbound::new(
             (identity.clone(), dialer),
             (name, advertised.clone()),
             store.clone(),
             Arc::clone(&directory),
+            Arc::clone(&metrics.made),
         );
         let hub = Arc::new(Hub::new(Arc::new(outbound), options.config));
         let (stop, stopped) = watch::channel(false);
         let mut servers = Vec::new();
-        if let Some(at) = options.embed {
+        if let (Some(at), Some(counts)) = (options.embed, &metrics.embedded) {
             let (ready, looked) = oneshot::channel();
             let dir = options.data_dir.join("nds");
-            servers.push(tokio::spawn(embedded::host(at, dir, Arc::clone(&directory), stopped.clone(), ready)));
+            let (directory, counts) = (Arc::clone(&directory), Arc::clone(counts));
+            servers.push(tokio::spawn(embedded::host(at, dir, directory, counts, stopped.clone(), ready)));
             let _ = looked.await;
         }
-        servers.push(serve_peers(&hub, listener, stopped.clone()).await?);
+        servers.push(serve_peers(&hub, listener, &metrics, stopped.clone()).await?);
         hub.resume().await.map_err(networks)?;
         let local = Local { hub, data_dir: options.data_dir, stop: stop.clone() };
-        servers.push(serve_local(&local, &options.socket, stopped).await?);
+        servers.push(serve_local(&local, &options.socket, &metrics, stopped.clone()).await?);
+        if let Some(listener) = exposed {
+            servers.push(serve_metrics(listener, Exporter::new(metrics, &local.hub), stopped));
+        }
         info!(peer = %identity.peer().short(), listen = %address, advertised = %advertised, "the node runs");
         Ok(Self { address, local, socket: options.socket, servers, stop, lock })
     }
@@ -243,6 +262,7 @@ fn route_to(services: &[String]) -> Option<IpAddr> {
 async fn serve_peers(
     hub: &Arc<Hub>,
     listener: TcpListener,
+    metrics: &Metrics,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, NodeError> {
     let names = [
@@ -251,7 +271,7 @@ async fn serve_peers(
         liveness_server::SERVICE_NAME,
         chat_server::SERVICE_NAME,
     ];
-    let (router, _health) = common_services(&names).await?;
+    let (router, _health) = common_services(&names, &metrics.answered).await?;
     let gate = Gate::new(Arc::clone(hub));
     let store = hub.store.clone();
     let chat = ChatServer::new(Chat::new(gate.clone(), store.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES);
@@ -261,6 +281,7 @@ async fn serve_peers(
         .add_service(LivenessServer::new(Liveness::new(gate)))
         .add_service(chat);
     let connections = incoming(listener, tls::server_config(&hub.identity)?, Limits::default());
+    let connections = connections.counting(&metrics.traffic);
     Ok(tokio::spawn(async move {
         let until = async move {
             let _ = stopped.wait_for(|stop| *stop).await;
@@ -271,9 +292,22 @@ async fn serve_peers(
     }))
 }
 
+/// Serves the page for a monitor.
+fn serve_metrics(listener: TcpListener, exporter: Exporter, mut stopped: watch::Receiver<bool>) -> JoinHandle<()> {
+    let exporter = Arc::new(exporter);
+    let page = move || {
+        let exporter = Arc::clone(&exporter);
+        async move { exporter.page().await }
+    };
+    tokio::spawn(exposition::serve(listener, page, async move {
+        let _ = stopped.wait_for(|stop| *stop).await;
+    }))
+}
+
 async fn serve_local(
     local: &Local,
     socket: &Path,
+    metrics: &Metrics,
     mut stopped: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, NodeError> {
     let failed = |source| NodeError::Listen { at: socket.display().to_string(), source };
@@ -287,7 +321,7 @@ async fn serve_local(
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     }
-    let (router, _health) = common_services(&[node_server::SERVICE_NAME]).await?;
+    let (router, _health) = common_services(&[node_server::SERVICE_NAME], &metrics.answered).await?;
     let router = router.add_service(NodeServer::new(local.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES));
     Ok(tokio::spawn(async move {
         let until = async move {

@@ -16,10 +16,9 @@ pub(crate) use self::{
 use p2p_chat_engine::{CallError, CallId, DiscoveryCall, PeerCall, Response};
 use p2p_chat_model::{Address, Identity, Name, PeerId};
 use p2p_chat_store::Store;
-use p2p_chat_transport::Dialer;
-use tonic::transport::Channel;
+use p2p_chat_transport::{Calls, Dialer, Line};
 
-use crate::{directory::Directory, network::Network};
+use crate::{directory::Directory, metrics::Pinged, network::Network};
 
 /// Connections that are kept; beyond that, all are given up and made anew as they are needed.
 const MAX_CHANNELS: usize = 2_048;
@@ -32,7 +31,8 @@ pub(crate) struct Outbound {
     pub(crate) store: Store,
     pub(crate) directory: Arc<Directory>,
     dialer: Dialer,
-    channels: Mutex<BTreeMap<(PeerId, Address), Channel>>,
+    calls: Arc<Calls>,
+    channels: Mutex<BTreeMap<(PeerId, Address), Line>>,
 }
 
 impl Outbound {
@@ -41,8 +41,9 @@ impl Outbound {
         (name, address): (Name, Address),
         store: Store,
         directory: Arc<Directory>,
+        calls: Arc<Calls>,
     ) -> Self {
-        Self { identity, name, address, store, directory, dialer, channels: Mutex::default() }
+        Self { identity, name, address, store, directory, dialer, calls, channels: Mutex::default() }
     }
 
     /// Calls a peer, and reports the end of the call to the network's task.
@@ -58,10 +59,14 @@ impl Outbound {
         let (outbound, network) = (Arc::clone(self), network.clone());
         tokio::spawn(async move {
             let channel = outbound.channel(to);
+            let is_ping = matches!(call, PeerCall::Ping(_));
             let result = match call {
                 PeerCall::Fetch(have) => outbound.fetch(channel, &network, (generation, id), &have, timeout).await,
                 call => within(timeout, outbound.call_once(channel, &network, call)).await,
             };
+            if is_ping {
+                network.counts.on_pinged(if result.is_ok() { Pinged::Answered } else { Pinged::Unanswered });
+            }
             network.respond(generation, id, result).await;
         });
     }
@@ -85,12 +90,12 @@ impl Outbound {
     }
 
     /// The connection to a peer; made when it is first used, and again after it broke.
-    fn channel(&self, to: (PeerId, Address)) -> Channel {
+    fn channel(&self, to: (PeerId, Address)) -> Line {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         if channels.len() >= MAX_CHANNELS {
             channels.clear();
         }
-        let dial = || self.dialer.channel(to.0, &to.1);
+        let dial = || Line::new(self.dialer.channel(to.0, &to.1), &self.calls);
         channels.entry(to.clone()).or_insert_with(dial).clone()
     }
 }

@@ -14,6 +14,7 @@ mod leader;
 mod lifecycle;
 mod lines;
 mod member;
+mod metrics;
 mod starting;
 
 // Shared with the other test programs, each of which uses its part.

@@ -3,6 +3,7 @@
 //! - [`Cluster`]: a discovery service and nodes, each a child process, in a temporary directory of their own.
 //! - [`lines`]: what lies between the processes, and how to cut it.
 //! - [`Ledger`], [`Writer`], [`Recorder`], [`history`]: what was said, what was seen, and whether both agree.
+//! - [`scrape`]: what a process tells a monitor.
 //! - [`wait`]: the only place that lets time pass.
 
 pub(crate) mod cluster;
@@ -15,6 +16,7 @@ pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod recorder;
 pub(crate) mod report;
+pub(crate) mod scrape;
 pub(crate) mod wait;
 pub(crate) mod writer;
 

@@ -37,7 +37,8 @@ impl Nds {
 
     /// Starts it again on the same data and address.
     pub(crate) async fn restart(&mut self) {
-        let words = ["nds", "--listen", &self.address, "--data-dir", &self.dir.display().to_string()];
+        let dir = self.dir.display().to_string();
+        let words = ["nds", "--listen", &self.address, "--data-dir", &dir, "--metrics", "127.0.0.1:0"];
         let args: Vec<String> = words.map(str::to_owned).into();
         let mut process = Process::start("nds", &self.seat.prefix, &args, &self.logs);
         self.lines.spawned("nds", process.pid());

@@ -19,6 +19,10 @@ use super::wait::{eventually, secs};
 /// The program under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_p2p-chat");
 
+/// What the user of the tests may have set.
+const SETTINGS: [&str; 6] =
+    ["P2P_CHAT_DATA_DIR", "P2P_CHAT_NDS", "P2P_CHAT_METRICS", "RUST_LOG", "XDG_DATA_HOME", "XDG_CONFIG_HOME"];
+
 /// How long a process may take to say where it listens: the machine may be busy.
 pub(crate) const START_DEADLINE: Duration = secs(30);
 
@@ -53,7 +57,7 @@ impl Process {
         if let Some(filter) = env::var_os("P2P_CHAT_TEST_LOG") {
             command.arg("--log").arg(filter);
         }
-        for setting in ["P2P_CHAT_DATA_DIR", "P2P_CHAT_NDS", "RUST_LOG", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
+        for setting in SETTINGS {
             command.env_remove(setting);
         }
         command.env("HOME", logs).stdin(Stdio::null());
@@ -119,6 +123,11 @@ impl Process {
             value.trim().trim_end_matches(" kB").parse().ok()
         };
         (line("VmRSS:").unwrap_or(0), line("VmHWM:").unwrap_or(0))
+    }
+
+    /// All of its log so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.stderr).unwrap_or_default()).into_owned()
     }
 
     /// The last lines of its log.

@@ -12,7 +12,7 @@ use crate::{
 fn start(dir: &Path) -> (Registrar, Running) {
     let (store, clock) = (Store::open(dir).unwrap(), Clock::start());
     let registry = store.load(Terms::default(), clock.now()).unwrap();
-    Registrar::start(store, registry, clock)
+    Registrar::start(store, registry, clock, Arc::default())
 }
 
 fn create(serial: u64) -> Arc<Command> {
@@ -71,7 +71,7 @@ async fn a_full_disk_fails_the_call_and_changes_nothing() {
     registry.apply(clock.now(), Change::Put(record));
     store.fill();
     let before = registry.clone();
-    let (registrar, _running) = Registrar::start(store, registry, clock);
+    let (registrar, _running) = Registrar::start(store, registry, clock, Arc::default());
     let many: Vec<u8> = (1..=250).collect();
     let outcome = registrar.submit(follow(claim(2, view(1, 2, &many)), Purpose::Renew), Answers::new()).await;
     let error = outcome.unwrap_err();

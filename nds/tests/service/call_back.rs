@@ -33,7 +33,7 @@ async fn node(identity: &Identity) -> Address {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string().parse().unwrap();
     let connections = incoming(listener, server_config(identity).unwrap(), Limits::default());
-    let router = p2p_chat_transport::server::base().add_service(LivenessServer::new(Node));
+    let router = p2p_chat_transport::server::base(&Arc::default()).add_service(LivenessServer::new(Node));
     tokio::spawn(router.serve_with_incoming(connections));
     address
 }

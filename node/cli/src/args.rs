@@ -11,7 +11,7 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 no such network or member, 4 not allowed, 5 timed out, 6 unreachable.
 
 Settings come from flags, then the environment, then DATA_DIR/config.toml, then $XDG_CONFIG_HOME/p2p-chat/config.toml \
-(or the one file given with --config). Keys: name, nds (a list), listen, advertise, preset.";
+(or the one file given with --config). Keys: name, nds (a list), listen, advertise, preset, metrics, nds_metrics.";
 
 /// Group chat that needs no chat server.
 #[derive(Debug, Clone, Parser)]
@@ -67,6 +67,14 @@ pub struct NodeArgs {
     pub preset: Option<Preset>,
 }
 
+/// What a process that runs for longer tells a monitor.
+#[derive(Debug, Clone, Default, Args)]
+pub struct MetricsArgs {
+    /// Serve metrics for Prometheus at http://ADDRESS/metrics; port 0 lets the system choose [env: P2P_CHAT_METRICS]
+    #[arg(long, value_name = "ADDRESS", value_parser = values::bind_address)]
+    pub metrics: Option<String>,
+}
+
 /// How long a node waits before it suspects another (DESIGN §4.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -108,12 +116,18 @@ pub enum Command {
         /// Where to listen [default: 0.0.0.0:7400]
         #[arg(long, value_name = "IP:PORT", value_parser = values::listen_address)]
         listen: Option<SocketAddr>,
+        /// What it tells a monitor.
+        #[command(flatten)]
+        metrics: MetricsArgs,
     },
     /// Run a node until it is told to stop
     Serve {
         /// How it appears.
         #[command(flatten)]
         node: NodeArgs,
+        /// What it tells a monitor.
+        #[command(flatten)]
+        metrics: MetricsArgs,
         /// Found this network at start, unless the node is in it; repeatable
         #[arg(long, value_name = "NET", value_parser = values::network)]
         create: Vec<String>,
@@ -129,6 +143,9 @@ pub enum Command {
         /// How it appears.
         #[command(flatten)]
         node: NodeArgs,
+        /// What it tells a monitor.
+        #[command(flatten)]
+        metrics: MetricsArgs,
     },
     /// Found a network
     Create {
@@ -194,6 +211,9 @@ pub enum Command {
         /// Where to begin
         #[arg(long, default_value = "now")]
         from: From,
+        /// What it tells a monitor.
+        #[command(flatten)]
+        metrics: MetricsArgs,
     },
     /// Print the messages there are, in the order in which everybody sees them
     History {
@@ -280,7 +300,7 @@ mod tests {
     #[test]
     fn bad_values_are_refused_before_anything_starts() {
         let long = "x".repeat(65);
-        let bad: [&[&str]; 12] = [
+        let bad: [&[&str]; 14] = [
             &["create", ""],
             &["create", &long],
             &["create", "a\u{1b}[2J"],
@@ -289,6 +309,8 @@ mod tests {
             &["serve", "--advertise", "nowhere"],
             &["serve", "--advertise", "host:0"],
             &["status", "--nds", "https://nds:7400"],
+            &["serve", "--metrics", "9500"],
+            &["nds", "--metrics", "::1:9500"],
             &["health", "nds"],
             &["send", "lab", "hi", "--timeout", "0"],
             &["history", "lab", "--limit", "0"],

@@ -29,6 +29,12 @@ pub(crate) struct FileConfig {
     pub(crate) advertise: Option<Address>,
     /// How patient the node is.
     pub(crate) preset: Option<Preset>,
+    /// Where a node serves metrics.
+    #[serde(deserialize_with = "metrics")]
+    pub(crate) metrics: Option<String>,
+    /// Where a discovery service serves metrics: both may run on one machine, with one file.
+    #[serde(deserialize_with = "metrics")]
+    pub(crate) nds_metrics: Option<String>,
 }
 
 impl FileConfig {
@@ -60,6 +66,8 @@ impl FileConfig {
             listen: self.listen.or(other.listen),
             advertise: self.advertise.or(other.advertise),
             preset: self.preset.or(other.preset),
+            metrics: self.metrics.or(other.metrics),
+            nds_metrics: self.nds_metrics.or(other.nds_metrics),
         }
     }
 
@@ -97,6 +105,11 @@ fn advertise<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Address>, D::E
     text.parse().map(Some).map_err(|error| Error::custom(format!("advertise: {error}")))
 }
 
+fn metrics<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(from)?;
+    values::bind_address(&text).map(Some).map_err(|error| Error::custom(format!("metrics: {error}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,12 +122,13 @@ mod tests {
     fn a_full_file_is_understood() {
         let file = parse(
             "name = \"alice\"\nnds = [\"http://nds:7400\"]\nlisten = \"0.0.0.0:1\"\n\
-             advertise = \"alice:7500\"\npreset = \"wan\"\n",
+             advertise = \"alice:7500\"\npreset = \"wan\"\nmetrics = \"localhost:0\"\n",
         );
         let file = file.expect("understood");
         assert_eq!(file.name.map(|name| name.to_string()), Some("alice".to_owned()));
         assert_eq!(file.nds.map(|urls| urls.len()), Some(1));
         assert_eq!(file.preset, Some(Preset::Wan));
+        assert_eq!(file.metrics.as_deref(), Some("localhost:0"));
         assert_eq!(parse(""), Ok(FileConfig::default()));
     }
 

@@ -27,6 +27,10 @@ pub struct Config {
     pub advertise: Option<Address>,
     /// See the command line.
     pub preset: Option<Preset>,
+    /// See the command line.
+    pub metrics: Option<String>,
+    /// See the command line.
+    pub nds_metrics: Option<String>,
 }
 
 /// Reads a configuration file.
@@ -34,8 +38,9 @@ pub struct Config {
 /// # Errors
 /// As the program says it.
 pub fn config(text: &str) -> Result<Config, Failure> {
-    let FileConfig { name, nds, listen, advertise, preset } = FileConfig::parse(text, Path::new("config.toml"))?;
-    Ok(Config { name, nds, listen, advertise, preset })
+    let file = FileConfig::parse(text, Path::new("config.toml"))?;
+    let FileConfig { name, nds, listen, advertise, preset, metrics, nds_metrics } = file;
+    Ok(Config { name, nds, listen, advertise, preset, metrics, nds_metrics })
 }
 
 /// Reads lines of input: texts, or why they are none.

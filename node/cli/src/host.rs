@@ -14,6 +14,8 @@ pub struct NdsOptions {
     pub listen: SocketAddr,
     /// Where to keep the record.
     pub data_dir: PathBuf,
+    /// Where to serve metrics, `HOST:PORT`, if anywhere.
+    pub metrics: Option<String>,
 }
 
 /// What to run a node with.
@@ -38,6 +40,8 @@ pub struct NodeOptions {
     pub advertise: Option<Address>,
     /// How patient the node is.
     pub preset: Preset,
+    /// Where to serve metrics, `HOST:PORT`, if anywhere.
+    pub metrics: Option<String>,
 }
 
 /// Why something could not be started.

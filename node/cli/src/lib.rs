@@ -55,7 +55,7 @@ mod settings;
 mod surroundings;
 mod values;
 
-pub use args::{Cli, Command, From, Global, NodeArgs, Preset, Wait};
+pub use args::{Cli, Command, From, Global, MetricsArgs, NodeArgs, Preset, Wait};
 pub use client::{Client, Incoming};
 pub use failure::Failure;
 pub use holder::{Holder, Mode};

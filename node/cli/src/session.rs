@@ -173,6 +173,7 @@ pub(crate) fn node_options(settings: &Settings, mode: Mode, listen: SocketAddr) 
         listen: settings.listen.unwrap_or(listen),
         advertise: settings.advertise.clone(),
         preset: settings.preset,
+        metrics: settings.metrics.clone(),
     }
 }
 

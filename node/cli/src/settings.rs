@@ -10,10 +10,10 @@ use std::{
 use p2p_chat_model::{Name, view::Address};
 
 use crate::{
-    args::{Global, NodeArgs, Preset},
+    args::{Global, MetricsArgs, NodeArgs, Preset},
     config::FileConfig,
     failure::Failure,
-    values::ServiceUrl,
+    values::{self, ServiceUrl},
 };
 
 /// Name of the local API's Unix socket in the data directory.
@@ -75,11 +75,15 @@ pub(crate) struct Settings {
     pub(crate) advertise: Option<Address>,
     /// How patient the node is.
     pub(crate) preset: Preset,
+    /// Where a node that runs for longer serves metrics, if the user said so.
+    pub(crate) metrics: Option<String>,
+    /// Where a discovery service does.
+    pub(crate) nds_metrics: Option<String>,
 }
 
 impl Settings {
     /// Puts the sources together. Every failure is [`Failure::Usage`].
-    pub(crate) fn resolve(global: &Global, node: &NodeArgs, env: &Env) -> Result<Self, Failure> {
+    pub(crate) fn resolve(global: &Global, node: &NodeArgs, metrics: &MetricsArgs, env: &Env) -> Result<Self, Failure> {
         let given_dir = global.data_dir.clone().or_else(|| env.path("P2P_CHAT_DATA_DIR"));
         let data_dir_is_given = given_dir.is_some();
         let data_dir = checked_data_dir(given_dir.map_or_else(|| default_data_dir(env), Ok)?)?;
@@ -95,6 +99,7 @@ impl Settings {
             given => Some(given.to_vec()),
         };
         let name = node.name.clone().or(file.name);
+        let metrics = metrics.metrics.clone().map_or_else(|| env_metrics(env), |at| Ok(Some(at)))?;
         Ok(Self {
             data_dir,
             data_dir_is_given,
@@ -105,6 +110,8 @@ impl Settings {
             listen: node.listen.or(file.listen),
             advertise: node.advertise.clone().or(file.advertise),
             preset: node.preset.or(file.preset).unwrap_or_default(),
+            metrics: metrics.clone().or(file.metrics),
+            nds_metrics: metrics.or(file.nds_metrics),
         })
     }
 
@@ -124,6 +131,7 @@ impl Settings {
             name: name.parse().map_err(|error| Failure::Usage(format!("the name {name:?} is not usable: {error}")))?,
             listen: None,
             advertise: None,
+            metrics: None,
             ..self.clone()
         })
     }
@@ -181,6 +189,15 @@ fn env_nds(env: &Env) -> Result<Option<Vec<ServiceUrl>>, Failure> {
     urls.collect::<Result<_, _>>().map(Some)
 }
 
+fn env_metrics(env: &Env) -> Result<Option<String>, Failure> {
+    let read = |text| {
+        values::bind_address(text).map_err(|error| {
+            Failure::Usage(format!("the environment variable P2P_CHAT_METRICS has {text:?}: {error}; correct it"))
+        })
+    };
+    env.text("P2P_CHAT_METRICS").map(read).transpose()
+}
+
 fn default_nds() -> Result<Vec<ServiceUrl>, Failure> {
     let url = DEFAULT_NDS.parse().map_err(|error| Failure::Failed(format!("bug: {DEFAULT_NDS}: {error}")))?;
     Ok(vec![url])
@@ -202,6 +219,7 @@ mod tests {
         dir: tempfile::TempDir,
         global: Global,
         node: NodeArgs,
+        metrics: MetricsArgs,
         env: Vec<(&'static str, String)>,
     }
 
@@ -209,7 +227,13 @@ mod tests {
         fn new() -> Self {
             let dir = tempfile::tempdir().expect("a directory");
             let home = dir.path().display().to_string();
-            Self { dir, global: Global::default(), node: NodeArgs::default(), env: vec![("HOME", home)] }
+            Self {
+                dir,
+                global: Global::default(),
+                node: NodeArgs::default(),
+                metrics: MetricsArgs::default(),
+                env: vec![("HOME", home)],
+            }
         }
 
         fn file(&self, path: &str, text: &str) -> PathBuf {
@@ -220,7 +244,7 @@ mod tests {
         }
 
         fn resolve(&self) -> Result<Settings, Failure> {
-            Settings::resolve(&self.global, &self.node, &self.env.iter().cloned().collect())
+            Settings::resolve(&self.global, &self.node, &self.metrics, &self.env.iter().cloned().collect())
         }
 
         fn name_and_nds(&self) -> (String, String) {
@@ -292,8 +316,29 @@ mod tests {
         let failure = world.resolve().expect_err("not a URL");
         assert!(failure.to_string().starts_with("the environment variable P2P_CHAT_NDS has \"what\""), "{failure}");
         assert_eq!(failure.exit_code(), 2);
-        let failure = Settings::resolve(&Global::default(), &NodeArgs::default(), &Env::default());
+        let failure =
+            Settings::resolve(&Global::default(), &NodeArgs::default(), &MetricsArgs::default(), &Env::default());
         assert!(failure.expect_err("no home").to_string().contains("--data-dir DIR"));
+    }
+
+    #[test]
+    fn metrics_are_off_unless_a_flag_the_environment_or_a_file_asks_for_them() {
+        let mut world = World::new();
+        let both = |world: &World| {
+            let settings = world.resolve().expect("resolved");
+            (settings.metrics.unwrap_or_default(), settings.nds_metrics.unwrap_or_default())
+        };
+        assert_eq!(both(&world), pair("", ""));
+        world.file(".config/p2p-chat/config.toml", "metrics = \"file:1\"\nnds_metrics = \"file:2\"");
+        assert_eq!(both(&world), pair("file:1", "file:2"));
+        world.env.push(("P2P_CHAT_METRICS", "env:0".to_owned()));
+        assert_eq!(both(&world), pair("env:0", "env:0"));
+        world.metrics.metrics = Some("flag:0".to_owned());
+        assert_eq!(both(&world), pair("flag:0", "flag:0"));
+        world.metrics.metrics = None;
+        world.env[1].1 = "9500".to_owned();
+        let failure = world.resolve().expect_err("no address");
+        assert!(failure.to_string().starts_with("the environment variable P2P_CHAT_METRICS has"), "{failure}");
     }
 
     #[test]

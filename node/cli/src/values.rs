@@ -51,6 +51,19 @@ pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "expected IP:PORT, for example 0.0.0.0:7500".to_owned())
 }
 
+/// Reads an address to listen on that may be a name; port 0 lets the system choose.
+pub(crate) fn bind_address(text: &str) -> Result<String, String> {
+    let is_well_formed = match text.rsplit_once(':') {
+        Some((host, port)) => {
+            let is_bare = !host.contains(':') || host.starts_with('[') && host.ends_with(']');
+            let fits = host.chars().all(|c| c.is_ascii_graphic() && !"/?#@".contains(c));
+            !host.is_empty() && is_bare && fits && port.parse::<u16>().is_ok()
+        }
+        None => false,
+    };
+    if is_well_formed { Ok(text.to_owned()) } else { Err("expected HOST:PORT, for example 127.0.0.1:9500".to_owned()) }
+}
+
 /// Reads a network given by name or by id.
 pub(crate) fn network(text: &str) -> Result<String, String> {
     if is_network_id(text) {

@@ -48,5 +48,5 @@ pub use io::{
     RunFacts, RunToken, Standing, Way, Write,
 };
 pub use roster::{Member, Roster};
-pub use snapshot::{CursorState, Snapshot};
+pub use snapshot::{CursorState, Figures, Snapshot};
 pub use start::{FeedLog, Setup, Start};

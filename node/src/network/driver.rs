@@ -13,11 +13,12 @@ use p2p_chat_engine::{
 use p2p_chat_model::{MessageId, NetworkId, PeerId};
 use p2p_chat_store::{Pending, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info};
 
 use super::{
-    Incoming, Look, Message, Network, Outcome, Refused, Reply, Shared,
+    Figures, Incoming, Look, Message, Network, Outcome, Refused, Reply, Shared,
     load::load,
+    observe::{Batch, Brought, Observer},
     outbox::{Head, Outbox},
 };
 use crate::{bus::Happening, outbound::Outbound, wire};
@@ -41,6 +42,7 @@ pub(crate) enum Start {
 
 /// Something to be done once everything before it is on disk.
 enum Effect {
+    Observed(Box<Batch>),
     Output(Box<Output>),
     Stored(oneshot::Sender<()>),
 }
@@ -75,6 +77,8 @@ struct Work<'a> {
     requests: BTreeMap<RequestId, oneshot::Sender<Reply>>,
     next_id: u64,
     incoming: Vec<Option<Incoming>>,
+    brought: Vec<Brought>,
+    observer: Observer,
     commits: VecDeque<(Pending, Vec<Effect>)>,
     stopped: bool,
     members_changed: bool,
@@ -107,6 +111,7 @@ impl Driver {
     async fn wait_until_mended(&mut self, problem: &StoreError) -> bool {
         error!(network = %self.network.name, %problem, "can't store; taking no part until the disk works again");
         self.shared.update(0, None);
+        self.network.counts.broken.set(1);
         let _ = self.network.bus().send(Happening::Broken(problem.to_string()));
         let mut tick = tokio::time::interval(MEND_INTERVAL);
         tick.tick().await;
@@ -119,6 +124,7 @@ impl Driver {
                 _ = tick.tick() => {
                     if self.store.check_writable(self.network.id).await.is_ok() {
                         info!(network = %self.network.name, "the disk works again");
+                        self.network.counts.broken.set(0);
                         let _ = self.network.bus().send(Happening::Mended);
                         return true;
                     }
@@ -136,6 +142,9 @@ impl Driver {
                 if let Some(snapshot) = self.dormant().await {
                     let _ = reply.send(Look { snapshot, problem: Some(problem.to_string()) });
                 }
+            }
+            Message::Figures(reply) => {
+                let _ = reply.send(Figures::default());
             }
             // Dropping the sender tells the caller to look for the reason.
             Message::Command { .. } | Message::Response { .. } | Message::Fetched { .. } => {}
@@ -176,7 +185,9 @@ async fn stored_state(store: &Store, network: NetworkId) -> Result<Option<p2p_ch
 
 impl<'a> Work<'a> {
     async fn begin(driver: &'a mut Driver, start: Start, generation: u64) -> Result<Self, StoreError> {
-        let loaded = load(&driver.store, driver.network.id, driver.setup.identity.peer()).await?;
+        let me = driver.setup.identity.peer();
+        let loaded = load(&driver.store, driver.network.id, me).await?;
+        let observer = Observer::new(&driver.network, me, driver.store.acked(driver.network.id).await?);
         let (seq, hash) = loaded.own;
         let first = CommandId(0);
         let mut commands = BTreeMap::new();
@@ -215,6 +226,8 @@ impl<'a> Work<'a> {
             requests: BTreeMap::new(),
             next_id: 1,
             incoming: Vec::new(),
+            brought: Vec::new(),
+            observer,
             commits: VecDeque::new(),
             stopped: false,
             members_changed: true,
@@ -279,20 +292,23 @@ impl<'a> Work<'a> {
             }
             Message::Request { from, request, reply } => self.take_request(from, request, reply),
             Message::Deliver { from, runs, reply } => {
-                let facts = self.hold(runs);
+                let facts = self.hold(runs, Brought::HandedOver);
                 self.take_request(from, Request::Deliver(facts), reply);
             }
             Message::Response { generation, call, result } if generation == self.generation => {
                 self.handle(Input::Response(call, result));
             }
             Message::Fetched { generation, call, runs, stored } if generation == self.generation => {
-                let facts = self.hold(runs);
+                let facts = self.hold(runs, Brought::Fetched);
                 self.handle(Input::Fetched(call, facts));
                 self.flush();
                 self.after_commits(Effect::Stored(stored));
             }
             Message::Look(reply) => {
                 let _ = reply.send(Look { snapshot: self.engine.snapshot(), problem: None });
+            }
+            Message::Figures(reply) => {
+                let _ = reply.send(Figures { engine: self.engine.figures(), commits: self.commits.len() });
             }
             // Of an engine before a failure of the disk.
             Message::Response { .. } | Message::Fetched { .. } => {}
@@ -306,9 +322,10 @@ impl<'a> Work<'a> {
     }
 
     /// Holds the runs of a step and names them for the engine.
-    fn hold(&mut self, runs: Vec<Incoming>) -> Vec<p2p_chat_engine::RunFacts> {
+    fn hold(&mut self, runs: Vec<Incoming>, brought: Brought) -> Vec<p2p_chat_engine::RunFacts> {
         let first = self.incoming.len() as u64;
         let facts = (first..).zip(&runs).map(|(index, (run, _))| wire::facts(run, RunToken(index))).collect();
+        self.brought.extend(runs.iter().map(|_| brought));
         self.incoming.extend(runs.into_iter().map(Some));
         facts
     }
@@ -324,7 +341,7 @@ impl<'a> Work<'a> {
 
     /// Turns the outputs that wait into one commit and what follows from it.
     fn flush(&mut self) {
-        let mut effects = Vec::new();
+        let (mut effects, mut batch) = (Vec::new(), Batch::default());
         let wall_ms = wall_ms();
         let driver = &*self.driver;
         let mut outbox = Outbox::new(&driver.setup.identity, driver.network.id, &mut self.head, wall_ms);
@@ -333,15 +350,26 @@ impl<'a> Work<'a> {
                 Output::Write(write) => {
                     self.members_changed |= matches!(&write, Write::State(_) | Write::Own { op: Some(_), .. })
                         || matches!(&write, Write::Deliver { entry, .. } if entry.op.is_some());
+                    batch.on_write(&write, &self.incoming, &self.brought);
+                    if let Write::Ack { peer, upto, way } = &write {
+                        self.observer.on_ack(*peer, *upto, *way);
+                    }
                     let texts = &mut self.texts;
-                    let written = outbox.add(write, &mut self.incoming, |id| texts.remove(&id));
-                    self.written.extend(written);
+                    if let Some(written) = outbox.add(write, &mut self.incoming, |id| texts.remove(&id)) {
+                        self.written.extend(written.command.map(|command| (command, written.message)));
+                        batch.on_written(written);
+                    }
                 }
                 output => effects.push(Effect::Output(Box::new(output))),
             }
         }
         let writes = outbox.finish();
+        self.observer.on_left_over(&self.engine, &self.incoming);
         self.incoming.clear();
+        self.brought.clear();
+        if !batch.is_empty() {
+            effects.insert(0, Effect::Observed(Box::new(batch)));
+        }
         if !writes.is_empty() {
             let pending = driver.store.commit(driver.network.id, writes);
             self.commits.push_back((pending, effects));
@@ -369,6 +397,7 @@ impl<'a> Work<'a> {
     fn execute(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
+                Effect::Observed(batch) => self.observer.on_committed(*batch),
                 Effect::Output(output) => self.carry_out(*output),
                 Effect::Stored(stored) => {
                     let _ = stored.send(());
@@ -378,6 +407,7 @@ impl<'a> Work<'a> {
     }
 
     fn carry_out(&mut self, output: Output) {
+        self.observer.on_output(&output);
         let driver = &*self.driver;
         match output {
             // Written before: see `flush`.
@@ -408,7 +438,6 @@ impl<'a> Work<'a> {
 
     fn tell(&mut self, event: Event) {
         self.stopped |= event == Event::Stopped;
-        log(&self.driver.network, &event);
         let _ = self.driver.network.bus().send(Happening::Event(event));
     }
 }
@@ -416,32 +445,6 @@ impl<'a> Work<'a> {
 impl Network {
     fn bus(&self) -> &broadcast::Sender<Happening> {
         &self.bus
-    }
-}
-
-/// The event as a line for whoever follows the log.
-fn log(network: &Network, event: &Event) {
-    let name = &network.name;
-    match event {
-        Event::Delivered { author, seq } => debug!(network = %name, author = %author.short(), seq, "delivered"),
-        Event::Acked { peer, upto } => debug!(network = %name, peer = %peer.short(), upto, "stored by peer"),
-        Event::Joined(peer, node) => info!(network = %name, peer = %peer.short(), %node, "joined"),
-        Event::Left(peer) => info!(network = %name, peer = %peer.short(), "left"),
-        Event::DroppedOut(peer, node) => info!(network = %name, peer = %peer.short(), %node, "dropped out"),
-        Event::Returned(peer, node) => info!(network = %name, peer = %peer.short(), %node, "returned"),
-        Event::LeaderChanged { leader, node, epoch, after_ms } => {
-            info!(network = %name, leader = %leader.short(), %node, %epoch, after_ms, "new leader");
-        }
-        Event::Leaderless(epoch) => warn!(network = %name, %epoch, "the leader can't be reached"),
-        Event::LeaderBack(leader) => info!(network = %name, leader = %leader.short(), "the leader is back"),
-        Event::Outside => warn!(network = %name, "outside the view; asking to be let in again"),
-        Event::CatchingUp { missing, from } => info!(network = %name, missing, from = %from.short(), "catching up"),
-        Event::CaughtUp => info!(network = %name, "caught up"),
-        Event::Equivocation { author, seq } => {
-            warn!(network = %name, author = %author.short(), seq, "two entries under one number; the feed is frozen");
-        }
-        Event::Abandoned => info!(network = %name, "abandoned"),
-        Event::Stopped => info!(network = %name, "not a member any more"),
     }
 }
 

@@ -20,6 +20,16 @@ pub(crate) struct Head {
     pub(crate) hash: EntryHash,
 }
 
+/// An own entry that was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// The command that wanted it, if one did.
+    pub(crate) command: Option<CommandId>,
+    pub(crate) seq: Seq,
+    pub(crate) message: MessageId,
+    pub(crate) is_text: bool,
+}
+
 /// A commit that grows with the engine's writes.
 pub(crate) struct Outbox<'a> {
     identity: &'a Identity,
@@ -49,16 +59,16 @@ impl<'a> Outbox<'a> {
         }
     }
 
-    /// Takes a write in. `incoming` are the runs of this step; `text` holds the texts of commands. Returns the id of
-    /// the message that was written for a command, if one was.
+    /// Takes a write in. `incoming` are the runs of this step; `text` holds the texts of commands. Returns the own entry
+    /// that was written, if one was.
     pub(crate) fn add(
         &mut self,
         write: Write,
         incoming: &mut [Option<Incoming>],
         text: impl FnOnce(CommandId) -> Option<String>,
-    ) -> Option<(CommandId, MessageId)> {
+    ) -> Option<Written> {
         match write {
-            Write::Own { text: command, op, lamport, wall_ms, clock, .. } => {
+            Write::Own { text: command, op, seq, lamport, wall_ms, clock } => {
                 let body = match (&op, command) {
                     (Some(op), _) => op.encode(),
                     (None, Some(command)) => text(command).unwrap_or_default().into_bytes(),
@@ -66,7 +76,8 @@ impl<'a> Outbox<'a> {
                 };
                 let kind = op.map_or(EntryKind::Text, |op| op.kind());
                 let hash = self.append(Entry { header: Header { lamport, wall_ms, clock, kind }, body });
-                return command.map(|command| (command, MessageId::from(hash)));
+                let (message, is_text) = (MessageId::from(hash), kind == EntryKind::Text);
+                return Some(Written { command, seq, message, is_text });
             }
             Write::Run(token) => self.take_in(incoming.get_mut(token.0 as usize).and_then(Option::take)),
             Write::Fork(token) => {
@@ -165,8 +176,12 @@ mod tests {
         let store::Write::Run { bytes, .. } = &writes[0] else { panic!("the run comes first") };
         let run = Run::decode(bytes).expect("a genuine run");
         assert_eq!(run.last(), 2);
-        assert_eq!(first, Some((CommandId(1), MessageId::from(run.entries[0].0))));
-        assert_eq!(second, Some((CommandId(2), MessageId::from(run.head()))));
+        let written = |command, hash| {
+            let command = Some(CommandId(command));
+            Some(Written { command, seq: command.map_or(0, |id| id.0), message: MessageId::from(hash), is_text: true })
+        };
+        assert_eq!(first, written(1, run.entries[0].0));
+        assert_eq!(second, written(2, run.head()));
         assert_eq!((head.seq, head.hash), (2, run.head()));
         assert_eq!(writes.len(), 3);
     }

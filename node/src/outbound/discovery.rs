@@ -7,7 +7,8 @@ use p2p_chat_proto::{
     convert::{FieldError, ToWire},
     v1::{self, discovery_client::DiscoveryClient},
 };
-use tonic::{Code, Status, transport::Channel};
+use p2p_chat_transport::Line;
+use tonic::{Code, Status};
 
 use super::Outbound;
 use crate::{network::Network, wire};
@@ -58,7 +59,7 @@ impl Outbound {
 
     async fn create(
         &self,
-        client: &mut DiscoveryClient<Channel>,
+        client: &mut DiscoveryClient<Line>,
         network: &Network,
         view: View,
         admission: &[(PeerId, Seq)],
@@ -80,7 +81,7 @@ impl Outbound {
 }
 
 async fn update(
-    client: &mut DiscoveryClient<Channel>,
+    client: &mut DiscoveryClient<Line>,
     registration: v1::Registration,
     votes: &[Vote],
 ) -> Result<DiscoveryAnswer, CallError> {
@@ -99,7 +100,7 @@ pub(crate) fn updated(answer: &v1::UpdateLeaderResponse) -> Result<DiscoveryAnsw
 }
 
 async fn renew(
-    client: &mut DiscoveryClient<Channel>,
+    client: &mut DiscoveryClient<Line>,
     registration: v1::Registration,
 ) -> Result<DiscoveryAnswer, CallError> {
     let request = v1::RenewLeaseRequest { registration: Some(registration) };
@@ -115,7 +116,7 @@ pub(crate) fn renewed(answer: &v1::RenewLeaseResponse) -> Result<DiscoveryAnswer
     settle(answer.accepted, answer.refusal(), answer.record.as_ref(), answer.serial)
 }
 
-async fn lookup(client: &mut DiscoveryClient<Channel>, network: &Network) -> Result<DiscoveryAnswer, CallError> {
+async fn lookup(client: &mut DiscoveryClient<Line>, network: &Network) -> Result<DiscoveryAnswer, CallError> {
     let key = Some(v1::get_network_request::Key::Network(network.id.to_wire()));
     match client.get_network(v1::GetNetworkRequest { key }).await {
         Err(status) => unknown(status),

@@ -12,8 +12,8 @@ use p2p_chat_proto::{
         membership_client::MembershipClient,
     },
 };
-use p2p_chat_transport::server::MAX_MESSAGE_BYTES;
-use tonic::{Status, transport::Channel};
+use p2p_chat_transport::{Line, server::MAX_MESSAGE_BYTES};
+use tonic::Status;
 
 use super::Outbound;
 use crate::{
@@ -28,7 +28,7 @@ impl Outbound {
     /// Makes a call that has one answer.
     pub(super) async fn call_once(
         &self,
-        channel: Channel,
+        channel: Line,
         network: &Network,
         call: PeerCall,
     ) -> Result<Response, CallError> {
@@ -48,7 +48,7 @@ impl Outbound {
         }
     }
 
-    async fn membership(&self, channel: Channel, network: &Network, call: PeerCall) -> Result<Response, CallError> {
+    async fn membership(&self, channel: Line, network: &Network, call: PeerCall) -> Result<Response, CallError> {
         let mut client = MembershipClient::new(channel);
         let id = network.id.to_wire();
         match call {
@@ -74,7 +74,7 @@ impl Outbound {
     /// Hands runs over as they are stored.
     async fn deliver(
         &self,
-        channel: Channel,
+        channel: Line,
         network: &Network,
         author: PeerId,
         from: Seq,
@@ -93,7 +93,7 @@ impl Outbound {
     /// Reads a stream of runs, chunk by chunk; the next chunk is read when the one before is on disk.
     pub(super) async fn fetch(
         &self,
-        channel: Channel,
+        channel: Line,
         network: &Network,
         (generation, id): (u64, CallId),
         have: &VectorClock,
@@ -115,11 +115,11 @@ impl Outbound {
     }
 }
 
-fn chat(channel: Channel) -> ChatClient<Channel> {
+fn chat(channel: Line) -> ChatClient<Line> {
     ChatClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES)
 }
 
-async fn election(channel: Channel, network: &Network, call: PeerCall) -> Result<Response, CallError> {
+async fn election(channel: Line, network: &Network, call: PeerCall) -> Result<Response, CallError> {
     let mut client = ElectionClient::new(channel);
     let id = network.id.to_wire();
     match call {
@@ -138,7 +138,7 @@ async fn election(channel: Channel, network: &Network, call: PeerCall) -> Result
     }
 }
 
-async fn liveness(channel: Channel, network: &Network, call: PeerCall) -> Result<Response, CallError> {
+async fn liveness(channel: Line, network: &Network, call: PeerCall) -> Result<Response, CallError> {
     let mut client = LivenessClient::new(channel);
     let id = network.id.to_wire();
     match call {

@@ -10,6 +10,7 @@
 
 mod apply;
 mod error;
+mod figures;
 mod number;
 mod queue;
 mod read;
@@ -37,6 +38,7 @@ use crate::{queue::Queue, queue::Work, readers::Readers, recent::Recent};
 
 pub use apply::MAX_ACKS;
 pub use error::StoreError;
+pub use figures::{Figures, Waiting};
 pub use queue::{MAX_BATCH_BYTES, MAX_BATCH_WRITES, MAX_QUEUED_BYTES, Pending};
 pub use read::{
     Custody, Lookup, PAGE_BYTES, RosterEntry, RunCursor, StoredFeed, StoredMessage, StoredNetwork, TimelineKey,
@@ -60,6 +62,7 @@ struct Inner {
     recent: Arc<Recent>,
     readers: Arc<Readers>,
     transactions: Arc<AtomicU64>,
+    figures: Arc<Figures>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -79,14 +82,16 @@ impl Store {
         let queue = Arc::new(Queue::new(&file));
         let recent = Arc::new(Recent::default());
         let transactions = Arc::new(AtomicU64::new(0));
-        let writer = writer::Writer::new(db, &file, Arc::clone(&queue), Arc::clone(&recent), Arc::clone(&transactions));
+        let figures = Arc::new(Figures::default());
+        let shared = (Arc::clone(&queue), Arc::clone(&recent));
+        let writer = writer::Writer::new(db, &file, shared, Arc::clone(&transactions), Arc::clone(&figures));
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| StoreError::io(&file, &error))?;
         let readers = Arc::new(Readers::new(&file));
         let writer = Mutex::new(Some(thread));
-        Ok(Self { inner: Arc::new(Inner { file, queue, recent, readers, transactions, writer }) })
+        Ok(Self { inner: Arc::new(Inner { file, queue, recent, readers, transactions, figures, writer }) })
     }
 
     /// Hands in a commit. Its place among all others is taken when this returns; it is on disk, as a whole, when the
@@ -111,6 +116,21 @@ impl Store {
     /// The database's file.
     pub fn file(&self) -> &Path {
         &self.inner.file
+    }
+
+    /// What the writer has done so far.
+    pub fn figures(&self) -> &Figures {
+        &self.inner.figures
+    }
+
+    /// What waits for the writer now.
+    pub fn waiting(&self) -> Waiting {
+        self.inner.queue.waiting()
+    }
+
+    /// What the database takes on the disk, in bytes.
+    pub fn size_on_disk(&self) -> u64 {
+        figures::size_on_disk(self.file())
     }
 
     /// How many transactions have been synced since the store was opened. Commits may share one.

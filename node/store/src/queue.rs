@@ -13,7 +13,7 @@ use std::{
 use p2p_chat_model::NetworkId;
 use tokio::sync::oneshot;
 
-use crate::{StoreError, Write};
+use crate::{StoreError, Waiting, Write};
 
 /// Most that may wait for the writer, in bytes (64 MiB). A commit beyond fails with [`StoreError::Overloaded`].
 pub const MAX_QUEUED_BYTES: usize = 64 << 20;
@@ -61,7 +61,7 @@ pub(crate) struct Request {
     pub(crate) network: NetworkId,
     pub(crate) work: Work,
     reply: oneshot::Sender<Outcome>,
-    weight: usize,
+    pub(crate) weight: usize,
 }
 
 impl Request {
@@ -205,10 +205,10 @@ impl Queue {
         state.requests.clear();
     }
 
-    /// How many requests the writer has not taken.
-    #[cfg(test)]
-    pub(crate) fn waiting(&self) -> usize {
-        self.state().requests.len()
+    /// What the writer has not taken.
+    pub(crate) fn waiting(&self) -> Waiting {
+        let state = self.state();
+        Waiting { commits: state.requests.len(), bytes: state.weight }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -40,7 +40,7 @@ async fn commits_fail_together_when_the_file_can_not_grow_and_go_on_when_there_i
     let rival = rusqlite::Connection::open(store.file()).unwrap();
     rival.execute_batch("BEGIN IMMEDIATE").unwrap();
     let holder = store.commit(lab, vec![Write::MarkRead { position: 0 }]);
-    while store.inner.queue.waiting() > 0 {
+    while store.inner.queue.waiting().commits > 0 {
         tokio::task::yield_now().await;
     }
     let mut head = genesis.head();

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use p2p_chat_model::NetworkId;
@@ -16,6 +17,7 @@ use crate::{
     StoreError,
     apply::{Memo, apply},
     error::Fault,
+    figures::Figures,
     queue::{Queue, Request, Work},
     recent::{Change, Recent},
     schema,
@@ -28,6 +30,7 @@ pub(crate) struct Writer {
     queue: Arc<Queue>,
     recent: Arc<Recent>,
     transactions: Arc<AtomicU64>,
+    figures: Arc<Figures>,
     memo: Memo,
 }
 
@@ -44,11 +47,11 @@ impl Writer {
     pub(crate) fn new(
         db: Connection,
         file: &Path,
-        queue: Arc<Queue>,
-        recent: Arc<Recent>,
+        (queue, recent): (Arc<Queue>, Arc<Recent>),
         transactions: Arc<AtomicU64>,
+        figures: Arc<Figures>,
     ) -> Self {
-        Self { db, file: file.to_owned(), queue, recent, transactions, memo: Memo::default() }
+        Self { db, file: file.to_owned(), queue, recent, transactions, figures, memo: Memo::default() }
     }
 
     /// Writes until the queue is closed and empty.
@@ -75,7 +78,11 @@ impl Writer {
 
     fn commit(&mut self, batch: Vec<Request>) {
         let mut changes = Vec::new();
-        let outcomes = match self.transact(&batch, &mut changes) {
+        let begun = Instant::now();
+        let transacted = self.transact(&batch, &mut changes);
+        self.figures.transaction_time.observe(begun.elapsed());
+        self.figures.transaction_bytes.observe_number(batch.iter().map(|request| request.weight as u64).sum());
+        let outcomes = match transacted {
             Ok(outcomes) => {
                 self.transactions.fetch_add(1, Ordering::Relaxed);
                 // Before anybody hears of it: whoever does may ask for the run at once.
@@ -89,6 +96,9 @@ impl Writer {
                 batch.iter().map(|_| Err(error.clone())).collect()
             }
         };
+        let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        self.figures.commits.add(stored as u64);
+        self.figures.failures.add((outcomes.len() - stored) as u64);
         self.fence(&batch, &outcomes);
         for (request, outcome) in batch.into_iter().zip(outcomes) {
             request.answer(outcome);

@@ -11,12 +11,13 @@ use std::{
 use p2p_chat_model::PeerId;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     sync::OwnedSemaphorePermit,
     time::{Sleep, sleep},
 };
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
+
+use crate::traffic::Metered;
 
 /// The bytes with which every HTTP/2 client begins (RFC 9113, section 3.4): 24.
 const PREFACE_BYTES: usize = 24;
@@ -49,9 +50,9 @@ pub struct Connection {
 /// What the connection runs over.
 pub(crate) enum Wire {
     /// HTTP/2 with prior knowledge.
-    Plain(TcpStream),
+    Plain(Metered),
     /// TLS 1.3.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Metered>>),
 }
 
 /// The HTTP/2 layer waits for the client's preface without limit, and probes for life only after it; so a client

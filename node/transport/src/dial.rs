@@ -14,7 +14,10 @@ use tokio_rustls::rustls::{ClientConfig, crypto::ring};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
-use crate::tls::{self, Pinned, TlsError};
+use crate::{
+    tls::{self, Pinned, TlsError},
+    traffic::Traffic,
+};
 pub use connect::DialError;
 
 /// Calls that may wait in one channel for its connection; more wait in their callers.
@@ -50,6 +53,7 @@ impl Default for DialSettings {
 pub struct Dialer {
     tls: Arc<ClientConfig>,
     settings: DialSettings,
+    traffic: Arc<Traffic>,
 }
 
 impl Dialer {
@@ -57,7 +61,7 @@ impl Dialer {
     pub fn new(identity: &Identity) -> Result<Self, TlsError> {
         // Pinned to the node itself until `channel` puts the real pin in its place.
         let tls = tls::client_config(identity, identity.peer())?;
-        Ok(Self { tls: Arc::new(tls), settings: DialSettings::default() })
+        Ok(Self { tls: Arc::new(tls), settings: DialSettings::default(), traffic: Arc::default() })
     }
 
     /// The same dialler with other settings.
@@ -66,14 +70,21 @@ impl Dialer {
         Self { settings, ..self }
     }
 
+    /// The same dialler, which counts the bytes of its connections in `traffic`.
+    #[must_use]
+    pub fn counting(self, traffic: &Arc<Traffic>) -> Self {
+        Self { traffic: Arc::clone(traffic), ..self }
+    }
+
     /// A channel to `peer` at `address`. Whoever else answers there is refused with [`DialError::KeyMismatch`].
     pub fn channel(&self, peer: PeerId, address: &Address) -> Channel {
         let mut tls = ClientConfig::clone(&self.tls);
         tls.dangerous().set_certificate_verifier(Arc::new(Pinned::new(peer, ring::default_provider().into())));
         let (tls, address, limit) = (Arc::new(tls), address.clone(), self.settings.connect_timeout);
+        let traffic = Arc::clone(&self.traffic);
         // The name is never resolved: the connector knows the address, and the key is what counts.
         lazy(Endpoint::from_static("http://node.invalid"), self.settings, move || {
-            connect::tls(address.clone(), Arc::clone(&tls), limit)
+            connect::tls(address.clone(), Arc::clone(&tls), Arc::clone(&traffic), limit)
         })
     }
 }
@@ -93,15 +104,16 @@ pub struct UrlError {
 /// # Errors
 /// Anything else than a scheme, a host and a port is refused.
 pub fn plaintext(url: &str) -> Result<Channel, UrlError> {
-    plaintext_with(url, DialSettings::default())
+    plaintext_with(url, DialSettings::default(), &Arc::default())
 }
 
-/// As [`plaintext`], with other settings.
-pub fn plaintext_with(url: &str, settings: DialSettings) -> Result<Channel, UrlError> {
+/// As [`plaintext`], with other settings; counts the bytes in `traffic`.
+pub fn plaintext_with(url: &str, settings: DialSettings, traffic: &Arc<Traffic>) -> Result<Channel, UrlError> {
     let refused = |reason| UrlError { url: printable(url), reason };
     let (address, uri) = parse(url).map_err(refused)?;
     let limit = settings.connect_timeout;
-    Ok(lazy(Endpoint::from(uri), settings, move || connect::tcp(address.clone(), limit)))
+    let traffic = Arc::clone(traffic);
+    Ok(lazy(Endpoint::from(uri), settings, move || connect::tcp(address.clone(), Arc::clone(&traffic), limit)))
 }
 
 /// A channel to the local API on the Unix socket at `path`.

@@ -4,6 +4,7 @@
 //! - [`tls`]: TLS 1.3 without a certificate authority. The key in a certificate *is* the [`PeerId`], and is compared.
 //! - [`listen`]: accepted connections as a stream for tonic, and who is [calling](caller).
 //! - [`dial`]: channels to peers, to a discovery service and to the local API.
+//! - [`observe`], [`traffic`]: what is counted of calls and of sockets; [`exposition`]: the page that tells a monitor.
 //! - [`status`]: the real cause behind tonic's "transport error".
 //! - [`server`]: the settings and the services that every server of p2p-chat has.
 //!
@@ -12,15 +13,20 @@
 pub mod bodies;
 mod connection;
 pub mod dial;
+pub mod exposition;
 pub mod identity_file;
 pub mod listen;
+pub mod observe;
 pub mod server;
 pub mod status;
 pub mod tls;
+pub mod traffic;
 
 pub use connection::{Caller, Connection, caller};
 pub use dial::{DialError, DialSettings, Dialer, UrlError};
 pub use identity_file::IdentityFileError;
 pub use listen::{Incoming, Limits, incoming};
+pub use observe::{Calls, Line};
 pub use status::{describe, is_unanswered};
 pub use tls::TlsError;
+pub use traffic::Traffic;

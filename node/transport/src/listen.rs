@@ -21,6 +21,7 @@ use tokio_stream::Stream;
 use crate::{
     connection::{Caller, Connection, Wire},
     tls::peer_of,
+    traffic::{Metered, Traffic},
 };
 
 /// First byte of a TLS record with a handshake message (RFC 8446, section 5.1).
@@ -74,6 +75,7 @@ pub struct Incoming {
     pause: Option<Pin<Box<Sleep>>>,
     next_pause: Duration,
     full: bool,
+    traffic: Arc<Traffic>,
 }
 
 /// Where connections come from.
@@ -99,7 +101,14 @@ impl Incoming {
             pause: None,
             next_pause: SHORTEST_PAUSE,
             full: false,
+            traffic: Arc::default(),
         }
+    }
+
+    /// Counts connections and their bytes in `traffic`.
+    #[must_use]
+    pub fn counting(self, traffic: &Arc<Traffic>) -> Self {
+        Self { traffic: Arc::clone(traffic), ..self }
     }
 
     /// Begins the handshake, or closes the connection if there is no place for it.
@@ -110,10 +119,13 @@ impl Incoming {
                 tracing::warn!(%remote, limits = ?self.limits, "refusing connections: the limit is reached");
             }
             self.full = true;
+            self.traffic.refused.increment();
             return;
         };
         self.full = false;
-        self.handshakes.spawn(shake_hands(stream, remote, self.tls.clone(), self.limits.handshake_timeout, place));
+        self.traffic.accepted.increment();
+        let wire = wire(stream, self.tls.clone(), Arc::clone(&self.traffic));
+        self.handshakes.spawn(shake_hands(wire, remote, self.limits.handshake_timeout, place));
     }
 
     fn place(&self) -> Option<OwnedSemaphorePermit> {
@@ -159,13 +171,12 @@ impl Stream for Incoming {
 
 /// `None`: the connection was of no use, and is closed.
 async fn shake_hands(
-    stream: TcpStream,
+    wire: impl Future<Output = io::Result<Wire>>,
     remote: SocketAddr,
-    tls: TlsAcceptor,
     limit: Duration,
     place: OwnedSemaphorePermit,
 ) -> Option<Connection> {
-    match timeout(limit, wire(stream, tls)).await {
+    match timeout(limit, wire).await {
         Ok(Ok(wire)) => {
             let caller = Caller { peer: wire.peer(), remote };
             Some(Connection::new(wire, caller, limit, place))
@@ -181,13 +192,14 @@ async fn shake_hands(
     }
 }
 
-async fn wire(stream: TcpStream, tls: TlsAcceptor) -> io::Result<Wire> {
+async fn wire(stream: TcpStream, tls: TlsAcceptor, traffic: Arc<Traffic>) -> io::Result<Wire> {
     // tonic sets this only on listeners of its own; without it a reply can wait 40 ms for the client's ack.
     stream.set_nodelay(true)?;
     let mut first = [0];
     if stream.peek(&mut first).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    let stream = Metered::new(stream, traffic);
     match first {
         [TLS_HANDSHAKE] => Ok(Wire::Tls(Box::new(tls.accept(stream).await?))),
         [HTTP2_PREFACE] => Ok(Wire::Plain(stream)),

@@ -1,6 +1,6 @@
 //! What every server of p2p-chat has in common: its bounds, gRPC reflection and health.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use p2p_chat_model::limits::MAX_FRAME_BYTES;
 use tonic::transport::{Server, server::Router};
@@ -8,7 +8,10 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::Builder;
 use tower::layer::util::{Identity, Stack};
 
-use crate::bodies::Bodies;
+use crate::{
+    bodies::Bodies,
+    observe::{Calls, Observe},
+};
 
 /// Largest message that a service takes, in bytes (4 MiB), and what tonic's generated services take by default.
 pub const MAX_MESSAGE_BYTES: usize = MAX_FRAME_BYTES;
@@ -37,15 +40,15 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const WINDOW_BYTES: u32 = 256 * 1024;
 
 /// What lies between a server's connections and its services.
-pub type Bounds = Stack<Bodies, Identity>;
+pub type Bounds = Stack<Observe, Stack<Bodies, Identity>>;
 
 /// A descriptor set that reflection can't serve.
 #[derive(Debug, thiserror::Error)]
 #[error("bug: the descriptors of the wire contract could not be read ({0})")]
 pub struct DescriptorError(#[from] tonic_reflection::server::Error);
 
-/// A server with the bounds above and HTTP/2 keepalive, for TCP and for the Unix socket.
-pub fn base() -> Server<Bounds> {
+/// A server with the bounds above and HTTP/2 keepalive, for TCP and for the Unix socket. Its calls are counted in `calls`.
+pub fn base(calls: &Arc<Calls>) -> Server<Bounds> {
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
@@ -56,6 +59,7 @@ pub fn base() -> Server<Bounds> {
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
         .layer(Bodies::default())
+        .layer(Observe(Arc::clone(calls)))
 }
 
 /// [`base`] with gRPC reflection (v1 and v1alpha) and `grpc.health.v1`.
@@ -63,14 +67,17 @@ pub fn base() -> Server<Bounds> {
 /// `services` are the full names (`SERVICE_NAME` in the generated modules) of what the caller adds to the router:
 /// reflection lists exactly them and its own two, and health reports them, and the server as a whole, as serving
 /// until the reporter is told otherwise.
-pub async fn common_services(services: &[&str]) -> Result<(Router<Bounds>, HealthReporter), DescriptorError> {
+pub async fn common_services(
+    services: &[&str],
+    calls: &Arc<Calls>,
+) -> Result<(Router<Bounds>, HealthReporter), DescriptorError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     for service in services {
         health.set_service_status(service, ServingStatus::Serving).await;
     }
     let v1 = reflection(services).build_v1()?.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES);
     let v1alpha = reflection(services).build_v1alpha()?.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES);
-    let router = base()
+    let router = base(calls)
         .add_service(health_service.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES))
         .add_service(v1)
         .add_service(v1alpha);

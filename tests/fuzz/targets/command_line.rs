@@ -16,6 +16,8 @@ pub(crate) const WORDS: &[&str] = &[
     "listen",
     "advertise",
     "preset",
+    "metrics",
+    "nds_metrics",
     "=",
     "\"",
     "[",
@@ -98,6 +100,8 @@ fn written(config: &Config) -> String {
         Preset::Wan => "\"wan\"".to_owned(),
     };
     set("preset", config.preset.map(preset));
+    set("metrics", config.metrics.clone().map(quoted));
+    set("nds_metrics", config.nds_metrics.clone().map(quoted));
     text
 }
 
@@ -133,7 +137,8 @@ fn arguments(text: &str) {
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let full = "name = \"alice\"\nnds = [\"http://nds:7400\", \"[::1]:7\"]\nlisten = \"0.0.0.0:1\"\n\
-                advertise = \"alice:7500\"\npreset = \"wan\"\n";
+                advertise = \"alice:7500\"\npreset = \"wan\"\n\
+                metrics = \"localhost:0\"\nnds_metrics = \"[::1]:9\"\n";
     let long = "x".repeat(MAX_TEXT_BYTES + 1);
     let seeds: [(u8, &str); 14] = [
         (0, full),

@@ -38,7 +38,11 @@ pub(crate) async fn discovery<H: Host>(
         true => settings.data_dir.clone(),
         false => settings.data_dir.join("nds"),
     };
-    let options = NdsOptions { listen: listen.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, NDS_PORT).into()), data_dir };
+    let options = NdsOptions {
+        listen: listen.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, NDS_PORT).into()),
+        data_dir,
+        metrics: settings.nds_metrics.clone(),
+    };
     let settings = Settings { data_dir: options.data_dir.clone(), ..settings.clone() };
     let started = tokio::select! {
         started = run.host.start_nds(options) => started,

@@ -16,6 +16,7 @@ use tokio_rustls::{
 use crate::{
     status::reason,
     tls::{CERTIFICATE_NAME, KeyMismatch},
+    traffic::{Metered, Traffic},
 };
 
 /// Why a connection could not be made. Found behind a failed call with [`dial_error`](crate::status::dial_error).
@@ -64,11 +65,12 @@ pub enum DialError {
 pub(crate) async fn tls(
     address: Address,
     config: Arc<ClientConfig>,
+    traffic: Arc<Traffic>,
     limit: Duration,
-) -> Result<TlsStream<TcpStream>, DialError> {
+) -> Result<TlsStream<Metered>, DialError> {
     let shown = address.to_string();
     within(limit, &shown, async {
-        let stream = open(&address).await?;
+        let stream = open(&address, traffic).await?;
         let name = ServerName::try_from(CERTIFICATE_NAME);
         let name = name.map_err(|error| tls_failed(&address, io::Error::other(error)))?;
         TlsConnector::from(config).connect(name, stream).await.map_err(|error| tls_failed(&address, error))
@@ -77,9 +79,9 @@ pub(crate) async fn tls(
 }
 
 /// Plain TCP.
-pub(crate) async fn tcp(address: Address, limit: Duration) -> Result<TcpStream, DialError> {
+pub(crate) async fn tcp(address: Address, traffic: Arc<Traffic>, limit: Duration) -> Result<Metered, DialError> {
     let shown = address.to_string();
-    within(limit, &shown, open(&address)).await
+    within(limit, &shown, open(&address, traffic)).await
 }
 
 /// A Unix socket.
@@ -92,11 +94,11 @@ pub(crate) async fn unix(path: PathBuf, limit: Duration) -> Result<UnixStream, D
     within(limit, &address, connecting).await
 }
 
-async fn open(address: &Address) -> Result<TcpStream, DialError> {
+async fn open(address: &Address, traffic: Arc<Traffic>) -> Result<Metered, DialError> {
     let failed = |source| DialError::Connect { address: address.to_string(), source };
     let stream = TcpStream::connect(address.as_str()).await.map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
-    Ok(stream)
+    Ok(Metered::new(stream, traffic))
 }
 
 async fn within<T>(

@@ -1,6 +1,6 @@
 //! Channels: what they say when there is no connection, that they come back, and the Unix socket.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use p2p_chat_model::Address;
 use p2p_chat_proto::v1::{PingViaRequest, liveness_client::LivenessClient};
@@ -45,6 +45,7 @@ async fn an_unknown_host_is_named() {
     let channel = dial::plaintext_with(
         "http://no-such-host.invalid:7400",
         DialSettings { connect_timeout: PATIENCE / 2, ..DialSettings::default() },
+        &Arc::default(),
     );
     let status = ping(&channel.unwrap()).await.unwrap_err();
     assert!(describe(&status).starts_with("could not connect to no-such-host.invalid:7400: "), "{}", describe(&status));
@@ -68,7 +69,7 @@ async fn keepalive_ends_a_connection_whose_other_side_is_dead() {
     let probe = Duration::from_millis(100);
     let settings = DialSettings { keepalive_interval: probe, keepalive_timeout: probe, ..DialSettings::default() };
     let url = format!("http://{}", dead.local_addr().unwrap());
-    let status = ping(&dial::plaintext_with(&url, settings).unwrap()).await.unwrap_err();
+    let status = ping(&dial::plaintext_with(&url, settings, &Arc::default()).unwrap()).await.unwrap_err();
     assert!(describe(&status).contains("timed out"), "{}: {status:?}", describe(&status));
 }
 
@@ -123,7 +124,7 @@ async fn the_local_api_is_reached_over_a_unix_socket() {
 
     let (witness, mut callers) = witness();
     let incoming = UnixListenerStream::new(UnixListener::bind(&path).unwrap());
-    tokio::spawn(server::base().add_service(witness).serve_with_incoming(incoming));
+    tokio::spawn(server::base(&Arc::default()).add_service(witness).serve_with_incoming(incoming));
     ping(&channel).await.unwrap();
     assert_eq!(callers.recv().await, Some(None), "a caller over the socket has no peer's key");
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod dialling;
+mod exposition;
 mod hostile;
 mod identities;
 mod services;

@@ -51,7 +51,7 @@ impl Host {
         let socket = listener.local_addr().unwrap();
         let (witness, callers) = witness();
         let (shutdown, signal) = oneshot::channel();
-        let (router, _health) = server::common_services(&[SERVICE_NAME]).await.unwrap();
+        let (router, _health) = server::common_services(&[SERVICE_NAME], &Arc::default()).await.unwrap();
         let router = router.add_service(witness);
         let connections = incoming(listener, tls::server_config(identity).unwrap(), limits);
         let serving = tokio::spawn(async move {

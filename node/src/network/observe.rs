@@ -1,0 +1,242 @@
+//! Watches the driver's work, for the metrics and for whoever follows a message by its id. It changes nothing.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use p2p_chat_engine::{DiscoveryCall, Engine, Event, Output, PeerCall, Way, Write};
+use p2p_chat_model::{EntryKind, Epoch, MessageId, PeerId, Seq};
+use tracing::{Level, debug, enabled, info, warn};
+
+use super::{Incoming, Network, outbox::Written, wall_ms};
+use crate::metrics::Counts;
+
+/// Own entries whose time of writing and id are kept, the newest ones: beyond that, an ack has no latency.
+const MAX_REMEMBERED: usize = 4_096;
+
+/// Who brought runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Brought {
+    HandedOver,
+    Fetched,
+}
+
+/// An own entry.
+struct Own {
+    at: Instant,
+    message: MessageId,
+}
+
+/// An entry that is delivered with a commit.
+struct Delivered {
+    author: PeerId,
+    message: MessageId,
+    wall_ms: u64,
+    is_text: bool,
+}
+
+/// What a commit brings, to be told once it is on disk.
+#[derive(Default)]
+pub(super) struct Batch {
+    written: Vec<Written>,
+    delivered: Vec<Delivered>,
+    /// Only collected when somebody reads it.
+    stored: Vec<(PeerId, MessageId)>,
+    handed_over: u64,
+    fetched: u64,
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.written.is_empty() && self.delivered.is_empty() && self.handed_over + self.fetched == 0
+    }
+
+    pub(super) fn on_written(&mut self, written: Written) {
+        self.written.push(written);
+    }
+
+    /// Looks at a write before it is carried out; `incoming` are the runs that it may take.
+    pub(super) fn on_write(&mut self, write: &Write, incoming: &[Option<Incoming>], brought: &[Brought]) {
+        match write {
+            Write::Deliver { author, entry, .. } => self.delivered.push(Delivered {
+                author: *author,
+                message: MessageId::from(entry.hash),
+                wall_ms: entry.wall_ms,
+                is_text: entry.kind == EntryKind::Text,
+            }),
+            Write::Run(token) => {
+                let index = token.0 as usize;
+                let Some(Some((run, _))) = incoming.get(index) else { return };
+                match brought.get(index) {
+                    Some(Brought::Fetched) => self.fetched += run.entries.len() as u64,
+                    _ => self.handed_over += run.entries.len() as u64,
+                }
+                if enabled!(Level::DEBUG) {
+                    self.stored.extend(run.entries.iter().map(|(hash, _)| (run.author, MessageId::from(*hash))));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The memory of what was seen.
+pub(super) struct Observer {
+    network: Network,
+    counts: Arc<Counts>,
+    me: PeerId,
+    /// The newest own entries; the last has the number `newest`.
+    own: VecDeque<Own>,
+    newest: Seq,
+    acked: BTreeMap<PeerId, Seq>,
+    stood_for: Epoch,
+}
+
+impl Observer {
+    /// `acked` is up to where members are known to have the own feed.
+    pub(super) fn new(network: &Network, me: PeerId, acked: Vec<(PeerId, Seq)>) -> Self {
+        Self {
+            network: network.clone(),
+            counts: Arc::clone(&network.counts),
+            me,
+            own: VecDeque::new(),
+            newest: 0,
+            acked: acked.into_iter().collect(),
+            stood_for: Epoch(0),
+        }
+    }
+
+    /// Counts runs that the engine did not take.
+    pub(super) fn on_left_over(&self, engine: &Engine, incoming: &[Option<Incoming>]) {
+        for (run, _) in incoming.iter().flatten() {
+            let is_known = run.last() <= engine.stored_of(&run.author);
+            let counter = if is_known { &self.counts.duplicates } else { &self.counts.not_taken };
+            counter.add(run.entries.len() as u64);
+        }
+    }
+
+    /// A commit is on disk.
+    pub(super) fn on_committed(&mut self, batch: Batch) {
+        for Written { seq, message, is_text, .. } in batch.written {
+            if is_text {
+                self.counts.sent.increment();
+            }
+            debug!(network = %self.network.name, message_id = %message, seq, "written");
+            self.remember(seq, message);
+        }
+        self.counts.handed_over.add(batch.handed_over);
+        self.counts.fetched.add(batch.fetched);
+        let name = &self.network.name;
+        for (author, message) in batch.stored {
+            debug!(network = %name, message_id = %message, author = %author.short(), "stored");
+        }
+        let now = if batch.delivered.is_empty() { 0 } else { wall_ms() };
+        for Delivered { author, message, wall_ms, is_text } in batch.delivered {
+            if is_text {
+                self.counts.on_delivered(wall_ms, now);
+            }
+            debug!(network = %name, message_id = %message, author = %author.short(), "delivered");
+        }
+    }
+
+    fn remember(&mut self, seq: Seq, message: MessageId) {
+        if seq != self.newest + 1 {
+            self.own.clear();
+        }
+        self.newest = seq;
+        self.own.push_back(Own { at: Instant::now(), message });
+        if self.own.len() > MAX_REMEMBERED {
+            self.own.pop_front();
+        }
+    }
+
+    /// Own entries with these numbers, as far as they are remembered.
+    fn own(&self, from: Seq, upto: Seq) -> impl Iterator<Item = &Own> {
+        let oldest = (self.newest + 1).saturating_sub(self.own.len() as Seq);
+        let start = from.max(oldest).saturating_sub(oldest) as usize;
+        let end = (upto.min(self.newest) + 1).saturating_sub(oldest) as usize;
+        self.own.range(start.min(end)..end)
+    }
+
+    /// A member has the own feed up to `upto`.
+    pub(super) fn on_ack(&mut self, peer: PeerId, upto: Seq, way: Way) {
+        let before = self.acked.insert(peer, upto).unwrap_or(0);
+        if upto <= before {
+            // It had lost its disk, and catches up.
+            return;
+        }
+        self.counts.on_acknowledged(way, upto - before);
+        let (now, name) = (Instant::now(), &self.network.name);
+        for own in self.own(before + 1, upto) {
+            self.counts.ack_latency.observe(now.saturating_duration_since(own.at));
+            debug!(network = %name, message_id = %own.message, peer = %peer.short(), ?way, "acknowledged");
+        }
+    }
+
+    /// An output is about to be carried out.
+    pub(super) fn on_output(&mut self, output: &Output) {
+        match output {
+            Output::Call { call: PeerCall::Elect(epoch, _), .. } => self.on_standing(*epoch),
+            Output::Call { peer, call: PeerCall::Deliver { author, from, upto }, .. } if enabled!(Level::DEBUG) => {
+                self.log_hand_over(peer, author, (*from, *upto));
+            }
+            // A hand-over is registered the same way, without an own vote.
+            Output::Discover { call: DiscoveryCall::Update { view, votes, .. }, .. }
+                if votes.iter().any(|vote| vote.voter == self.me) =>
+            {
+                self.on_standing(view.epoch);
+            }
+            Output::Event(event) => {
+                self.counts.on_event(event);
+                log(&self.network, event);
+            }
+            _ => {}
+        }
+    }
+
+    fn log_hand_over(&self, peer: &PeerId, author: &PeerId, (from, upto): (Seq, Seq)) {
+        let (name, peer) = (&self.network.name, peer.short());
+        if *author == self.me {
+            for own in self.own(from, upto) {
+                debug!(network = %name, message_id = %own.message, %peer, "handed over to peer");
+            }
+        } else {
+            debug!(network = %name, author = %author.short(), from, upto, %peer, "passed on to peer");
+        }
+    }
+
+    fn on_standing(&mut self, epoch: Epoch) {
+        if epoch > self.stood_for {
+            self.stood_for = epoch;
+            self.counts.elections.increment();
+        }
+    }
+}
+
+/// The event as a line for whoever follows the log.
+fn log(network: &Network, event: &Event) {
+    let name = &network.name;
+    match event {
+        // Told with the message's id: see `on_committed` and `on_ack`.
+        Event::Delivered { .. } | Event::Acked { .. } => {}
+        Event::Joined(peer, node) => info!(network = %name, peer = %peer.short(), %node, "joined"),
+        Event::Left(peer) => info!(network = %name, peer = %peer.short(), "left"),
+        Event::DroppedOut(peer, node) => info!(network = %name, peer = %peer.short(), %node, "dropped out"),
+        Event::Returned(peer, node) => info!(network = %name, peer = %peer.short(), %node, "returned"),
+        Event::LeaderChanged { leader, node, epoch, after_ms } => {
+            info!(network = %name, leader = %leader.short(), %node, %epoch, after_ms, "new leader");
+        }
+        Event::Leaderless(epoch) => warn!(network = %name, %epoch, "the leader can't be reached"),
+        Event::LeaderBack(leader) => info!(network = %name, leader = %leader.short(), "the leader is back"),
+        Event::Outside => warn!(network = %name, "outside the view; asking to be let in again"),
+        Event::CatchingUp { missing, from } => info!(network = %name, missing, from = %from.short(), "catching up"),
+        Event::CaughtUp => info!(network = %name, "caught up"),
+        Event::Equivocation { author, seq } => {
+            warn!(network = %name, author = %author.short(), seq, "two entries under one number; the feed is frozen");
+        }
+        Event::Abandoned => info!(network = %name, "abandoned"),
+        Event::Stopped => info!(network = %name, "not a member any more"),
+    }
+}

@@ -1,0 +1,174 @@
+//! Nodes and the discovery service tell a monitor what they did, and only what is documented.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use p2p_chat_proto::v1::Wait;
+use tokio::net::TcpListener;
+
+use crate::support::{
+    Cluster, LAB, Lines, Process, eventually,
+    scrape::{Scrape, address, http},
+    wait::{ensure, secs},
+};
+
+const METRICS: [&str; 2] = ["--metrics", "127.0.0.1:0"];
+
+async fn scrape(process: &Process) -> Scrape {
+    Scrape::of(&address(process).await).await
+}
+
+/// Two nodes that serve metrics, in one network.
+async fn two(lines: Lines) -> Cluster {
+    let mut cluster = Cluster::new(lines).await;
+    for (name, how) in [("alice", "--create"), ("bob", "--join")] {
+        cluster.add(name).await.start(&[&[how, LAB], &METRICS[..]].concat()).await;
+        cluster.node(name).is_in(LAB).await;
+    }
+    cluster.rest(&["alice", "bob"]).await;
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_delivered_and_acknowledged_is_counted_on_both_sides() {
+    let mut cluster = two(Lines::Direct).await;
+    for number in 0..5 {
+        let text = format!("from alice {number}");
+        cluster.ledger.say_and_wait(cluster.node("alice"), &text, Wait::All).await.expect("bob stores it");
+    }
+    cluster.ledger.say_and_wait(cluster.node("bob"), "from bob", Wait::All).await.expect("alice stores it");
+    cluster.rest(&["alice", "bob"]).await;
+
+    let lab = ["network=\"lab\""];
+    let told = eventually(secs(10), "the numbers of alice and bob", async || {
+        let [alice, bob] = [scrape(cluster.node("alice").process()).await, scrape(cluster.node("bob").process()).await];
+        let sum = |name: &str| (alice.sum(name, &lab), bob.sum(name, &lab));
+        let expected = [
+            ("p2p_chat_messages_sent_total", (5.0, 1.0)),
+            ("p2p_chat_messages_delivered_total", (1.0, 5.0)),
+            ("p2p_chat_delivery_latency_seconds_count", (1.0, 5.0)),
+            ("p2p_chat_acks_outstanding", (0.0, 0.0)),
+            ("p2p_chat_entries_held_back", (0.0, 0.0)),
+            ("p2p_chat_entries_missing", (0.0, 0.0)),
+            ("p2p_chat_frozen_feeds", (0.0, 0.0)),
+            ("p2p_chat_storage_broken", (0.0, 0.0)),
+            ("p2p_chat_elections_total", (0.0, 0.0)),
+            ("p2p_chat_view_members", (2.0, 2.0)),
+            ("p2p_chat_members", (2.0, 2.0)),
+            ("p2p_chat_leading", (1.0, 0.0)),
+            ("p2p_chat_leader_alive", (1.0, 1.0)),
+            ("p2p_chat_epoch", (1.0, 1.0)),
+            // The genesis entry, bob's admission, and the texts.
+            ("p2p_chat_entries", (8.0, 8.0)),
+        ];
+        for (name, numbers) in expected {
+            ensure(sum(name) == numbers, || format!("{name}: {:?} instead of {numbers:?}", sum(name)))?;
+        }
+        Ok([alice, bob])
+    })
+    .await;
+    let [alice, bob] = told;
+
+    // An ack each for what alice wrote while bob was in; what was written before needs none from it.
+    assert!(alice.sum("p2p_chat_ack_latency_seconds_count", &lab) >= 5.0);
+    assert!(alice.sum("p2p_chat_entries_acknowledged_total", &lab) >= 5.0);
+    assert_eq!(bob.sum("p2p_chat_entries_received_total", &lab), 7.0, "everything but its own text, each once");
+    let sends = ["service=\"Node\"", "method=\"Send\"", "code=\"OK\""];
+    assert_eq!(alice.sum("p2p_chat_rpc_server_calls_total", &sends), 5.0);
+    let delivered = ["service=\"Chat\"", "method=\"Deliver\"", "code=\"OK\""];
+    let (made, answered) = ("p2p_chat_rpc_client_calls_total", "p2p_chat_rpc_server_calls_total");
+    assert!(alice.sum(made, &delivered) >= 5.0);
+    assert_eq!(alice.sum(made, &delivered), bob.sum(answered, &delivered));
+    assert_eq!(alice.sum("p2p_chat_discovery_reachable", &[]), 1.0);
+    assert!(alice.sum("p2p_chat_store_transaction_seconds_count", &[]) >= 6.0);
+    assert!(alice.sum("p2p_chat_socket_sent_bytes_total", &[]) > 500.0);
+    assert!(bob.sum("p2p_chat_socket_received_bytes_total", &[]) > 500.0);
+    assert!(alice.sum("p2p_chat_process_resident_memory_bytes", &[]) > 1e6);
+
+    let nds = scrape(cluster.nds.process()).await;
+    assert_eq!(nds.sum("p2p_chat_nds_networks", &[]), 1.0);
+    assert_eq!(nds.sum("p2p_chat_nds_statements_total", &["kind=\"create\""]), 1.0);
+    assert_eq!(nds.sum("p2p_chat_nds_rpc_server_calls_total", &["method=\"CreateNetwork\"", "code=\"OK\""]), 1.0);
+    assert!(nds.sum("p2p_chat_nds_statements_total", &["kind=\"renew\""]) >= 1.0, "bob's joining is renewed at once");
+    assert_eq!(nds.sum("p2p_chat_nds_probes_total", &["outcome=\"reached\""]), 1.0, "the creator was called back");
+    assert!(nds.sum("p2p_chat_nds_store_write_seconds_count", &[]) >= 2.0);
+
+    every_name_is_documented(&[&alice, &nds]);
+}
+
+/// `docs/operations.md` has a row for each metric, and for no other.
+fn every_name_is_documented(scrapes: &[&Scrape]) {
+    let exported: BTreeSet<String> = scrapes.iter().flat_map(|scrape| scrape.names()).collect();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md");
+    let text = fs::read_to_string(file).expect("the operator's handbook is there");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `p2p_chat_")?.split_once('`'));
+    let documented: BTreeSet<String> = rows.map(|(name, _)| format!("p2p_chat_{name}")).collect();
+    let undocumented: Vec<&String> = exported.difference(&documented).collect();
+    let gone: Vec<&String> = documented.difference(&exported).collect();
+    assert!(undocumented.is_empty() && gone.is_empty(), "not documented: {undocumented:?}; not exported: {gone:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_death_of_a_leader_shows_in_the_numbers_of_who_is_left() {
+    let mut cluster = two(Lines::Direct).await;
+    cluster.add("carol").await.start(&["--join", LAB]).await;
+    cluster.node("carol").is_in(LAB).await;
+    cluster.rest(&["alice", "bob", "carol"]).await;
+    cluster.node_mut("alice").kill();
+    cluster.agree(&["bob", "carol"], secs(20)).await;
+    let _said = cluster.ledger.say(cluster.node("bob"), "alice lacks this").await.expect("it is on bob's disk");
+
+    let [lab, unreachable] = ["network=\"lab\"", "code=\"UNAVAILABLE\""];
+    eventually(secs(15), "the numbers of bob", async || {
+        let bob = scrape(cluster.node("bob").process()).await;
+        let expected = [
+            ("p2p_chat_elections_total", &[lab][..], 1.0),
+            ("p2p_chat_leader_changes_total", &[lab], 2.0),
+            ("p2p_chat_leader_losses_total", &[lab], 1.0),
+            ("p2p_chat_leading", &[lab], 1.0),
+            ("p2p_chat_epoch", &[lab], 2.0),
+            ("p2p_chat_view_members", &[lab], 2.0),
+            ("p2p_chat_members", &[lab], 3.0),
+            ("p2p_chat_acks_outstanding", &[lab, "members=\"away\""], 1.0),
+        ];
+        for (name, labels, value) in expected {
+            let told = bob.sum(name, labels);
+            ensure(told == value, || format!("{name}: {told} instead of {value}"))?;
+        }
+        let pinged = bob.sum("p2p_chat_pings_total", &[lab, "outcome=\"unanswered\""]);
+        ensure(pinged >= 1.0, || "no ping went unanswered".to_owned())?;
+        let failed = bob.sum("p2p_chat_rpc_client_calls_total", &["method=\"Ping\"", unreachable]);
+        ensure(failed >= 1.0, || "no ping was refused".to_owned())
+    })
+    .await;
+    let nds = scrape(cluster.nds.process()).await;
+    assert_eq!(nds.sum("p2p_chat_nds_statements_total", &["kind=\"update\""]), 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_is_one_page_and_a_port_that_is_taken_is_named() {
+    let mut cluster = Cluster::new(Lines::Direct).await;
+    cluster.add("alice").await.start(&METRICS).await;
+    let at = address(cluster.node("alice").process()).await;
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 404 "),
+        ("GET /metrics/ HTTP/1.0\r\n\r\n", "HTTP/1.0 404 "),
+        ("POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 405 "),
+        ("nonsense\r\n\r\n", "HTTP/1.1 400 "),
+    ] {
+        let (head, _) = http(&at, request).await;
+        assert!(head.starts_with(status), "{request:?} was answered with {head:?}");
+    }
+
+    let holder = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let taken = holder.local_addr().expect("it has an address").to_string();
+    let bob = cluster.add("bob").await;
+    let ended = bob.try_start(&["--metrics", &taken]).await.expect_err("the port is taken");
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let expected = format!("can't serve metrics on {taken} (");
+    assert!(ended.stderr.contains(&expected) && ended.stderr.contains("--metrics"), "{ended:?}");
+    let dir = cluster.data_dir("second-nds").display().to_string();
+    let words = ["nds", "--listen", "127.0.0.1:0", "--data-dir", &dir, "--metrics", &taken];
+    let ended = crate::support::process::run(&words, &cluster.logs()).await;
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(ended.stderr.contains(&expected) && ended.stdout.is_empty(), "{ended:?}");
+}
