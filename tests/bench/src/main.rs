@@ -46,7 +46,8 @@
 //!   that there is no leader (`detection_ms`; where none says so, until the next), that there is a new one
 //!   (`election_ms`), until the last says that (`all_follow_ms`), until the discovery service lists it, asked every
 //!   millisecond (`listed_ms`), until a text sent after the kill arrives anywhere (`first_delivery_ms`), and the
-//!   longest time meanwhile in which a survivor got nothing (`longest_pause_ms`).
+//!   longest time meanwhile in which a survivor got nothing (`longest_pause_ms`). The system closes the connections
+//!   of a killed process, which all notice at once; a host that vanishes is noticed by its silence, after 1 to 2 s.
 //! - `join`: from the call of Join on, until the first of `history` texts, and all, came out of the new member's
 //!   subscription. `catch-up`: the same for a member that was stopped before the others wrote them, from its start on
 //!   (`start_s` is the part until its local API answered).

@@ -284,13 +284,25 @@ impl Node {
         match self.runs.take() {
             Some(Runs::Here(node)) => drop(node.shutdown(Duration::ZERO).await?),
             Some(Runs::Process(mut child)) => {
-                let request = v1::ShutdownRequest { timeout_ms: 1 };
-                self.client.clone().shutdown(request).await?;
-                child.0.wait()?;
+                // It may be gone before its answer is here; that it ends is what counts.
+                let _ = self.client.clone().shutdown(v1::ShutdownRequest { timeout_ms: 1 }).await;
+                self.ended(&mut child.0).await?;
             }
             None => {}
         }
         Ok(())
+    }
+
+    async fn ended(&self, child: &mut Child) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            match child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("{} ended with {status}", self.name),
+                None if began.elapsed() > CALL => bail!("{} does not end", self.name),
+                None => tokio::time::sleep(LOOK).await,
+            }
+        }
     }
 }
 
