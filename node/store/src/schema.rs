@@ -66,6 +66,7 @@ pub(crate) fn open_writer(file: &Path, max_pages: Option<u32>) -> Result<Connect
         let db = Connection::open_with_flags(file, flags)?;
         db.busy_timeout(BUSY_TIMEOUT)?;
         db.set_prepared_statement_cache_capacity(64);
+        keep_plans(&db)?;
         // Else closing would move a stranger's log into his file.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         Ok(db)
@@ -88,7 +89,14 @@ pub(crate) fn open_reader(file: &Path) -> Result<Connection, Fault> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     db.pragma_update(None, "query_only", true)?;
     db.set_prepared_statement_cache_capacity(32);
+    keep_plans(&db)?;
     Ok(db)
+}
+
+/// Plans queries for any values, once: otherwise most are planned anew each time they are run.
+fn keep_plans(db: &Connection) -> Result<(), Fault> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// Writes and deletes [`PROBE_BYTES`], synced: whether the disk takes data.
