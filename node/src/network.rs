@@ -18,7 +18,10 @@ use p2p_chat_engine::{CallError, CallId, Command, CommandError, Done, Refusal, R
 use p2p_chat_model::{MessageId, Name, NetworkId, PeerId, Run};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-pub(crate) use self::driver::{Driver, Start, dormant, wall_ms};
+pub(crate) use self::{
+    driver::{Driver, Start, wall_ms},
+    load::dormant,
+};
 use crate::{bus::Happening, metrics::Counts};
 
 /// Inputs that may wait for the task; when there are more, requests of peers are refused.

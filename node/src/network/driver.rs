@@ -10,14 +10,14 @@ use std::{
 use p2p_chat_engine::{
     Command, CommandError, CommandId, Engine, Event, Input, Moment, Output, Request, RequestId, RunToken, Setup, Write,
 };
-use p2p_chat_model::{MessageId, NetworkId, PeerId};
+use p2p_chat_model::{MessageId, PeerId};
 use p2p_chat_store::{Pending, Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tracing::{error, info};
 
 use super::{
     Figures, Incoming, Look, Message, Network, Outcome, Refused, Reply, Shared,
-    load::load,
+    load::{dormant, load, stored_state},
     observe::{Batch, Brought, Observer},
     outbox::{Head, Outbox},
 };
@@ -27,6 +27,8 @@ use crate::{bus::Happening, outbound::Outbound, wire};
 const BATCH: usize = 64;
 /// Commits that may be under way; while there are more, nothing new is taken in.
 const MAX_COMMITS: usize = 64;
+/// Texts that may wait for the own run before them to be on disk; more are not put off.
+const MAX_PUT_OFF: usize = 1_024;
 /// How often a disk that failed is tried again.
 const MEND_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -45,6 +47,14 @@ enum Effect {
     Observed(Box<Batch>),
     Output(Box<Output>),
     Stored(oneshot::Sender<()>),
+}
+
+/// What is on its way to the disk, and what follows from it.
+struct Commit {
+    pending: Pending,
+    effects: Vec<Effect>,
+    /// Whether it holds a run of the own feed.
+    is_own: bool,
 }
 
 /// What the task ends with.
@@ -79,7 +89,11 @@ struct Work<'a> {
     incoming: Vec<Option<Incoming>>,
     brought: Vec<Brought>,
     observer: Observer,
-    commits: VecDeque<(Pending, Vec<Effect>)>,
+    commits: VecDeque<Commit>,
+    /// Texts that came in while an own run was on its way to the disk. They make up the next one together: under load
+    /// runs grow, and with them falls what a text costs in signatures, calls and syncs; one that comes alone waits for
+    /// nothing.
+    put_off: VecDeque<Message>,
     stopped: bool,
     members_changed: bool,
 }
@@ -139,7 +153,7 @@ impl Driver {
                 let _ = reply.send(Err(Refused::Unable(problem.to_string())));
             }
             Message::Look(reply) => {
-                if let Some(snapshot) = self.dormant().await {
+                if let Some(snapshot) = dormant(&self.setup, &self.store).await {
                     let _ = reply.send(Look { snapshot, problem: Some(problem.to_string()) });
                 }
             }
@@ -150,37 +164,6 @@ impl Driver {
             Message::Command { .. } | Message::Response { .. } | Message::Fetched { .. } => {}
         }
     }
-
-    /// What the disk says of the network while no engine runs.
-    async fn dormant(&self) -> Option<p2p_chat_engine::Snapshot> {
-        dormant(&self.setup, &self.store).await
-    }
-}
-
-/// What the disk says of a network in which no engine runs.
-pub(crate) async fn dormant(setup: &Setup, store: &Store) -> Option<p2p_chat_engine::Snapshot> {
-    let durable = stored_state(store, setup.network).await.ok().flatten()?;
-    let log = load(store, setup.network, setup.identity.peer()).await.ok()?.log;
-    let moment = Moment { now: 0, wall_ms: 0, random: 0 };
-    let engine = Engine::new(setup.clone(), p2p_chat_engine::Start::Resume { durable, log }, moment);
-    Some(engine.snapshot())
-}
-
-async fn stored_state(store: &Store, network: NetworkId) -> Result<Option<p2p_chat_engine::Durable>, StoreError> {
-    let networks = store.networks().await?;
-    let Some(bytes) = networks.into_iter().find(|stored| stored.id == network).and_then(|stored| stored.state) else {
-        return Ok(None);
-    };
-    let corrupt = |error: p2p_chat_model::DecodeError| StoreError::Corrupt {
-        file: store.file().to_owned(),
-        what: format!("state of network {}: {error}", network.short()),
-    };
-    let mut durable = p2p_chat_engine::Durable::decode(&bytes).map_err(corrupt)?;
-    // Acks are kept one by one; the state has them only as of its last change for another reason.
-    for (peer, upto) in store.acked(network).await? {
-        durable.acked.raise(peer, upto);
-    }
-    Ok(Some(durable))
 }
 
 impl<'a> Work<'a> {
@@ -229,6 +212,7 @@ impl<'a> Work<'a> {
             brought: Vec::new(),
             observer,
             commits: VecDeque::new(),
+            put_off: VecDeque::new(),
             stopped: false,
             members_changed: true,
         };
@@ -249,9 +233,10 @@ impl<'a> Work<'a> {
                         self.settle_commits().await;
                         return End::Failed(error);
                     }
-                    if let Some((_, effects)) = self.commits.pop_front() {
-                        self.execute(effects);
+                    if let Some(commit) = self.commits.pop_front() {
+                        self.execute(commit.effects);
                     }
+                    self.take_put_off();
                 }
                 message = self.driver.messages.recv(), if self.commits.len() < MAX_COMMITS => {
                     let Some(message) = message else { return End::Closed };
@@ -275,20 +260,39 @@ impl<'a> Work<'a> {
     /// After a failed commit: the ones behind it fail too, and nothing that followed from them is done.
     async fn settle_commits(&mut self) {
         self.commits.pop_front();
-        while let Some((pending, _)) = self.commits.pop_front() {
-            let _ = pending.await;
+        while let Some(commit) = self.commits.pop_front() {
+            let _ = commit.pending.await;
         }
+    }
+
+    /// What was put off is written once no own run is on its way any more.
+    fn take_put_off(&mut self) {
+        if self.put_off.is_empty() || self.writes_own() {
+            return;
+        }
+        for message in std::mem::take(&mut self.put_off) {
+            self.begin_command(message);
+        }
+        self.flush();
+    }
+
+    fn writes_own(&self) -> bool {
+        self.commits.iter().any(|commit| commit.is_own)
     }
 
     fn take(&mut self, message: Message) {
         match message {
-            Message::Command { command, text, reply } => {
-                let id = CommandId(self.next_number());
-                if let (Command::Send, Some(text)) = (&command, text) {
-                    self.texts.insert(id, text);
+            Message::Command { command: Command::Send, .. }
+                if self.writes_own() && self.put_off.len() < MAX_PUT_OFF =>
+            {
+                self.put_off.push_back(message);
+            }
+            message @ Message::Command { .. } => {
+                // Whoever leaves has said before what it wanted to say.
+                for earlier in std::mem::take(&mut self.put_off) {
+                    self.begin_command(earlier);
                 }
-                self.commands.insert(id, reply);
-                self.handle(Input::Command(id, command));
+                self.begin_command(message);
             }
             Message::Request { from, request, reply } => self.take_request(from, request, reply),
             Message::Deliver { from, runs, reply } => {
@@ -313,6 +317,16 @@ impl<'a> Work<'a> {
             // Of an engine before a failure of the disk.
             Message::Response { .. } | Message::Fetched { .. } => {}
         }
+    }
+
+    fn begin_command(&mut self, message: Message) {
+        let Message::Command { command, text, reply } = message else { return };
+        let id = CommandId(self.next_number());
+        if let (Command::Send, Some(text)) = (&command, text) {
+            self.texts.insert(id, text);
+        }
+        self.commands.insert(id, reply);
+        self.handle(Input::Command(id, command));
     }
 
     fn take_request(&mut self, from: PeerId, request: Request, reply: oneshot::Sender<Reply>) {
@@ -342,7 +356,7 @@ impl<'a> Work<'a> {
     /// Turns the outputs that wait into one commit and what follows from it.
     fn flush(&mut self) {
         let (mut effects, mut batch) = (Vec::new(), Batch::default());
-        let wall_ms = wall_ms();
+        let (wall_ms, before) = (wall_ms(), self.head.seq);
         let driver = &*self.driver;
         let mut outbox = Outbox::new(&driver.setup.identity, driver.network.id, &mut self.head, wall_ms);
         while let Some(output) = self.engine.poll() {
@@ -372,9 +386,10 @@ impl<'a> Work<'a> {
         }
         if !writes.is_empty() {
             let pending = driver.store.commit(driver.network.id, writes);
-            self.commits.push_back((pending, effects));
-        } else if let Some((_, last)) = self.commits.back_mut() {
-            last.append(&mut effects);
+            let is_own = self.head.seq > before;
+            self.commits.push_back(Commit { pending, effects, is_own });
+        } else if let Some(last) = self.commits.back_mut() {
+            last.effects.append(&mut effects);
         } else {
             self.execute(effects);
         }
@@ -389,7 +404,7 @@ impl<'a> Work<'a> {
 
     fn after_commits(&mut self, effect: Effect) {
         match self.commits.back_mut() {
-            Some((_, effects)) => effects.push(effect),
+            Some(commit) => commit.effects.push(effect),
             None => self.execute(vec![effect]),
         }
     }
@@ -448,9 +463,9 @@ impl Network {
     }
 }
 
-async fn first_commit(commits: &mut VecDeque<(Pending, Vec<Effect>)>) -> Result<(), StoreError> {
+async fn first_commit(commits: &mut VecDeque<Commit>) -> Result<(), StoreError> {
     match commits.front_mut() {
-        Some((pending, _)) => pending.await,
+        Some(commit) => (&mut commit.pending).await,
         None => std::future::pending().await,
     }
 }

@@ -9,7 +9,8 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use crate::{
     error::Fault,
     number::{Id, Number},
-    recent::Change,
+    read::StoredMessage,
+    recent::{Change, RECENT_BYTES},
     stored::{NetworkKey, StoredRun, network_key, peer_key, rank},
     sum,
     write::{Way, Write},
@@ -29,6 +30,8 @@ pub(crate) struct Memo {
     runs: BTreeMap<(i64, i64), RunFacts>,
     /// Where feeds stand.
     feeds: BTreeMap<(i64, i64), Feed>,
+    /// The bodies in `runs`, in bytes.
+    fresh_bytes: usize,
     /// The newest ack of each peer: up to where, and its number.
     acks: BTreeMap<(i64, i64), (Seq, i64)>,
     /// The last position of each network's timeline.
@@ -41,26 +44,38 @@ struct RunFacts {
     entries: Vec<EntryFacts>,
 }
 
-#[derive(Clone, Copy)]
 struct EntryFacts {
     lamport: u64,
-    kind: u8,
+    kind: EntryKind,
     tag: i64,
+    /// The rest of it, if the run has just come in.
+    fresh: Option<Fresh>,
+}
+
+/// What a message says, and who it is.
+struct Fresh {
+    id: MessageId,
+    wall_ms: u64,
+    body: Vec<u8>,
 }
 
 impl RunFacts {
-    fn of(run: &Run) -> Self {
-        let facts = |(hash, entry): &(EntryHash, p2p_chat_model::Entry)| EntryFacts {
-            lamport: entry.header.lamport,
-            kind: entry.header.kind.code(),
-            tag: tag(&MessageId::from(*hash)),
+    fn of(run: &Run, is_fresh: bool) -> Self {
+        let facts = |(hash, entry): &(EntryHash, p2p_chat_model::Entry)| {
+            let (id, header) = (MessageId::from(*hash), &entry.header);
+            let fresh = is_fresh.then(|| Fresh { id, wall_ms: header.wall_ms, body: entry.body.clone() });
+            EntryFacts { lamport: header.lamport, kind: header.kind, tag: tag(&id), fresh }
         };
         Self { first: run.first, entries: run.entries.iter().map(facts).collect() }
     }
 
-    fn at(&self, seq: Seq) -> Option<EntryFacts> {
+    fn at(&mut self, seq: Seq) -> Option<&mut EntryFacts> {
         let index = usize::try_from(seq.checked_sub(self.first)?).ok()?;
-        self.entries.get(index).copied()
+        self.entries.get_mut(index)
+    }
+
+    fn fresh_bytes(&self) -> usize {
+        self.entries.iter().filter_map(|entry| entry.fresh.as_ref()).map(|fresh| fresh.body.len()).sum()
     }
 }
 
@@ -164,8 +179,17 @@ impl Memo {
     fn remember(&mut self, feed: (i64, i64), facts: RunFacts) {
         if self.runs.len() >= MAX_MEMO {
             self.runs.clear();
+            self.fresh_bytes = 0;
         }
-        self.runs.insert(feed, facts);
+        self.fresh_bytes += facts.fresh_bytes();
+        if let Some(before) = self.runs.insert(feed, facts) {
+            self.fresh_bytes = self.fresh_bytes.saturating_sub(before.fresh_bytes());
+        }
+        // What waits for long to be delivered is read again then.
+        if self.fresh_bytes > RECENT_BYTES {
+            self.runs.values_mut().flat_map(|run| &mut run.entries).for_each(|entry| entry.fresh = None);
+            self.fresh_bytes = 0;
+        }
     }
 }
 
@@ -201,7 +225,9 @@ impl Commit<'_> {
                 insert.execute((self.network.key, author, &bytes[..]))?;
                 Ok(())
             }
-            Write::Deliver { author, seq, arrived_ms, late } => self.deliver(author, *seq, *arrived_ms, *late),
+            Write::Deliver { author, seq, arrived_ms, late } => {
+                self.deliver(author, *seq, (*arrived_ms, *late), changes)
+            }
             Write::Ack { peer, upto, way, time_ms } => self.ack(peer, *upto, *way, *time_ms),
             Write::MarkRead { position } => {
                 let position = i64::try_from(*position).unwrap_or(i64::MAX);
@@ -277,13 +303,19 @@ impl Commit<'_> {
                 insert.execute((self.network.key, author, Number(seq)))?;
             }
         }
-        self.memo.remember((self.network.key, author), RunFacts::of(run));
+        self.memo.remember((self.network.key, author), RunFacts::of(run, true));
         let (network, author, bytes) = (self.network.id, run.author, bytes.clone());
         changes.push(Change::Run { network, author, first: run.first, last, bytes });
         Ok(())
     }
 
-    fn deliver(&mut self, author: &PeerId, seq: Seq, arrived_ms: u64, late: bool) -> Result<(), Fault> {
+    fn deliver(
+        &mut self,
+        author: &PeerId,
+        seq: Seq,
+        (arrived_ms, late): (u64, bool),
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Fault> {
         let peer = self.memo.peer(self.db, author)?;
         let feed = self.feed(peer)?;
         if seq.checked_sub(1) != Some(feed.delivered) || seq > feed.last {
@@ -293,24 +325,30 @@ impl Commit<'_> {
             )));
         }
         (feed.delivered, feed.moved) = (seq, true);
-        let (facts, position) = (self.facts(peer, seq)?, self.next_position()?);
+        let (position, network) = (self.next_position()?, self.network);
+        let key = (network.key, peer);
+        let facts = self.facts(key, seq)?;
+        let (lamport, kind, tag, fresh) = (facts.lamport, facts.kind, facts.tag, facts.fresh.take());
         let mut insert = self.db.prepare_cached("INSERT INTO timeline VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
-        let (seq, lamport, arrived_ms) = (Number(seq), Number(facts.lamport), Number(arrived_ms));
-        insert.execute((self.network.key, position, peer, seq, lamport, facts.kind, facts.tag, arrived_ms, late))?;
+        let numbers = (Number(seq), Number(lamport), Number(arrived_ms));
+        insert.execute((network.key, position, peer, numbers.0, numbers.1, kind.code(), tag, numbers.2, late))?;
+        let message = fresh.map(|Fresh { id, wall_ms, body }| {
+            self.memo.fresh_bytes = self.memo.fresh_bytes.saturating_sub(body.len());
+            let position = position.cast_unsigned();
+            StoredMessage { id, author: *author, seq, lamport, wall_ms, kind, body, position, late, arrived_ms }
+        });
+        changes.push(Change::Delivered { network: network.id, message });
         Ok(())
     }
 
-    fn facts(&mut self, author: i64, seq: Seq) -> Result<EntryFacts, Fault> {
-        let feed = (self.network.key, author);
-        if let Some(facts) = self.memo.runs.get(&feed).and_then(|run| run.at(seq)) {
-            return Ok(facts);
-        }
+    fn facts(&mut self, feed: (i64, i64), seq: Seq) -> Result<&mut EntryFacts, Fault> {
         let missing = || Fault::Corrupt(format!("entry {seq} of a feed is counted but not stored"));
-        let key = StoredRun::key_at(self.db, self.network, author, seq)?.ok_or_else(missing)?;
-        let run = RunFacts::of(&StoredRun::of_key(self.db, self.network, key)?.run);
-        let facts = run.at(seq).ok_or_else(missing)?;
-        self.memo.remember(feed, run);
-        Ok(facts)
+        if self.memo.runs.get_mut(&feed).is_none_or(|run| run.at(seq).is_none()) {
+            let key = StoredRun::key_at(self.db, self.network, feed.1, seq)?.ok_or_else(missing)?;
+            let run = RunFacts::of(&StoredRun::of_key(self.db, self.network, key)?.run, false);
+            self.memo.remember(feed, run);
+        }
+        self.memo.runs.get_mut(&feed).and_then(|run| run.at(seq)).ok_or_else(missing)
     }
 
     fn ack(&mut self, peer: &PeerId, upto: Seq, way: Way, time_ms: u64) -> Result<(), Fault> {

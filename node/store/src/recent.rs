@@ -1,4 +1,5 @@
-//! The newest runs, in memory, so that handing a fresh run to every member does not read it from the file each time.
+//! The newest runs and deliveries, in memory: so neither handing a fresh run to every member nor showing what has just
+//! been delivered reads the file.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -8,18 +9,44 @@ use std::{
 use bytes::Bytes;
 use p2p_chat_model::{NetworkId, PeerId, Seq};
 
-/// Most run bytes kept in memory for one network (1 MiB).
+use crate::StoredMessage;
+
+/// Most bytes kept in memory for one network (1 MiB): of runs, and of messages.
 pub const RECENT_BYTES: usize = 1 << 20;
 
 /// What a committed transaction changed.
 pub(crate) enum Change {
-    Run { network: NetworkId, author: PeerId, first: Seq, last: Seq, bytes: Bytes },
+    Run {
+        network: NetworkId,
+        author: PeerId,
+        first: Seq,
+        last: Seq,
+        bytes: Bytes,
+    },
+    /// The timeline has grown by this message, or by one that is not at hand.
+    Delivered {
+        network: NetworkId,
+        message: Option<StoredMessage>,
+    },
     Forget(NetworkId),
 }
 
-/// The newest committed runs of each network.
+/// The newest committed runs and deliveries of each network.
 #[derive(Default)]
-pub(crate) struct Recent(Mutex<BTreeMap<NetworkId, Runs>>);
+pub(crate) struct Recent(Mutex<BTreeMap<NetworkId, Newest>>);
+
+#[derive(Default)]
+struct Newest {
+    runs: Runs,
+    arrivals: Arrivals,
+}
+
+/// The end of the timeline: without gaps, up to its last position.
+#[derive(Default)]
+struct Arrivals {
+    messages: VecDeque<StoredMessage>,
+    size: usize,
+}
 
 /// Evicted in the order of arrival: so what is here of one feed has no gaps and goes up to its end.
 #[derive(Default)]
@@ -35,7 +62,10 @@ impl Recent {
         for change in changes {
             match change {
                 Change::Run { network, author, first, last, bytes } => {
-                    networks.entry(network).or_default().push(author, first, last, bytes);
+                    networks.entry(network).or_default().runs.push(author, first, last, bytes);
+                }
+                Change::Delivered { network, message } => {
+                    networks.entry(network).or_default().arrivals.push(message);
                 }
                 Change::Forget(network) => drop(networks.remove(&network)),
             }
@@ -46,7 +76,7 @@ impl Recent {
     /// is not here.
     pub(crate) fn runs(&self, network: NetworkId, author: PeerId, from: Seq, max_bytes: usize) -> Option<Vec<Bytes>> {
         let networks = self.networks();
-        let runs = &networks.get(&network)?.by_start;
+        let runs = &networks.get(&network)?.runs.by_start;
         let (start, (last, _)) = runs.range((author, 0)..=(author, from)).next_back()?;
         if *last < from {
             return None;
@@ -63,7 +93,31 @@ impl Recent {
         Some(found)
     }
 
-    fn networks(&self) -> MutexGuard<'_, BTreeMap<NetworkId, Runs>> {
+    /// At most `limit` messages after a position, fewer where their bodies exceed `max_bytes`; `None` if they do not all
+    /// come from here.
+    pub(crate) fn arrivals_after(
+        &self,
+        network: NetworkId,
+        position: u64,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Option<Vec<StoredMessage>> {
+        let networks = self.networks();
+        let messages = &networks.get(&network)?.arrivals.messages;
+        let first = messages.front()?.position;
+        let skipped = usize::try_from(position.checked_add(1)?.checked_sub(first)?).ok()?;
+        let (mut found, mut size) = (Vec::new(), 0);
+        for message in messages.iter().skip(skipped).take(limit as usize) {
+            size += message.body.len();
+            found.push(message.clone());
+            if size >= max_bytes {
+                break;
+            }
+        }
+        Some(found)
+    }
+
+    fn networks(&self) -> MutexGuard<'_, BTreeMap<NetworkId, Newest>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,8 +136,29 @@ impl Runs {
     }
 }
 
+impl Arrivals {
+    fn push(&mut self, message: Option<StoredMessage>) {
+        let Some(message) = message else {
+            *self = Self::default();
+            return;
+        };
+        if self.messages.back().is_some_and(|last| last.position + 1 != message.position) {
+            *self = Self::default();
+        }
+        self.size += size_of::<StoredMessage>() + message.body.len();
+        self.messages.push_back(message);
+        while self.size > RECENT_BYTES
+            && let Some(oldest) = self.messages.pop_front()
+        {
+            self.size = self.size.saturating_sub(size_of::<StoredMessage>() + oldest.body.len());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use p2p_chat_model::{EntryHash, EntryKind, MessageId};
+
     use super::*;
 
     const LAB: NetworkId = NetworkId::new([1; 32]);
@@ -124,5 +199,32 @@ mod tests {
         assert_eq!(recent.runs(LAB, BOB, 1, 1), None);
         recent.apply(vec![Change::Forget(LAB)]);
         assert_eq!(recent.runs(LAB, ALICE, 5, 1), None);
+    }
+
+    fn message(position: u64, len: usize) -> StoredMessage {
+        let (id, kind) = (MessageId::from(EntryHash::NONE), EntryKind::Text);
+        let (author, seq, lamport, body) = (ALICE, position, position, vec![0; len]);
+        StoredMessage { id, author, seq, lamport, wall_ms: 0, kind, body, position, late: false, arrived_ms: 0 }
+    }
+
+    #[test]
+    fn what_has_just_been_delivered_is_at_hand_as_far_back_as_it_has_no_gap() {
+        let recent = Recent::default();
+        let deliver = |message| recent.apply(vec![Change::Delivered { network: LAB, message }]);
+        let after = |position, limit, max_bytes| {
+            let page = recent.arrivals_after(LAB, position, limit, max_bytes);
+            page.map(|page| page.iter().map(|message| message.position).collect::<Vec<_>>())
+        };
+        assert_eq!(after(0, 9, 99), None);
+        (4..=6).for_each(|position| deliver(Some(message(position, 10))));
+        assert_eq!((after(2, 9, 99), after(3, 9, 99)), (None, Some(vec![4, 5, 6])));
+        assert_eq!((after(3, 2, 99), after(3, 9, 15)), (Some(vec![4, 5]), Some(vec![4, 5])));
+        assert_eq!((after(6, 9, 99), after(7, 9, 99)), (Some(Vec::new()), Some(Vec::new())));
+        deliver(None);
+        assert_eq!(after(6, 9, 99), None);
+        deliver(Some(message(8, 10)));
+        assert_eq!((after(6, 9, 99), after(7, 9, 99)), (None, Some(vec![8])));
+        deliver(Some(message(9, RECENT_BYTES)));
+        assert_eq!(after(8, 9, 99), None, "more than is kept");
     }
 }

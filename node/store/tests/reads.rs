@@ -152,6 +152,10 @@ async fn arrivals_are_in_the_order_of_delivery_and_count_as_unread() {
     assert_eq!(texts(&arrivals), ["b1", "b2", "a3", "a4", "", "a5"]);
     assert_eq!(arrivals.iter().map(|message| message.position).collect::<Vec<_>>(), [3, 4, 5, 6, 7, 8]);
     assert_eq!(store.arrivals_after(network, 3, 2).await.unwrap(), arrivals[1..3]);
+    let again = Store::open(lab._directory.path()).unwrap();
+    let from_file = again.arrivals_after(network, 0, 100).await.unwrap();
+    assert_eq!(store.arrivals_after(network, 0, 100).await.unwrap(), from_file, "from memory, and from the file");
+    drop(again);
     assert_eq!(store.arrivals_after(network, 8, 9).await, Ok(vec![]));
     assert_eq!(store.arrivals_after(network, u64::MAX, 9).await, Ok(vec![]));
     assert_eq!(store.last_position(network).await, Ok(8));

@@ -117,6 +117,9 @@ impl Store {
         position: u64,
         limit: u32,
     ) -> Result<Vec<StoredMessage>, StoreError> {
+        if let Some(page) = self.inner.recent.arrivals_after(network, position, limit, PAGE_BYTES) {
+            return Ok(page);
+        }
         let Ok(position) = i64::try_from(position) else { return Ok(Vec::new()) };
         self.read(network, move |db, network| {
             let sql = [SELECT, ARRIVALS].concat();
