@@ -54,6 +54,8 @@ pub(crate) struct Election {
     pub(crate) lost_since: Option<u64>,
     /// The highest epoch that somebody has promised a vote for.
     promised: Epoch,
+    /// The highest epoch whose leader did not let this node in.
+    unreachable: Epoch,
     /// Another leader of the same epoch, as a discovery service says, who has been told of this one.
     pub(crate) challenged: Option<LeaderHint>,
     /// When this leader may stand again to win a record back.
@@ -65,9 +67,10 @@ impl Election {
         self.stage == Stage::Idle
     }
 
-    /// The reign of `epoch` can't be reached: whoever stands next has to go above it.
+    /// The reign of `epoch` can't be reached: whoever stands next has to go above it, and need not hear of it again.
     pub(crate) fn outbid(&mut self, epoch: Epoch) {
         self.promised = self.promised.max(epoch);
+        self.unreachable = self.unreachable.max(epoch);
     }
 
     /// The leader lives after all. Returns whether it was missing.
@@ -92,6 +95,7 @@ impl Hash for Election {
         // All votes are for this candidate and this epoch, so their voters tell them; and since when the leader is
         // missing only shows in an event.
         (&self.stage, self.epoch, self.failures, self.outside, self.lost_since.is_some(), self.promised).hash(hasher);
+        self.unreachable.hash(hasher);
         self.votes.keys().for_each(|voter| voter.hash(hasher));
         (self.votes.len(), &self.challenged, self.reassert_at).hash(hasher);
     }
@@ -215,7 +219,7 @@ impl Engine {
         match (&result, &self.election.stage) {
             // A leader that goes above a reign which it has heard of need not hear of it again.
             (Ok(Response::Outdated(hint)), _) if hint.epoch < self.election.epoch && self.is_leading() => {}
-            (Ok(Response::Outdated(hint)), _) if hint.epoch > self.state.epoch => {
+            (Ok(Response::Outdated(hint)), _) if hint.epoch > self.state.epoch.max(self.election.unreachable) => {
                 self.election.abort();
                 let hint = hint.clone();
                 self.follow_hint(Some(&hint));

@@ -18,7 +18,7 @@ pub(crate) const NETWORK: NetworkId = NetworkId::new([7; 32]);
 pub(crate) const WALL: u64 = 1_700_000_000_000;
 pub(crate) const CONFIG: Config = Config::LAN;
 
-const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
+const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
 
 /// Somebody of the story.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +29,7 @@ pub(crate) const BOB: Who = Who(1);
 pub(crate) const CAROL: Who = Who(2);
 pub(crate) const DAVE: Who = Who(3);
 pub(crate) const ERIN: Who = Who(4);
+pub(crate) const FRANK: Who = Who(5);
 
 impl Who {
     pub(crate) fn identity(self) -> Identity {

@@ -264,6 +264,25 @@ fn an_outdated_candidate_follows_whom_it_is_told_of() {
 }
 
 #[test]
+fn a_later_leader_that_does_not_let_a_candidate_in_does_not_keep_it_from_standing() {
+    let mut node = node(BOB, 0, &[ALICE, BOB, CAROL, DAVE, ERIN]);
+    alice_is_lost(&mut node);
+    // frank led carol in the second epoch, and has left since.
+    let outputs = node.answer(node.id(1), Ok(Response::Outdated(FRANK.hint(2))));
+    node.answer(call_to(&outputs, FRANK), Err(CallError::Failed("this node is not in that network".to_owned())));
+    let mut outputs = alice_is_lost(&mut node);
+    while !outputs.iter().any(is_call(|call| matches!(call, PeerCall::Elect(..)))) {
+        outputs = node.next_tick();
+    }
+    let [carol, dave, erin] = [CAROL, DAVE, ERIN].map(|who| call_to(&outputs, who));
+    node.answer(carol, Ok(Response::Outdated(FRANK.hint(2))));
+    let (epoch, _) = node.on_disk().vote.expect("bob has voted for himself");
+    node.answer(dave, Ok(Response::Voted(DAVE.vote(epoch.0, BOB))));
+    node.answer(erin, Ok(Response::Voted(ERIN.vote(epoch.0, BOB))));
+    assert!(epoch > Epoch(2) && node.snapshot().leading, "three of five have voted for bob in epoch {epoch}");
+}
+
+#[test]
 fn a_promise_to_somebody_else_makes_the_next_candidacy_go_above_it() {
     let mut node = node(BOB, 0, &[ALICE, BOB, CAROL]);
     alice_is_lost(&mut node);
