@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use p2p_chat_engine::{
     CallError, CallId, Command, CommandId, Config, DiscoveryAnswer, DiscoveryCall, Durable, Engine, EntryFacts, Event,
-    FeedLog, Input, LeaderHint, Moment, Output, PeerCall, Phase, Record, Refusal, Request, RequestId, Response,
-    RunFacts, RunToken, Setup, Snapshot, Standing, Start, Write,
+    FeedLog, Figures, Input, LeaderHint, Moment, Output, PeerCall, Phase, Record, Refusal, Request, RequestId,
+    Response, RunFacts, RunToken, Setup, Snapshot, Standing, Start, Write,
 };
 use p2p_chat_model::{
     ActiveMember, Address, Certificate, EntryHash, EntryKind, Epoch, Genesis, Identity, Name, NetworkId, NodeId,
@@ -252,6 +252,10 @@ impl Node {
         let view = self.engine.snapshot().view.unwrap();
         let leader = view.leader().unwrap();
         LeaderHint { epoch: view.epoch, peer: leader.peer, address: leader.address.clone() }
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        self.engine.figures()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

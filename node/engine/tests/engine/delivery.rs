@@ -280,3 +280,20 @@ fn who_is_away_is_handed_nothing_and_everything_when_it_is_back() {
     let outputs = node.request(ALICE, Request::UpdateView(back, None));
     assert_eq!(outputs.last(), Some(&node.call(1, CAROL, push(1, 1), PUSH_MS)));
 }
+
+#[test]
+fn figures_are_those_of_the_snapshot_and_sum_up_what_is_owed() {
+    let mut node = bob();
+    bob_writes(&mut node, 3);
+    let (figures, snapshot) = (node.figures(), node.snapshot());
+    assert_eq!((figures.owed, figures.owed_active), (3, 3), "alice has all, carol nothing");
+    assert_eq!((figures.epoch, figures.leading, figures.in_view), (snapshot.epoch.0, false, true));
+    assert_eq!((figures.members, figures.active), (snapshot.roster.len(), 3));
+    assert_eq!(figures.entries, snapshot.frontier.iter().map(|(_, seq)| seq).sum::<u64>());
+    assert_eq!((figures.held, figures.missing, figures.frozen), (0, 0, 0));
+
+    // carol drops out of the view: what she lacks is still owed.
+    let smaller = view(1, 6, ALICE, &[ALICE, BOB]);
+    node.request(ALICE, Request::UpdateView(smaller, None));
+    assert_eq!((node.figures().owed, node.figures().owed_active, node.figures().active), (3, 0, 2));
+}
