@@ -14,7 +14,14 @@ use crate::{
 
 fn discovery(state: ServiceState) -> v1::DiscoveryState {
     let error = state.trouble.unwrap_or_default();
-    v1::DiscoveryState { url: state.url, reachable: error.is_empty(), error, embedded: state.embedded }
+    let last_answer_age_ms = state.last_answer_age.map(|age| age.as_millis() as u64);
+    v1::DiscoveryState {
+        url: state.url,
+        reachable: error.is_empty(),
+        error,
+        embedded: state.embedded,
+        last_answer_age_ms,
+    }
 }
 
 fn phase(look: &Look) -> v1::Phase {
@@ -70,6 +77,14 @@ fn missing(snapshot: &Snapshot) -> Vec<v1::Missing> {
     missing.filter(|missing| missing.entries > 0).collect()
 }
 
+fn frozen(snapshot: &Snapshot) -> Vec<v1::Frozen> {
+    let frozen = snapshot
+        .frozen
+        .iter()
+        .map(|author| v1::Frozen { author_name: name_of(&snapshot.roster, author), author_peer: author.to_string() });
+    frozen.collect()
+}
+
 impl Local {
     pub(super) async fn status_now(&self) -> Result<v1::StatusResponse, Status> {
         let mut networks = Vec::new();
@@ -85,6 +100,7 @@ impl Local {
             pid: std::process::id(),
             discovery: self.hub.directory.states().into_iter().map(discovery).collect(),
             networks,
+            uptime_ms: p2p_chat_metrics::process::start().elapsed().as_millis() as u64,
         })
     }
 
@@ -123,6 +139,7 @@ impl Local {
             owed: if entry.network.is_some() { owed(snapshot, me) } else { Vec::new() },
             problem: look.problem.clone().unwrap_or_default(),
             unread,
+            frozen: frozen(snapshot),
         })
     }
 

@@ -185,6 +185,7 @@ pub(crate) struct Status<'a> {
     data_dir: &'a str,
     version: &'a str,
     pid: u32,
+    uptime_ms: u64,
     discovery: Vec<Discovery<'a>>,
     networks: Vec<NetworkState<'a>>,
 }
@@ -195,6 +196,7 @@ struct Discovery<'a> {
     reachable: bool,
     error: &'a str,
     embedded: bool,
+    last_answer_age_ms: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -217,6 +219,7 @@ struct NetworkState<'a> {
     unread: u64,
     missing: Vec<Missing<'a>>,
     owed: Vec<Owed<'a>>,
+    frozen: Vec<Frozen<'a>>,
     problem: &'a str,
 }
 
@@ -235,6 +238,12 @@ struct Owed<'a> {
     way: &'a str,
 }
 
+#[derive(Debug, Serialize)]
+struct Frozen<'a> {
+    author_name: &'a str,
+    author_peer: &'a str,
+}
+
 impl<'a> From<&'a v1::StatusResponse> for Status<'a> {
     fn from(from: &'a v1::StatusResponse) -> Self {
         let discovery = from.discovery.iter().map(|service| Discovery {
@@ -242,6 +251,7 @@ impl<'a> From<&'a v1::StatusResponse> for Status<'a> {
             reachable: service.reachable,
             error: &service.error,
             embedded: service.embedded,
+            last_answer_age_ms: service.last_answer_age_ms,
         });
         Self {
             peer: &from.peer,
@@ -250,6 +260,7 @@ impl<'a> From<&'a v1::StatusResponse> for Status<'a> {
             data_dir: &from.data_dir,
             version: &from.version,
             pid: from.pid,
+            uptime_ms: from.uptime_ms,
             discovery: discovery.collect(),
             networks: from.networks.iter().map(NetworkState::from).collect(),
         }
@@ -269,6 +280,10 @@ impl<'a> From<&'a v1::NetworkState> for NetworkState<'a> {
             entries: owed.entries,
             way: &owed.way,
         });
+        let frozen = from
+            .frozen
+            .iter()
+            .map(|frozen| Frozen { author_name: &frozen.author_name, author_peer: &frozen.author_peer });
         Self {
             name: &from.name,
             id: &from.id,
@@ -288,6 +303,7 @@ impl<'a> From<&'a v1::NetworkState> for NetworkState<'a> {
             unread: from.unread,
             missing: missing.collect(),
             owed: owed.collect(),
+            frozen: frozen.collect(),
             problem: &from.problem,
         }
     }

@@ -140,6 +140,10 @@ fn network_state(network: &v1::NetworkState) -> String {
     }
     let (stored, waiting) = (count(network.entries, "entry"), network.held_back);
     let _ = write!(text, "\n  log      {stored}, {waiting} held back, {} unread", network.unread);
+    for frozen in &network.frozen {
+        let author = one_line(&frozen.author_name);
+        let _ = write!(text, "\n  frozen   {author} has contradicted itself; nothing more is taken of it");
+    }
     for missing in &network.missing {
         let author = one_line(&missing.author_name);
         let _ = write!(text, "\n  missing  {} of {author}", count(missing.entries, "entry"));

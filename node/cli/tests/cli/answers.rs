@@ -84,13 +84,17 @@ async fn status_says_what_is_missing_and_owed() {
         entries: 2,
         way: "relayed by bob".to_owned(),
     };
-    let state = v1::NetworkState { missing: vec![missing], owed: vec![owed], unread: 3, ..network_state("lab") };
+    let frozen = vec![v1::Frozen { author_name: HOSTILE.to_owned(), author_peer: BOB.to_owned() }];
+    let state =
+        v1::NetworkState { missing: vec![missing], owed: vec![owed], unread: 3, frozen, ..network_state("lab") };
     let left = v1::NetworkState { phase: v1::Phase::Left.into(), node_id: 0, ..network_state("old") };
     {
         let mut node = world.host.node.state();
         node.status.networks = vec![state, left];
+        let url = "http://nds:7400".to_owned();
         node.status.discovery =
-            vec![v1::DiscoveryState { url: "http://nds:7400".to_owned(), reachable: true, ..Default::default() }];
+            vec![v1::DiscoveryState { url, reachable: true, last_answer_age_ms: Some(7), ..Default::default() }];
+        node.status.uptime_ms = 9;
     }
     let text = format!(
         "\
@@ -101,6 +105,7 @@ network    lab (1ab00000), joined as node 3
   leader   bob (b0b00000) leads epoch 4
   members  2 of 3 active, view version 9
   log      5 entries, 0 held back, 3 unread
+  frozen   m\\u{{1b}}[2Jal\\nlory\\u{{202e}} has contradicted itself; nothing more is taken of it
   missing  1 entry of bob
   owed     2 entries to m\\u{{1b}}[2Jal\\nlory\\u{{202e}} (relayed by bob)
 network    old (1ab00000), left
@@ -111,7 +116,10 @@ network    old (1ab00000), left
     let seen = world.run(&["status", "--json"]).await;
     let object: serde_json::Value = serde_json::from_str(&seen.out).expect("one object");
     assert_eq!(object["networks"][0]["owed"][0]["way"], "relayed by bob");
+    assert_eq!(object["networks"][0]["frozen"][0]["author_peer"], BOB);
+    assert_eq!(object["networks"][1]["frozen"], serde_json::json!([]));
     assert_eq!(object["networks"][1]["phase"], "left");
+    assert_eq!((&object["uptime_ms"], &object["discovery"][0]["last_answer_age_ms"]), (&9.into(), &7.into()));
     assert_eq!(seen.out.lines().count(), 1);
 }
 
