@@ -1,21 +1,28 @@
 //! The `p2p-chat` program: the command line, with nodes and discovery services to run in this process.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
 use p2p_chat::ProcessHost;
+use p2p_chat_cli::{Env, LogFormat};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     p2p_chat_metrics::process::start();
     let cli = p2p_chat_cli::parse();
-    let filter = EnvFilter::try_new(cli.log_filter()).unwrap_or_else(|_| EnvFilter::new("warn"));
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(colours)
-        .with_target(false)
-        .init();
+    let filter = cli.log_filter(&Env::of_process());
+    let filter = match EnvFilter::try_new(&filter) {
+        Ok(filter) => filter,
+        Err(error) => {
+            let sentence = format!("the log filter {filter:?} is not understood ({error}); write it as p2p_chat=debug");
+            // Without a log there is nowhere else to say it, and nowhere to say that this failed.
+            let _ = writeln!(std::io::stderr(), "p2p-chat: {sentence}");
+            return ExitCode::from(2);
+        }
+    };
+    start_log(filter, cli.global.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -24,4 +31,16 @@ fn main() -> ExitCode {
         }
     };
     runtime.block_on(p2p_chat_cli::run(cli, &ProcessHost))
+}
+
+/// The log goes to stderr: a line for people, or an object for programs, an event.
+fn start_log(filter: EnvFilter, format: LogFormat) {
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+        LogFormat::Text => {
+            let asked_not_to = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            log.with_ansi(std::io::stderr().is_terminal() && !asked_not_to).with_target(false).init();
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod foreign;
 mod leader;
 mod lifecycle;
 mod lines;
+mod logs;
 mod member;
 mod metrics;
 mod starting;

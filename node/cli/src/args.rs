@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use p2p_chat_model::{Name, view::Address};
 
-use crate::values::{self, ServiceUrl};
+use crate::{
+    settings::Env,
+    values::{self, ServiceUrl},
+};
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 no such network or member, 4 not allowed, 5 timed out, 6 unreachable.
@@ -44,9 +47,22 @@ pub struct Global {
     /// Log more on stderr; twice for even more
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
-    /// What to log, for example "info" or "p2p_chat=debug"; overrides --verbose
+    /// What to log, for example "info" or "p2p_chat=debug"; overrides --verbose [env: RUST_LOG]
     #[arg(long, value_name = "FILTER", global = true)]
     pub log: Option<String>,
+    /// How to write the log
+    #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
+}
+
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// How the node that a command runs appears to others. Has no effect on a node that is running already.
@@ -253,9 +269,14 @@ pub enum Command {
 }
 
 impl Cli {
-    /// What to log where neither the user nor the environment says anything else: an
-    /// `EnvFilter` directive. Servers say what they do at `info`; other commands keep quiet below `warn`.
-    pub fn log_filter(&self) -> String {
+    /// What to log, as directives of an `EnvFilter`: what `--log` says, else `--verbose`, else `RUST_LOG`. Without any
+    /// of them servers say what they do at `info`, and other commands keep quiet below `warn`.
+    pub fn log_filter(&self, env: &Env) -> String {
+        let of_environment = || env.text("RUST_LOG").filter(|_| self.global.verbose == 0).map(str::to_owned);
+        self.global.log.clone().or_else(of_environment).unwrap_or_else(|| self.usual_log_filter())
+    }
+
+    fn usual_log_filter(&self) -> String {
         let serves = matches!(self.command, Command::Nds { .. } | Command::Serve { .. });
         let chats = matches!(self.command, Command::Chat { .. });
         let level = match (self.global.verbose, serves) {
@@ -268,7 +289,7 @@ impl Cli {
         };
         // The libraries below drown everything else at debug.
         let quiet = "h2=info,hyper=info,hyper_util=info,tower=info,rustls=info";
-        self.global.log.clone().unwrap_or_else(|| format!("{level},{quiet}"))
+        format!("{level},{quiet}")
     }
 }
 
@@ -333,14 +354,21 @@ mod tests {
 
     #[test]
     fn servers_log_what_they_do_and_commands_keep_quiet() {
-        let filter = |args: &[&str]| {
+        let filter_in = |env: &[(&str, &str)], args: &[&str]| {
             let cli = Cli::try_parse_from([&["p2p-chat"], args].concat()).expect("understood");
-            cli.log_filter().split(',').next().map(str::to_owned).expect("a level")
+            let filter = cli.log_filter(&env.iter().copied().collect());
+            filter.split(',').next().map(str::to_owned).expect("a level")
         };
+        let filter = |args: &[&str]| filter_in(&[], args);
         assert_eq!(filter(&["status"]), "warn");
         assert_eq!(filter(&["status", "-v"]), "info");
         assert_eq!(filter(&["nds"]), "info");
         assert_eq!(filter(&["serve", "-vv"]), "trace");
         assert_eq!(filter(&["serve", "-v", "--log", "error"]), "error");
+        let env = [("RUST_LOG", "p2p_chat=trace")];
+        assert_eq!(filter_in(&env, &["status"]), "p2p_chat=trace");
+        assert_eq!(filter_in(&env, &["status", "-v"]), "info");
+        assert_eq!(filter_in(&env, &["status", "--log", "off"]), "off");
+        assert_eq!(filter_in(&[("RUST_LOG", "")], &["status"]), "warn");
     }
 }

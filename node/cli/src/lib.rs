@@ -7,7 +7,7 @@
 //! ```no_run
 //! # async fn example(host: impl p2p_chat_cli::Host) -> std::process::ExitCode {
 //! let cli = p2p_chat_cli::parse();
-//! // Set logging up with `cli.log_filter()`, then:
+//! // Set logging up with `cli.log_filter(&Env::of_process())`, then:
 //! p2p_chat_cli::run(cli, &host).await
 //! # }
 //! ```
@@ -24,15 +24,16 @@
 //! | `forget` | `{"network","entries"}` |
 //! | `send` | `{"network","id","seq","lamport","stored_by","members"}`; after a timeout `{"network","id"}` |
 //! | `inspect` | `{"message":{…},"custody":[{"member_name","member_peer","state","time","way","active"}]}` |
-//! | `status` | `{"peer","name","address","data_dir","version","pid","discovery":[…],"networks":[…]}` |
+//! | `status` | `{"peer","name","address","data_dir","version","pid","uptime_ms","discovery":[…],"networks":[…]}` |
 //! | `health` | `{"address","status"}` |
 //! | `nds`, `serve` | `{"listening":"HOST:PORT"}` |
 //! | `demo` | `{"check","passed","detail"}` |
 //!
-//! In `status`, a discovery service is `{"url","reachable","error","embedded"}` and a network is `{"name","id",
+//! In `status`, a discovery service is `{"url","reachable","error","embedded",
+//! "last_answer_age_ms"}` (null if it never answered) and a network is `{"name","id",
 //! "phase","node_id","epoch","view_version","leader_name","leader_peer","leader_address","leading","leader_alive",
 //! "members","active","entries","held_back","unread","missing":[{"author_name","author_peer","entries"}],
-//! "owed":[{"member_name","member_peer","entries","way"}],"problem"}`.
+//! "owed":[{"member_name","member_peer","entries","way"}],"frozen":[{"author_name","author_peer"}],"problem"}`.
 
 mod args;
 mod chat;
@@ -55,7 +56,7 @@ mod settings;
 mod surroundings;
 mod values;
 
-pub use args::{Cli, Command, From, Global, MetricsArgs, NodeArgs, Preset, Wait};
+pub use args::{Cli, Command, From, Global, LogFormat, MetricsArgs, NodeArgs, Preset, Wait};
 pub use client::{Client, Incoming};
 pub use failure::Failure;
 pub use holder::{Holder, Mode};

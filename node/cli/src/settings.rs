@@ -39,7 +39,7 @@ impl Env {
         self.0.iter().find(|(known, value)| known == key && !value.is_empty()).map(|(_, value)| value)
     }
 
-    fn text(&self, key: &str) -> Option<&str> {
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
         self.value(key).and_then(|value| value.to_str())
     }
 

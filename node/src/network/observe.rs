@@ -169,9 +169,14 @@ impl Observer {
         }
         self.counts.on_acknowledged(way, upto - before);
         let (now, name) = (Instant::now(), &self.network.name);
+        let way = match way {
+            Way::Direct => "direct",
+            Way::Relayed(_) => "relayed",
+            Way::Fetched => "fetched",
+        };
         for own in self.own(before + 1, upto) {
             self.counts.ack_latency.observe(now.saturating_duration_since(own.at));
-            debug!(network = %name, message_id = %own.message, peer = %peer.short(), ?way, "acknowledged");
+            debug!(network = %name, message_id = %own.message, peer = %peer.short(), way, "acknowledged");
         }
     }
 

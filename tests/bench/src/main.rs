@@ -120,7 +120,10 @@ fn program(args: Vec<std::ffi::OsString>) -> ExitCode {
     let cli = p2p_chat_cli::parse_from(args).unwrap_or_else(|error| error.exit());
     stage::end_with_parent();
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_new(cli.log_filter()).unwrap_or_else(|_| EnvFilter::new("warn")))
+        .with_env_filter(
+            EnvFilter::try_new(cli.log_filter(&p2p_chat_cli::Env::of_process()))
+                .unwrap_or_else(|_| EnvFilter::new("warn")),
+        )
         .with_writer(std::io::stderr)
         .init();
     match runtime() {
