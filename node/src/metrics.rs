@@ -16,7 +16,7 @@ use p2p_chat_metrics::{Labels, Page, process};
 use p2p_chat_model::NetworkId;
 use p2p_chat_store::Store;
 use p2p_chat_transport::{Calls, Traffic};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::JoinSet, time::timeout};
 
 pub(crate) use self::network::{Counts, Pinged};
 use crate::{
@@ -99,11 +99,18 @@ impl Exporter {
     async fn networks(&self, page: &mut Page, networks: Vec<Network>) {
         let mut known = self.known.lock().await;
         known.retain(|id, _| networks.iter().any(|network| network.id == *id));
-        for network in networks {
-            let is_fresh = known.get(&network.id).is_some_and(|(at, _)| at.elapsed() < FRESH);
-            if !is_fresh && let Ok(Some(figures)) = tokio::time::timeout(PATIENCE, network.figures()).await {
-                known.insert(network.id, (Instant::now(), figures));
+        let is_fresh = |id: &NetworkId| known.get(id).is_some_and(|(at, _)| at.elapsed() < FRESH);
+        // All at once: many that are busy take no longer than one.
+        let mut asked = JoinSet::new();
+        for network in networks.iter().filter(|network| !is_fresh(&network.id)).cloned() {
+            asked.spawn(async move { (network.id, timeout(PATIENCE, network.figures()).await) });
+        }
+        while let Some(answer) = asked.join_next().await {
+            if let Ok((id, Ok(Some(figures)))) = answer {
+                known.insert(id, (Instant::now(), figures));
             }
+        }
+        for network in networks {
             let labels = Labels::NONE.with("network", &network.name).with("network_id", network.id.short());
             network.counts.fill(page, &labels);
             page.gauge(names::INBOX_LENGTH, &labels, network.waiting() as f64);

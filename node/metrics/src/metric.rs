@@ -99,7 +99,7 @@ impl Histogram {
 
     /// Upper bound, in the unit that is exported, and count of each bucket, not cumulative; the last is unbounded.
     pub(crate) fn buckets(&self) -> Vec<(f64, u64)> {
-        let bounds = self.bounds.iter().map(|bound| *bound as f64 / self.scale as f64).chain([f64::MAX]);
+        let bounds = self.bounds.iter().map(|bound| *bound as f64 / self.scale as f64).chain([f64::INFINITY]);
         bounds.zip(self.counts.iter().map(|count| count.load(Ordering::Relaxed))).collect()
     }
 }
@@ -114,7 +114,7 @@ mod tests {
         histogram.observe(Duration::from_millis(1));
         histogram.observe(Duration::from_micros(1_001));
         histogram.observe(Duration::from_secs(2));
-        assert_eq!(histogram.buckets(), [(0.001, 1), (0.5, 1), (f64::MAX, 1)]);
+        assert_eq!(histogram.buckets(), [(0.001, 1), (0.5, 1), (f64::INFINITY, 1)]);
         assert_eq!(histogram.count(), 3);
         assert!((histogram.sum() - 2.002_001).abs() < 1e-9);
     }

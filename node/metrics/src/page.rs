@@ -61,7 +61,8 @@ impl Metric {
     }
 }
 
-/// What tells samples of one family apart. Names are fixed; values may be anything, and are escaped.
+/// What tells samples of one family apart. Names are fixed; values may be anything: they are escaped when
+/// they are written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels(Vec<(&'static str, String)>);
 
@@ -73,9 +74,7 @@ impl Labels {
     #[must_use]
     pub fn with(&self, name: &'static str, value: impl fmt::Display) -> Self {
         let mut labels = self.0.clone();
-        // The format's three escapes; without them a value could end its line and make up others.
-        let value = value.to_string().replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        labels.push((name, value));
+        labels.push((name, value.to_string()));
         Self(labels)
     }
 }
