@@ -57,6 +57,12 @@ async fn a_feed_that_contradicts_itself_changes_nothing_that_was_stored() {
         ),
     ];
     run(&cluster, "a feed that contradicts itself", rows(&cluster, &mallory, forgeries)).await;
+    let mallory = mallory.peer().to_string();
+    for name in NAMES {
+        let state = cluster.node(name).state().await.expect("it runs");
+        let frozen: Vec<&str> = state.frozen.iter().map(|frozen| frozen.author_peer.as_str()).collect();
+        assert_eq!(frozen, [mallory.as_str()], "{name} says whose feed it is");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,6 +77,8 @@ impl Facts {
             // What others claim to have, and what is under way, is no state of this node's.
             (network.missing, network.owed) = (Vec::new(), Vec::new());
             network.leader_alive = true;
+            // Nor is the proof that somebody has contradicted itself: it is kept beside all of this.
+            network.frozen = Vec::new();
         }
         let identity = (status.peer, status.name, status.address);
         let members = node.members().await.unwrap_or_else(|status| panic!("{}: {status}", node.name));
