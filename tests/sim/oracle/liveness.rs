@@ -14,9 +14,28 @@ pub(crate) fn members(nodes: &[Node]) -> Vec<(&Node, Snapshot)> {
     engines.filter(|(_, snapshot)| snapshot.phase == Phase::Joined).collect()
 }
 
+/// Those of whom something can be demanded. Who left without anybody who had all of it may have taken along what a
+/// member's own admission rests on; then that member can't write, and lead nobody.
+fn able(nodes: &[Node]) -> Vec<(&Node, Snapshot)> {
+    let members = members(nodes);
+    let is_here = |author: PeerId, seq: Seq| members.iter().any(|(it, _)| it.disk.image().end(&author).0 >= seq);
+    let is_stranded = |node: &Node| {
+        let admission = node.written.as_ref().and_then(|state| state.admission);
+        let Some((by, seq)) = admission.filter(|(by, seq)| node.disk.image().delivered(by) < *seq) else {
+            return false;
+        };
+        let holder = members.iter().find(|(it, _)| it.disk.image().end(&by).0 >= seq);
+        let past = holder.and_then(|(it, _)| it.disk.image().past_of(&by, seq));
+        past.is_none_or(|past| !past.iter().all(|(author, seq)| is_here(author, seq)))
+    };
+    let stranded: BTreeSet<PeerId> =
+        members.iter().filter(|(node, _)| is_stranded(node)).map(|(node, _)| node.peer).collect();
+    members.into_iter().filter(|(node, _)| !stranded.contains(&node.peer)).collect()
+}
+
 /// Whether everybody follows one leader, and the discovery service knows it.
 pub(crate) fn check_leader(nodes: &[Node], registered: Option<(PeerId, Epoch)>) -> Finding {
-    let members = members(nodes);
+    let members = able(nodes);
     let mut leaders = BTreeSet::new();
     for (node, snapshot) in &members {
         let Some(view) = snapshot.view.as_ref().filter(|_| snapshot.leader_alive || snapshot.leading) else {
@@ -40,7 +59,7 @@ pub(crate) fn check_leader(nodes: &[Node], registered: Option<(PeerId, Epoch)>) 
 
 /// Whether everybody is active in one view and lacks nothing.
 pub(crate) fn check_rest(nodes: &[Node], bad: Option<PeerId>) -> Finding {
-    let members = members(nodes);
+    let members = able(nodes);
     let honest = |node: &&Node| Some(node.peer) != bad;
     for (node, snapshot) in &members {
         let active: BTreeSet<PeerId> =
