@@ -228,8 +228,9 @@ fn call_back(
 
 /// What is to be asked of the leader on record and of who replaces it: they may be the same.
 fn ask(answers: &Answers, probes: [Probe; 2]) -> Verdict {
-    let probes = BTreeSet::from(probes);
-    Verdict::AskFirst(probes.into_iter().filter(|probe| !answers.contains_key(probe)).collect())
+    let mut probes: Vec<Probe> = probes.into_iter().filter(|probe| !answers.contains_key(probe)).collect();
+    probes.dedup();
+    Verdict::AskFirst(probes)
 }
 
 fn put(now: Duration, claim: &Registration, name: p2p_chat_model::Name) -> Option<Record> {
