@@ -131,6 +131,7 @@ impl Node {
     /// Nobody answers any more: whoever has asked something gets an answer all the same.
     fn end(&mut self) {
         let mut left = MAX_LAST_STEPS;
+        let is_large = self.engine.snapshot().view.is_some_and(|view| view.active.len() > 20);
         for _ in 0..40 {
             while let Some((id, _)) = self.watch.open_call(0) {
                 self.watch.answered(id);
@@ -139,10 +140,7 @@ impl Node {
                 left -= 1;
                 if left == 0 {
                     // In a large group that never ends: elections go on, and each of them asks everybody.
-                    assert!(
-                        self.engine.snapshot().view.is_some_and(|view| view.active.len() > 20),
-                        "it calls and calls"
-                    );
+                    assert!(is_large, "it calls and calls");
                     return;
                 }
             }

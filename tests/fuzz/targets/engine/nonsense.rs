@@ -12,6 +12,10 @@ use p2p_chat_model::{
 
 use super::super::{choices::Choices, valid};
 
+/// Members of a large view. A thousand that drop out one after the other, and each told to all who are left, are nothing
+/// but slow.
+const LARGE: usize = 200;
+
 /// Makes things up about a network as an engine sees it, near to the truth or far from it.
 pub(super) struct Nonsense<'a, 'b> {
     snapshot: Snapshot,
@@ -192,8 +196,8 @@ impl<'a, 'b> Nonsense<'a, 'b> {
         }
         if self.choices.byte() >= 250 {
             let first = view.active.last().map_or(0, |member| member.node.0).saturating_add(1);
-            let offset = self.choices.below(3) * MAX_MEMBERS;
-            let many = self.choices.pick(&[30, 30, 30, 60, MAX_MEMBERS]);
+            let offset = self.choices.below(3) * LARGE;
+            let many = self.choices.pick(&[30, 30, 30, 60, LARGE]);
             view.active.extend((0..many).map(|number| ActiveMember {
                 node: NodeId(first.saturating_add(number as u64)),
                 peer: crowd(offset + number),
