@@ -1,5 +1,7 @@
 //! One network the node is in: a handle for everybody else, and behind it the task that owns the engine.
 
+mod acks;
+mod clock;
 mod driver;
 mod load;
 mod observe;
@@ -19,7 +21,8 @@ use p2p_chat_model::{MessageId, Name, NetworkId, PeerId, Run};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub(crate) use self::{
-    driver::{Driver, Start, wall_ms},
+    clock::wall_ms,
+    driver::{Driver, Start},
     load::dormant,
 };
 use crate::{bus::Happening, metrics::Counts};
@@ -32,12 +35,35 @@ pub(crate) type Incoming = (Run, Bytes);
 
 /// What the task of a network is told.
 pub(crate) enum Message {
-    Command { command: Command, text: Option<String>, reply: oneshot::Sender<Result<Outcome, CommandError>> },
-    Request { from: PeerId, request: Request, reply: oneshot::Sender<Reply> },
-    Deliver { from: PeerId, runs: Vec<Incoming>, reply: oneshot::Sender<Reply> },
-    Response { generation: u64, call: CallId, result: Result<Response, CallError> },
-    Fetched { generation: u64, call: CallId, runs: Vec<Incoming>, stored: oneshot::Sender<()> },
+    Command {
+        command: Command,
+        text: Option<String>,
+        reply: oneshot::Sender<Result<Outcome, CommandError>>,
+    },
+    Request {
+        from: PeerId,
+        request: Request,
+        reply: oneshot::Sender<Reply>,
+    },
+    Deliver {
+        from: PeerId,
+        runs: Vec<Incoming>,
+        reply: oneshot::Sender<Reply>,
+    },
+    Response {
+        generation: u64,
+        call: CallId,
+        result: Result<Response, CallError>,
+    },
+    Fetched {
+        generation: u64,
+        call: CallId,
+        runs: Vec<Incoming>,
+        stored: oneshot::Sender<()>,
+    },
     Look(oneshot::Sender<Look>),
+    /// Answered when everything that is known is on disk.
+    WriteDown(oneshot::Sender<()>),
     Figures(oneshot::Sender<Figures>),
 }
 
@@ -195,6 +221,15 @@ impl Network {
         let (reply, answer) = oneshot::channel();
         self.inbox.send(Message::Look(reply)).await.ok()?;
         answer.await.ok()
+    }
+
+    /// Has everything written down that is known, and waits for it.
+    pub(crate) async fn write_down(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.inbox.send(Message::WriteDown(reply)).await.is_ok() {
+            // Where the disk fails, or the membership has ended, what is there has to do.
+            let _ = done.await;
+        }
     }
 
     /// How things stand, in numbers; `None` once the node has left.

@@ -58,6 +58,8 @@ impl Local {
                     id,
                 )
             })?;
+        // What the user is told of others is known after a crash, too.
+        network.write_down().await;
         Ok(v1::SendResponse { id: id.to_string(), seq, lamport, stored_by, members })
     }
 

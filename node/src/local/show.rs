@@ -171,6 +171,9 @@ impl Local {
         let mut known: BTreeMap<PeerId, (u64, String)> = BTreeMap::new();
         known.insert(stored.author, (stored.wall_ms.min(stored.arrived_ms), "author".to_owned()));
         if stored.author == me {
+            if let Some(network) = &entry.network {
+                network.write_down().await;
+            }
             let acks = self.hub.store.custody(entry.id, stored.seq).await.map_err(|error| store_status(&error))?;
             for ack in acks {
                 let way = match ack.way {

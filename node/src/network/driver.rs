@@ -4,11 +4,11 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use p2p_chat_engine::{
-    Command, CommandError, CommandId, Engine, Event, Input, Moment, Output, Request, RequestId, RunToken, Setup, Write,
+    Command, CommandError, CommandId, Engine, Event, Input, Output, Request, RequestId, RunToken, Setup, Write,
 };
 use p2p_chat_model::{MessageId, PeerId};
 use p2p_chat_store::{Pending, Store, StoreError};
@@ -17,6 +17,8 @@ use tracing::{error, info};
 
 use super::{
     Figures, Incoming, Look, Message, Network, Outcome, Refused, Reply, Shared,
+    acks::Acks,
+    clock::{moment, sleep_until, wall_ms},
     load::{dormant, load, stored_state},
     observe::{Batch, Brought, Observer},
     outbox::{Head, Outbox},
@@ -90,6 +92,7 @@ struct Work<'a> {
     brought: Vec<Brought>,
     observer: Observer,
     commits: VecDeque<Commit>,
+    acks: Acks,
     /// Texts that came in while an own run was on its way to the disk. They make up the next one together: under load
     /// runs grow, and with them falls what a text costs in signatures, calls and syncs; one that comes alone waits for
     /// nothing.
@@ -161,7 +164,7 @@ impl Driver {
                 let _ = reply.send(Figures::default());
             }
             // Dropping the sender tells the caller to look for the reason.
-            Message::Command { .. } | Message::Response { .. } | Message::Fetched { .. } => {}
+            Message::Command { .. } | Message::Response { .. } | Message::Fetched { .. } | Message::WriteDown(_) => {}
         }
     }
 }
@@ -212,6 +215,7 @@ impl<'a> Work<'a> {
             brought: Vec::new(),
             observer,
             commits: VecDeque::new(),
+            acks: Acks::default(),
             put_off: VecDeque::new(),
             stopped: false,
             members_changed: true,
@@ -222,8 +226,11 @@ impl<'a> Work<'a> {
 
     async fn run(&mut self) -> End {
         loop {
-            if self.stopped && self.commits.is_empty() {
-                return End::Stopped;
+            if self.stopped {
+                self.commit_acks();
+                if self.commits.is_empty() {
+                    return End::Stopped;
+                }
             }
             let deadline = self.engine.deadline().map(|at| self.started + Duration::from_millis(at));
             tokio::select! {
@@ -239,7 +246,10 @@ impl<'a> Work<'a> {
                     self.take_put_off();
                 }
                 message = self.driver.messages.recv(), if self.commits.len() < MAX_COMMITS => {
-                    let Some(message) = message else { return End::Closed };
+                    let Some(message) = message else {
+                        self.commit_acks();
+                        return End::Closed;
+                    };
                     self.take(message);
                     for _ in 1..BATCH {
                         match self.driver.messages.try_recv() {
@@ -253,6 +263,7 @@ impl<'a> Work<'a> {
                     self.engine.handle(moment(self.started), Input::Tick);
                     self.flush();
                 }
+                () = sleep_until(self.acks.due()) => self.commit_acks(),
             }
         }
     }
@@ -310,6 +321,11 @@ impl<'a> Work<'a> {
             }
             Message::Look(reply) => {
                 let _ = reply.send(Look { snapshot: self.engine.snapshot(), problem: None });
+            }
+            Message::WriteDown(reply) => {
+                self.flush();
+                self.commit_acks();
+                self.after_commits(Effect::Stored(reply));
             }
             Message::Figures(reply) => {
                 let _ = reply.send(Figures { engine: self.engine.figures(), commits: self.commits.len() });
@@ -377,7 +393,7 @@ impl<'a> Work<'a> {
                 output => effects.push(Effect::Output(Box::new(output))),
             }
         }
-        let writes = outbox.finish();
+        let writes = self.acks.join(outbox.finish());
         self.observer.on_left_over(&self.engine, &self.incoming);
         self.incoming.clear();
         self.brought.clear();
@@ -394,6 +410,14 @@ impl<'a> Work<'a> {
             self.execute(effects);
         }
         self.share();
+    }
+
+    fn commit_acks(&mut self) {
+        let writes = self.acks.take();
+        if !writes.is_empty() {
+            let pending = self.driver.store.commit(self.driver.network.id, writes);
+            self.commits.push_back(Commit { pending, effects: Vec::new(), is_own: false });
+        }
     }
 
     fn share(&mut self) {
@@ -468,20 +492,4 @@ async fn first_commit(commits: &mut VecDeque<Commit>) -> Result<(), StoreError> 
         Some(commit) => (&mut commit.pending).await,
         None => std::future::pending().await,
     }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn wall_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-fn moment(started: Instant) -> Moment {
-    Moment { now: started.elapsed().as_millis() as u64, wall_ms: wall_ms(), random: rand::random() }
 }
