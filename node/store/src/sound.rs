@@ -1,9 +1,9 @@
 //! Whether the tables agree with each other. What SQLite checks is that the file is a database; that no entry is missing
 //! in the middle, that a feed ends where its table says, and that the timeline has everything once, is checked here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use p2p_chat_model::{NetworkId, Seq};
+use p2p_chat_model::{EntryKind, NetworkId, Seq};
 use rusqlite::Connection;
 
 use crate::{
@@ -58,14 +58,18 @@ fn check_feed(db: &Connection, network: NetworkKey, author: i64, feed: &StoredFe
         (runs, end) = (runs + 1, last);
     }
     let newest = StoredRun::key_at(db, network, author, end)?.ok_or_else(|| damage("has no entries"))?;
-    let newest = match StoredRun::of_key(db, network, newest) {
+    let run = match StoredRun::of_key(db, network, newest) {
         Ok(newest) => newest.run,
-        // A run that is damaged in itself is told when it is wanted; everything else goes on without it.
+        // A run that is damaged in itself is told when it is wanted; everything else goes on without it. One that is not
+        // belongs to somebody else than the feed.
+        Err(Fault::Corrupt(_)) if StoredRun::is_sound(db, newest)? => {
+            return Err(damage("is not whose its index says"));
+        }
         Err(Fault::Corrupt(_)) => return Ok(runs),
         Err(fault) => return Err(fault),
     };
-    let lamport = newest.entries.last().map(|(_, entry)| entry.header.lamport);
-    let ends_there = (newest.author, newest.last(), newest.head()) == (feed.author, feed.last, feed.head);
+    let lamport = run.entries.last().map(|(_, entry)| entry.header.lamport);
+    let ends_there = (run.author, run.last(), run.head()) == (feed.author, feed.last, feed.head);
     if !ends_there || lamport != Some(feed.last_lamport) || feed.delivered > feed.last {
         return Err(damage("does not end where its index says"));
     }
@@ -80,16 +84,48 @@ fn check_timeline(db: &Connection, network: NetworkKey, feeds: &[(i64, StoredFee
             network.id.short()
         ))
     };
-    let mut delivered: BTreeMap<i64, Seq> = feeds.iter().map(|(author, _)| (*author, 0)).collect();
-    let mut query = db.prepare("SELECT position, author, seq FROM timeline WHERE network = ?1 ORDER BY position")?;
+    // Up to where each feed is delivered, and the Lamport time there: an author's times grow.
+    let mut delivered: BTreeMap<i64, (Seq, u64)> = feeds.iter().map(|(author, _)| (*author, (0, 0))).collect();
+    let mut query =
+        db.prepare("SELECT position, author, seq, kind, lamport FROM timeline WHERE network = ?1 ORDER BY position")?;
     let mut rows = query.query([network.key])?;
     let mut end = 0;
+    let roster_kinds = [EntryKind::Genesis, EntryKind::Admit, EntryKind::Leave].map(|kind| i64::from(kind.code()));
+    let mut roster = BTreeSet::new();
     while let Some(row) = rows.next()? {
         let seq = row.get::<_, Number>(2)?.0;
-        let last = delivered.get_mut(&row.get(1)?).filter(|last| last.checked_add(1) == Some(seq));
+        let lamport = row.get::<_, Number>(4)?.0;
+        let continues = |(last, before): &&mut (Seq, u64)| last.checked_add(1) == Some(seq) && lamport > *before;
+        let last = delivered.get_mut(&row.get(1)?).filter(continues);
         let Some(last) = last.filter(|_| row.get(0) == Ok(end + 1)) else { return Err(damage(end + 1)) };
-        (*last, end) = (seq, end + 1);
+        (*last, end) = ((seq, lamport), end + 1);
+        if roster_kinds.contains(&row.get(3)?) {
+            roster.insert((row.get(1)?, seq));
+        }
     }
-    let all = feeds.iter().all(|(author, feed)| delivered.get(author) == Some(&feed.delivered));
+    if roster != delivered_roster(db, network, feeds)? {
+        let network = network.id.short();
+        return Err(Fault::Corrupt(format!("the roster of network {network} is not what was delivered")));
+    }
+    let ends_there = |(author, feed): &(i64, StoredFeed)| {
+        delivered.get(author).is_some_and(|(seq, lamport)| *seq == feed.delivered && *lamport <= feed.last_lamport)
+    };
+    let all = feeds.iter().all(ends_there);
     if all { Ok(end) } else { Err(damage(end + 1)) }
+}
+
+/// Where the roster has its delivered entries. One that belongs to no feed is among them.
+fn delivered_roster(
+    db: &Connection,
+    network: NetworkKey,
+    feeds: &[(i64, StoredFeed)],
+) -> Result<BTreeSet<(i64, Seq)>, Fault> {
+    let mut query = db.prepare("SELECT author, seq FROM roster WHERE network = ?1")?;
+    let rows = query.query_map([network.key], |row| Ok((row.get(0)?, row.get::<_, Number>(1)?.0)))?;
+    let waits = |(author, seq): &(i64, Seq)| {
+        let feed = feeds.iter().find(|(key, _)| key == author);
+        feed.is_some_and(|(_, feed)| (feed.delivered + 1..=feed.last).contains(seq))
+    };
+    let all: BTreeSet<(i64, Seq)> = rows.collect::<Result<_, _>>()?;
+    Ok(all.into_iter().filter(|place| !waits(place)).collect())
 }

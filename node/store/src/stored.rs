@@ -74,6 +74,15 @@ impl StoredRun {
         if agrees { Ok(Self { run, bytes }) } else { Err(damage("is not what its index says")) }
     }
 
+    /// Whether the bytes of a row are what was written, whatever the tables say of them.
+    pub(crate) fn is_sound(db: &Connection, key: i64) -> Result<bool, Fault> {
+        let mut query = db.prepare_cached("SELECT digest, bytes FROM run WHERE key = ?1")?;
+        let mut rows = query.query([key])?;
+        let Some(row) = rows.next()? else { return Ok(false) };
+        let bytes = Bytes::copy_from_slice(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?);
+        Ok(row.get::<_, i64>(0)? == sum::of_run(&bytes))
+    }
+
     /// The run that contains an entry, or, if that is not stored, the last before it.
     pub(crate) fn key_at(db: &Connection, network: NetworkKey, author: i64, seq: Seq) -> Result<Option<i64>, Fault> {
         let mut query = db.prepare_cached(

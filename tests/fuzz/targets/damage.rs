@@ -81,7 +81,11 @@ pub(crate) fn rows(file: &Path, choices: &mut Choices<'_>) {
     let exists = format!("EXISTS (SELECT 1 FROM {pick} WHERE {of_row})");
     let old: Value = db.query_row(&format!("SELECT {column} FROM {pick}"), [], |row| row.get(0)).unwrap_or(Value::Null);
     let sql = format!("UPDATE {table} SET {column} = ?1 WHERE {exists}");
-    let _ = db.execute(&sql, [value(old, choices)]);
+    let new = value(old, choices);
+    // A state that is not there is one that was not written yet: nothing tells the two apart.
+    if column != "state" || new != Value::Null {
+        let _ = db.execute(&sql, [new]);
+    }
 }
 
 fn names(db: &Connection, sql: &str) -> Vec<String> {
