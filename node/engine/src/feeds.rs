@@ -44,6 +44,8 @@ pub(crate) struct Feeds {
     /// Whose next entry may have become deliverable.
     ready: BTreeSet<PeerId>,
     held: usize,
+    /// Whether any feed is frozen: whom its author has admitted may stay unknown.
+    some_frozen: bool,
     lamport: u64,
     newest: (u64, Option<PeerId>, Seq),
     digest: Option<u64>,
@@ -118,8 +120,7 @@ impl Feeds {
         roster: &Roster,
         caps: (usize, usize),
     ) -> Offer {
-        // Whom an author has admitted that has contradicted itself may stay unknown.
-        let some_frozen = self.feeds.values().any(|feed| feed.frozen);
+        let some_frozen = self.some_frozen;
         let feed = self.feeds.entry(author).or_default();
         let last = first + entries.len().saturating_sub(1) as Seq;
         if last <= feed.last {
@@ -174,6 +175,7 @@ impl Feeds {
     /// Stops taking entries of `author`, who has contradicted itself. Returns whether it was not stopped before.
     pub(crate) fn freeze(&mut self, author: PeerId) -> bool {
         self.ready.extend(self.waiting.remove(&author).unwrap_or_default());
+        self.some_frozen = true;
         let feed = self.feeds.entry(author).or_default();
         !std::mem::replace(&mut feed.frozen, true)
     }
