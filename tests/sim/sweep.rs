@@ -32,8 +32,8 @@ const LEADER_BOUND_MS: u64 = 12_000;
 const REST_BOUND_MS: u64 = 30_000;
 /// How long the discovery service takes a silent leader for one that lives.
 const LEASE_MS: u64 = 30_000;
-/// Seeds played by `cargo test`: about two CPU minutes in a debug build.
-const DEFAULT_SEEDS: Range<u64> = 1..1501;
+/// Seeds played by `cargo test`: about two minutes on two cores, in a debug build.
+const DEFAULT_SEEDS: Range<u64> = 1..5001;
 /// How often a long sweep says how far it is.
 const PROGRESS: Duration = Duration::from_secs(10);
 /// What has to have happened in a sweep of at least so many seeds.
