@@ -224,7 +224,9 @@ mod tests {
         assert_eq!(after(6, 9, 99), None);
         deliver(Some(message(8, 10)));
         assert_eq!((after(6, 9, 99), after(7, 9, 99)), (None, Some(vec![8])));
-        deliver(Some(message(9, RECENT_BYTES)));
-        assert_eq!(after(8, 9, 99), None, "more than is kept");
+        deliver(Some(message(10, 10)));
+        assert_eq!((after(8, 9, 99), after(9, 9, 99)), (None, Some(vec![10])), "the ninth is not here");
+        deliver(Some(message(11, RECENT_BYTES)));
+        assert_eq!(after(10, 9, 99), None, "more than is kept");
     }
 }
