@@ -41,6 +41,13 @@ impl CatchUp {
         }
         missing
     }
+
+    /// Of authors of whom `stored` lacks something: the member that is being asked for it now.
+    pub(crate) fn asking(&self, stored: &VectorClock) -> BTreeMap<PeerId, PeerId> {
+        let Some((source, _)) = self.fetching else { return BTreeMap::new() };
+        let lacking = self.sources.get(&source).map(|frontier| frontier.since(stored));
+        lacking.iter().flat_map(VectorClock::iter).map(|(author, _)| (author, source)).collect()
+    }
 }
 
 /// How many entries `frontier` has beyond `stored`.

@@ -1,6 +1,6 @@
 //! What the engine shows of itself, for `status`, `members` and `inspect`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use p2p_chat_model::{NodeId, PeerId, Seq, VectorClock, View};
 
@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub held: usize,
     /// What others are known to have beyond the frontier.
     pub missing: VectorClock,
+    /// Of authors whose entries are missing: the member that is being asked for them now.
+    pub asking: BTreeMap<PeerId, PeerId>,
     /// Authors that have contradicted themselves: nothing more is taken of their feeds.
     pub frozen: BTreeSet<PeerId>,
     /// Whether an own entry could be written at once.
@@ -133,6 +135,7 @@ impl Engine {
             delivered: self.feeds.delivered().clone(),
             held: self.feeds.held(),
             missing: self.catchup.missing(self.feeds.stored()),
+            asking: self.catchup.asking(self.feeds.stored()),
             frozen: self.state.frozen.clone(),
             writable: self.may_write(),
             cursors: self.delivery.states(self.moment.now),

@@ -1,5 +1,7 @@
 //! Finding and fetching what is missing.
 
+use std::collections::BTreeMap;
+
 use p2p_chat_engine::{
     CallId, Command, Done, Event, Input, Output, PeerCall, Request, Response, RunToken, Standing, Write,
 };
@@ -97,6 +99,21 @@ fn a_source_that_fails_is_followed_by_the_next_one() {
     assert_eq!(outputs, [fetch(&node, 1, CAROL)]);
     let outputs = node.answer(node.id(1), unreachable());
     assert_eq!(outputs, [fetch(&node, 1, DAVE)]);
+}
+
+#[test]
+fn the_member_that_is_asked_is_known_until_it_has_brought_what_it_has() {
+    let mut node = bob();
+    shows(&mut node, CAROL, &clock(&[(ALICE, 5), (DAVE, 3)]));
+    shows(&mut node, DAVE, &clock(&[(ALICE, 6)]));
+    assert_eq!(node.snapshot().asking, BTreeMap::new(), "the authors may still bring it");
+    let call = fetch_call(&node.pass(CONFIG.fetch_grace_ms)).unwrap();
+    let (alice, carol, dave) = (ALICE.peer(), CAROL.peer(), DAVE.peer());
+    assert_eq!(node.snapshot().asking, BTreeMap::from([(alice, carol), (dave, carol)]));
+    node.step(Input::Fetched(call, vec![run(1, ALICE, 5, vec![text(ALICE, 5, 9, &[])])]));
+    assert_eq!(node.snapshot().asking, BTreeMap::from([(dave, carol)]), "of alice carol has no more");
+    node.answer(call, unreachable());
+    assert_eq!(node.snapshot().asking, BTreeMap::from([(alice, dave)]), "and so the next one is asked");
 }
 
 #[test]
