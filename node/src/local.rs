@@ -1,6 +1,7 @@
 //! The local API: what the command line, screens and bots call.
 
 mod follow;
+mod history;
 mod send;
 mod show;
 mod status;

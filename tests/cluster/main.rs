@@ -10,6 +10,7 @@ mod discovery;
 mod disk;
 mod flood;
 mod foreign;
+mod history;
 mod leader;
 mod lifecycle;
 mod lines;

@@ -79,7 +79,7 @@ fn unknown(client: &NodeClient<Channel>, at: &str) -> Vec<Row> {
     let forget = |network: &str| v1::ForgetRequest { network: network.to_owned() };
     let (forget_unknown, forget_current) = (forget("garden"), forget(LAB));
     let members = v1::MembersRequest { network: garden() };
-    let history = v1::HistoryRequest { network: garden(), limit: 0 };
+    let history = v1::HistoryRequest { network: garden(), ..Default::default() };
     let subscribe = v1::SubscribeRequest { network: garden(), ..v1::SubscribeRequest::default() };
     let everything = v1::SubscribeRequest { start: v1::Start::Beginning.into(), ..v1::SubscribeRequest::default() };
     let mark = v1::MarkReadRequest { network: garden(), position: 1 };

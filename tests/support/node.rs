@@ -184,7 +184,8 @@ impl NodeProcess {
 
     /// All messages of a network, in the order in which everybody sees them.
     pub(crate) async fn history_of(&self, network: &str) -> Result<Vec<v1::Message>, Status> {
-        let mut request = Request::new(v1::HistoryRequest { network: network.to_owned(), limit: 0 });
+        let mut request =
+            Request::new(v1::HistoryRequest { network: network.to_owned(), limit: 0, ..Default::default() });
         request.set_timeout(secs(60));
         let mut stream = self.client().history(request).await?.into_inner();
         let mut messages = Vec::new();

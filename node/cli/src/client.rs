@@ -125,7 +125,13 @@ impl Client {
 
     /// The newest messages, oldest first; all with `limit` 0.
     pub async fn history(&self, network: &str, limit: u64) -> Result<Incoming<v1::Message>, Status> {
-        let request = v1::HistoryRequest { network: network.to_owned(), limit };
+        let request = v1::HistoryRequest { network: network.to_owned(), limit, ..Default::default() };
+        self.history_page(request).await
+    }
+
+    /// Messages from the log, oldest first: a page before or after a place in everybody's order, or what a search
+    /// finds. A search in a long log can take seconds until the first one comes; dropping the answer ends it.
+    pub async fn history_page(&self, request: v1::HistoryRequest) -> Result<Incoming<v1::Message>, Status> {
         let stream = self.limited(QUICK, self.node.clone().history(request)).await?;
         Ok(Incoming { stream, socket: self.socket.clone() })
     }

@@ -32,8 +32,9 @@
 //! In `status`, a discovery service is `{"url","reachable","error","embedded",
 //! "last_answer_age_ms"}` (null if it never answered) and a network is `{"name","id",
 //! "phase","node_id","epoch","view_version","leader_name","leader_peer","leader_address","leading","leader_alive",
-//! "members","active","entries","held_back","unread","missing":[{"author_name","author_peer","entries"}],
-//! "owed":[{"member_name","member_peer","entries","way"}],"frozen":[{"author_name","author_peer"}],"problem"}`.
+//! "members","active","entries","held_back","unread","read_position",
+//! "missing":[{"author_name","author_peer","entries","asking"}], "owed":[{"member_name","member_peer","entries","way"}],
+//! "frozen":[{"author_name","author_peer"}],"problem"}`; `asking` is empty while nobody is asked.
 
 mod args;
 mod chat;

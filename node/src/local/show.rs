@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 
 use p2p_chat_engine::{Roster, Snapshot};
-use p2p_chat_model::{Entry, EntryKind, Header, NodeId, PeerId, RosterOp, VectorClock, name::printable};
+use p2p_chat_model::{Entry, EntryKind, Header, NodeId, PeerId, RosterOp, Seq, VectorClock, name::printable};
 use p2p_chat_proto::v1;
 use p2p_chat_store::{Lookup, StoredMessage, Way};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::{EventStream, Local, hub_status, store_status};
+use super::{Local, hub_status, store_status};
 use crate::{hub::Entry as Known, network::dormant};
 
 /// Messages read at a time.
@@ -91,48 +89,13 @@ impl Local {
                 address: active.map_or(String::new(), |member| member.address.to_string()),
                 leader: snapshot.view.as_ref().is_some_and(|view| active.is_some() && view.leader == node),
                 me: *peer == me,
+                stored: stored_of(&snapshot, peer, me),
             });
         }
         // Active ones by id, then those that are away, then those that left.
         let rank = |member: &v1::Member| (member.state == "left", member.node_id == 0, member.node_id);
         members.sort_by_key(rank);
         Ok(members)
-    }
-
-    pub(super) async fn history_of(&self, request: v1::HistoryRequest) -> Result<EventStream<v1::Message>, Status> {
-        let entry = self.hub.find(&request.network).map_err(hub_status)?;
-        let roster = self.snapshot(&entry).await?.roster;
-        let (sender, receiver) = mpsc::channel(PAGE as usize);
-        let store = self.hub.store.clone();
-        tokio::spawn(async move {
-            let mut after = None;
-            if request.limit > 0 {
-                match store.before_newest(entry.id, request.limit).await {
-                    Ok(key) => after = key,
-                    Err(error) => {
-                        let _ = sender.send(Err(store_status(&error))).await;
-                        return;
-                    }
-                }
-            }
-            loop {
-                let page = match store.history_after(entry.id, after, PAGE).await {
-                    Ok(page) => page,
-                    Err(error) => {
-                        let _ = sender.send(Err(store_status(&error))).await;
-                        return;
-                    }
-                };
-                let Some(last) = page.last().map(StoredMessage::key) else { return };
-                after = Some(last);
-                for stored in page.iter().filter(|stored| is_shown(stored.kind)) {
-                    if sender.send(Ok(message(entry.name.as_str(), &roster, stored))).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        });
-        Ok(Box::pin(ReceiverStream::new(receiver)))
     }
 
     pub(super) async fn inspect_message(&self, request: v1::InspectRequest) -> Result<v1::InspectResponse, Status> {
@@ -201,6 +164,14 @@ impl Local {
         });
         Ok(custody.collect())
     }
+}
+
+/// Up to where a member is known to have the own feed.
+fn stored_of(snapshot: &Snapshot, peer: &PeerId, me: PeerId) -> Seq {
+    if *peer == me {
+        return snapshot.frontier.at(&me);
+    }
+    snapshot.cursors.iter().find(|cursor| cursor.peer == *peer).map_or(0, |cursor| cursor.acked)
 }
 
 /// Whether users see entries of this kind.

@@ -73,6 +73,7 @@ fn missing(snapshot: &Snapshot) -> Vec<v1::Missing> {
         author_name: name_of(&snapshot.roster, &author),
         author_peer: author.to_string(),
         entries: upto.saturating_sub(snapshot.frontier.at(&author)),
+        asking: snapshot.asking.get(&author).map_or(String::new(), |asked| name_of(&snapshot.roster, asked)),
     });
     missing.filter(|missing| missing.entries > 0).collect()
 }
@@ -114,7 +115,9 @@ impl Local {
             Some(look) => look,
             None => Look { snapshot: self.snapshot(entry).await?, problem: None },
         };
-        let unread = self.hub.store.unread_count(entry.id, me).await.map_err(|error| store_status(&error))?;
+        let store = &self.hub.store;
+        let unread = store.unread_count(entry.id, me).await.map_err(|error| store_status(&error))?;
+        let read_position = store.read_position(entry.id).await.map_err(|error| store_status(&error))?;
         let snapshot = &look.snapshot;
         let leader = snapshot.view.as_ref().and_then(|view| view.leader());
         let entries = snapshot.frontier.iter().map(|(_, seq)| seq).sum();
@@ -140,6 +143,7 @@ impl Local {
             problem: look.problem.clone().unwrap_or_default(),
             unread,
             frozen: frozen(snapshot),
+            read_position,
         })
     }
 
@@ -190,5 +194,41 @@ impl Local {
         networks.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
         let unreachable = self.hub.directory.states().into_iter().filter(|state| state.trouble.is_some());
         v1::NetworksResponse { networks, unreachable: unreachable.map(discovery).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use p2p_chat_engine::Roster;
+    use p2p_chat_model::{Epoch, VectorClock};
+
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_by_author_with_whom_it_is_asked_for() {
+        let peer = |byte| PeerId::new([byte; 32]);
+        let (alice, bob, carol) = (peer(1), peer(2), peer(3));
+        let snapshot = Snapshot {
+            phase: Phase::Joined,
+            view: None,
+            epoch: Epoch(1),
+            node: None,
+            leading: false,
+            leader_alive: false,
+            roster: Roster::default(),
+            frontier: [(alice, 2)].into_iter().collect(),
+            delivered: VectorClock::new(),
+            held: 0,
+            missing: [(alice, 5), (bob, 1)].into_iter().collect(),
+            asking: BTreeMap::from([(bob, carol)]),
+            frozen: BTreeSet::new(),
+            writable: true,
+            cursors: vec![],
+        };
+        let told: Vec<_> = missing(&snapshot).into_iter().map(|it| (it.author_peer, it.entries, it.asking)).collect();
+        let expected = [(alice.to_string(), 3, String::new()), (bob.to_string(), 1, carol.short())];
+        assert_eq!(told, expected);
     }
 }

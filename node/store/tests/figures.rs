@@ -99,6 +99,6 @@ async fn read(store: &Store, network: NetworkId, positions: &VectorClock) {
     let unread = store.unread_count(network, author).await.unwrap();
     tell("unread count", start, unread);
     let start = Instant::now();
-    store.before_newest(network, runs - 1).await.unwrap();
+    store.before_newest(network, None, runs - 1).await.unwrap();
     tell("start of nearly the whole history", start, runs);
 }

@@ -131,9 +131,6 @@ async fn history_is_in_the_order_of_lamport_time_author_and_number() {
     for limit in 1..=9 {
         let newest = &all[8usize.saturating_sub(limit)..];
         assert_eq!(store.history(network, None, limit as u32).await.unwrap(), newest);
-        let before = store.before_newest(network, limit as u64).await.unwrap();
-        assert_eq!(before, 8usize.checked_sub(limit + 1).map(|index| all[index].key()));
-        assert_eq!(store.history_after(network, before, 100).await.unwrap(), newest);
     }
     for cut in 0..8 {
         let key = Some(all[cut].key());
@@ -142,6 +139,30 @@ async fn history_is_in_the_order_of_lamport_time_author_and_number() {
     }
     let unknown = Some(TimelineKey { lamport: 4, author: p2p_chat_model::PeerId::new([0; 32]), seq: 0 });
     assert_eq!(store.history_after(network, unknown, 100).await.unwrap(), all[4..]);
+}
+
+#[tokio::test]
+async fn a_page_of_history_starts_behind_the_message_before_as_many_as_are_wanted() {
+    let lab = lab().await;
+    let (store, network) = (&lab.store, lab.alice.network);
+    let all = store.history(network, None, 100).await.unwrap();
+    let known = |message: &&StoredMessage| !matches!(message.kind, EntryKind::Unknown(_));
+    let ends = (0..8).map(Some).chain([None]);
+    for end in ends {
+        let before = end.map(|index| all[index].key());
+        let older = &all[..end.unwrap_or(8)];
+        for count in 0..=9 {
+            let start = store.before_newest(network, before, count as u64).await.unwrap();
+            let page = store.history_after(network, start, 100).await.unwrap();
+            let page: Vec<_> = page.iter().filter(|message| before.is_none_or(|end| message.key() < end)).collect();
+            let wanted: Vec<_> = older.iter().filter(known).collect();
+            let wanted = &wanted[wanted.len().saturating_sub(count)..];
+            assert_eq!(page.into_iter().filter(known).collect::<Vec<_>>(), wanted, "{count} before {end:?}");
+        }
+    }
+    // A place at which there is no message will do.
+    let between = TimelineKey { seq: all[3].seq + 1, ..all[3].key() };
+    assert_eq!(store.before_newest(network, Some(between), 1).await, Ok(Some(all[2].key())));
 }
 
 #[tokio::test]
@@ -356,7 +377,7 @@ async fn an_unknown_network_has_nothing() {
     assert_eq!(store.runs_beyond(network, &p2p_chat_model::VectorClock::new(), None, 1).await, Ok((vec![], None)));
     assert_eq!(store.by_id(network, "0000").await, Ok(Lookup::Missing));
     assert_eq!(store.read_position(network).await, Ok(0));
-    assert_eq!(store.before_newest(network, 0).await, Ok(None));
+    assert_eq!(store.before_newest(network, None, 0).await, Ok(None));
 }
 
 #[tokio::test]

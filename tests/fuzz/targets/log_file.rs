@@ -155,7 +155,7 @@ async fn look(store: &Store) -> Shown {
     given(store.last_position(network).await);
     given(store.read_position(network).await);
     given(store.unread_count(network, valid::peer(0)).await);
-    given(store.before_newest(network, 2).await);
+    given(store.before_newest(network, None, 2).await);
     shown
 }
 

@@ -217,6 +217,7 @@ struct NetworkState<'a> {
     entries: u64,
     held_back: u64,
     unread: u64,
+    read_position: u64,
     missing: Vec<Missing<'a>>,
     owed: Vec<Owed<'a>>,
     frozen: Vec<Frozen<'a>>,
@@ -228,6 +229,7 @@ struct Missing<'a> {
     author_name: &'a str,
     author_peer: &'a str,
     entries: u64,
+    asking: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -273,6 +275,7 @@ impl<'a> From<&'a v1::NetworkState> for NetworkState<'a> {
             author_name: &missing.author_name,
             author_peer: &missing.author_peer,
             entries: missing.entries,
+            asking: &missing.asking,
         });
         let owed = from.owed.iter().map(|owed| Owed {
             member_name: &owed.member_name,
@@ -301,6 +304,7 @@ impl<'a> From<&'a v1::NetworkState> for NetworkState<'a> {
             entries: from.entries,
             held_back: from.held_back,
             unread: from.unread,
+            read_position: from.read_position,
             missing: missing.collect(),
             owed: owed.collect(),
             frozen: frozen.collect(),

@@ -146,7 +146,10 @@ fn network_state(network: &v1::NetworkState) -> String {
     }
     for missing in &network.missing {
         let author = one_line(&missing.author_name);
-        let _ = write!(text, "\n  missing  {} of {author}", count(missing.entries, "entry"));
+        let _ = write!(text, "\n  missing  {} from {author}", count(missing.entries, "entry"));
+        if !missing.asking.is_empty() {
+            let _ = write!(text, ", asking {}", one_line(&missing.asking));
+        }
     }
     for owed in &network.owed {
         let (member, way) = (one_line(&owed.member_name), one_line(&owed.way));

@@ -77,7 +77,13 @@ old   bob     10.0.0.2:7500  4      2        1ab00000  stale
 #[tokio::test]
 async fn status_says_what_is_missing_and_owed() {
     let world = World::new();
-    let missing = v1::Missing { author_name: "bob".to_owned(), author_peer: BOB.to_owned(), entries: 1 };
+    let missing = |name: &str, entries, asking: &str| v1::Missing {
+        author_name: name.to_owned(),
+        author_peer: BOB.to_owned(),
+        entries,
+        asking: asking.to_owned(),
+    };
+    let missing = vec![missing("bob", 3, "carol"), missing("dave", 1, ""), missing("eve", 1, HOSTILE)];
     let owed = v1::Owed {
         member_name: HOSTILE.to_owned(),
         member_peer: BOB.to_owned(),
@@ -86,7 +92,7 @@ async fn status_says_what_is_missing_and_owed() {
     };
     let frozen = vec![v1::Frozen { author_name: HOSTILE.to_owned(), author_peer: BOB.to_owned() }];
     let state =
-        v1::NetworkState { missing: vec![missing], owed: vec![owed], unread: 3, frozen, ..network_state("lab") };
+        v1::NetworkState { missing, owed: vec![owed], unread: 3, read_position: 8, frozen, ..network_state("lab") };
     let left = v1::NetworkState { phase: v1::Phase::Left.into(), node_id: 0, ..network_state("old") };
     {
         let mut node = world.host.node.state();
@@ -106,7 +112,9 @@ network    lab (1ab00000), joined as node 3
   members  2 of 3 active, view version 9
   log      5 entries, 0 held back, 3 unread
   frozen   m\\u{{1b}}[2Jal\\nlory\\u{{202e}} has contradicted itself; nothing more is taken of it
-  missing  1 entry of bob
+  missing  3 entries from bob, asking carol
+  missing  1 entry from dave
+  missing  1 entry from eve, asking m\\u{{1b}}[2Jal\\nlory\\u{{202e}}
   owed     2 entries to m\\u{{1b}}[2Jal\\nlory\\u{{202e}} (relayed by bob)
 network    old (1ab00000), left
   log      5 entries, 0 held back, 0 unread
@@ -116,6 +124,8 @@ network    old (1ab00000), left
     let seen = world.run(&["status", "--json"]).await;
     let object: serde_json::Value = serde_json::from_str(&seen.out).expect("one object");
     assert_eq!(object["networks"][0]["owed"][0]["way"], "relayed by bob");
+    assert_eq!(object["networks"][0]["missing"][0]["asking"], "carol");
+    assert_eq!(object["networks"][0]["read_position"], 8);
     assert_eq!(object["networks"][0]["frozen"][0]["author_peer"], BOB);
     assert_eq!(object["networks"][1]["frozen"], serde_json::json!([]));
     assert_eq!(object["networks"][1]["phase"], "left");

@@ -1,7 +1,7 @@
 //! Delivered entries, as everybody sees them and as they came.
 
 use p2p_chat_model::{EntryKind, MessageId, NetworkId, PeerId, Seq};
-use rusqlite::{Connection, OptionalExtension, Params, Row};
+use rusqlite::{Connection, Params, Row};
 
 use crate::{
     Store, StoreError,
@@ -56,6 +56,13 @@ pub struct TimelineKey {
     pub seq: Seq,
 }
 
+impl TimelineKey {
+    /// Before all messages.
+    const START: Self = Self { lamport: 0, author: PeerId::new([0; 32]), seq: 0 };
+    /// After all messages.
+    const END: Self = Self { lamport: u64::MAX, author: PeerId::new([0xff; 32]), seq: Seq::MAX };
+}
+
 /// The outcome of a search by the beginning of a message id.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Lookup {
@@ -77,7 +84,7 @@ impl Store {
         before: Option<TimelineKey>,
         limit: u32,
     ) -> Result<Vec<StoredMessage>, StoreError> {
-        let end = before.unwrap_or(TimelineKey { lamport: u64::MAX, author: PeerId::new([0xff; 32]), seq: Seq::MAX });
+        let end = before.unwrap_or(TimelineKey::END);
         self.read(network, move |db, network| {
             let sql = [SELECT, BEFORE].concat();
             let bounds = (network.key, Number(end.lamport), end.author.as_bytes(), Number(end.seq), limit);
@@ -95,7 +102,7 @@ impl Store {
         after: Option<TimelineKey>,
         limit: u32,
     ) -> Result<Vec<StoredMessage>, StoreError> {
-        let start = after.unwrap_or(TimelineKey { lamport: 0, author: PeerId::new([0; 32]), seq: 0 });
+        let start = after.unwrap_or(TimelineKey::START);
         self.read(network, move |db, network| {
             let sql = [SELECT, AFTER].concat();
             let bounds = (network.key, Number(start.lamport), start.author.as_bytes(), Number(start.seq), limit);
@@ -104,10 +111,17 @@ impl Store {
         .await
     }
 
-    /// The message before the newest `count`, for streaming those with [`Store::history_after`]; `None` if there are no
-    /// more than `count`. Costs about a microsecond for each of them.
-    pub async fn before_newest(&self, network: NetworkId, count: u64) -> Result<Option<TimelineKey>, StoreError> {
-        self.read(network, move |db, network| before_newest(db, network, count)).await
+    /// The message before the newest `count` of those before `before`, or of all, for streaming these with
+    /// [`Store::history_after`]; `None` if there are no more than `count`. Entries of unknown kinds don't count. Costs
+    /// about a microsecond for each of `count`.
+    pub async fn before_newest(
+        &self,
+        network: NetworkId,
+        before: Option<TimelineKey>,
+        count: u64,
+    ) -> Result<Option<TimelineKey>, StoreError> {
+        let end = before.unwrap_or(TimelineKey::END);
+        self.read(network, move |db, network| before_newest(db, network, end, count)).await
     }
 
     /// The messages delivered after a position, in the order of delivery; bounded like [`Store::history`].
@@ -171,6 +185,8 @@ impl Store {
 /// entries of equal time are sorted.
 const SELECT: &str = "SELECT t.position, t.author, t.seq, t.late, t.arrived_ms, t.lamport, t.kind
     FROM timeline t CROSS JOIN peer p ON p.key = t.author WHERE t.network = ?1 AND ";
+const KEYS: &str = "SELECT t.lamport, p.id, t.seq, t.kind
+    FROM timeline t CROSS JOIN peer p ON p.key = t.author WHERE t.network = ?1 AND ";
 const BEFORE: &str = "t.lamport <= ?2 AND (t.lamport, p.id, t.seq) < (?2, ?3, ?4)
     ORDER BY t.lamport DESC, p.id DESC, t.seq DESC LIMIT ?5";
 const AFTER: &str = "t.lamport >= ?2 AND (t.lamport, p.id, t.seq) > (?2, ?3, ?4)
@@ -222,21 +238,28 @@ fn last_position(db: &Connection, network: NetworkKey) -> Result<i64, Fault> {
     Ok(query.query_row([network.key], |row| row.get(0))?)
 }
 
-fn before_newest(db: &Connection, network: NetworkKey, count: u64) -> Result<Option<TimelineKey>, Fault> {
-    let Ok(count) = i64::try_from(count) else { return Ok(None) };
+fn before_newest(
+    db: &Connection,
+    network: NetworkKey,
+    end: TimelineKey,
+    count: u64,
+) -> Result<Option<TimelineKey>, Fault> {
     // Positions have no gaps.
-    if count >= last_position(db, network)? {
+    if count >= last_position(db, network)?.cast_unsigned() {
         return Ok(None);
     }
-    let mut query = db.prepare_cached(
-        "SELECT t.lamport, p.id, t.seq FROM timeline t CROSS JOIN peer p ON p.key = t.author WHERE t.network = ?1
-         ORDER BY t.lamport DESC, p.id DESC, t.seq DESC LIMIT 1 OFFSET ?2",
-    )?;
-    let key = query.query_row((network.key, count), |row| {
-        let (lamport, author) = (row.get::<_, Number>(0)?.0, row.get::<_, Id>(1)?.into());
-        Ok(TimelineKey { lamport, author, seq: row.get::<_, Number>(2)?.0 })
-    });
-    Ok(key.optional()?)
+    let mut query = db.prepare_cached(&[KEYS, BEFORE].concat())?;
+    let bounds = (network.key, Number(end.lamport), end.author.as_bytes(), Number(end.seq), i64::MAX);
+    let mut rows = query.query(bounds)?;
+    let mut passed = 0;
+    while let Some(row) = rows.next()? {
+        if passed == count {
+            let (lamport, author) = (row.get::<_, Number>(0)?.0, row.get::<_, Id>(1)?.into());
+            return Ok(Some(TimelineKey { lamport, author, seq: row.get::<_, Number>(2)?.0 }));
+        }
+        passed += u64::from(!matches!(EntryKind::from_code(row.get(3)?), EntryKind::Unknown(_)));
+    }
+    Ok(None)
 }
 
 fn by_id(db: &Connection, network: NetworkKey, digits: &str) -> Result<Lookup, Fault> {
@@ -272,8 +295,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let db = schema::open_writer(&directory.path().join(schema::FILE_NAME), None).unwrap();
         let plan = |tail| schema::plan(&db, &[SELECT, tail].concat());
-        for (tail, range) in [(AFTER, "lamport>?"), (BEFORE, "lamport<?")] {
-            let history = plan(tail);
+        let keys = schema::plan(&db, &[KEYS, BEFORE].concat());
+        for (history, range) in [(plan(AFTER), "lamport>?"), (plan(BEFORE), "lamport<?"), (keys, "lamport<?")] {
             assert!(history.contains(&format!("timeline_lamport (network=? AND {range})")), "{history}");
             assert!(history.contains("LAST 2 TERMS"), "{history}");
         }

@@ -220,12 +220,21 @@ impl Node for FakeNode {
     async fn history(&self, request: Request<v1::HistoryRequest>) -> Answer<Items<v1::Message>> {
         let request = request.into_inner();
         self.called("history", format!("{} {}", request.network, request.limit))?;
-        let messages = self.state().messages.clone();
-        let surplus = match request.limit {
-            0 => 0,
-            limit => messages.len().saturating_sub(usize::try_from(limit).expect("small")),
-        };
-        Ok(Response::new(Box::pin(tokio_stream::iter(messages.into_iter().skip(surplus).map(Ok)))))
+        let mut messages = self.state().messages.clone();
+        messages.sort_by_key(place);
+        let behind = |cursor: &v1::Cursor| (cursor.lamport, cursor.author.clone(), cursor.seq);
+        messages.retain(|message| {
+            let text = message.text.to_lowercase();
+            request.before.as_ref().is_none_or(|before| place(message) < behind(before))
+                && request.after.as_ref().is_none_or(|after| place(message) > behind(after))
+                && text.contains(&request.contains.to_lowercase())
+        });
+        match usize::try_from(request.limit).expect("small") {
+            0 => {}
+            limit if request.after.is_some() => messages.truncate(limit),
+            limit => drop(messages.drain(..messages.len().saturating_sub(limit))),
+        }
+        Ok(Response::new(Box::pin(tokio_stream::iter(messages.into_iter().map(Ok)))))
     }
 
     async fn inspect(&self, request: Request<v1::InspectRequest>) -> Answer<v1::InspectResponse> {
@@ -243,6 +252,11 @@ impl Node for FakeNode {
     async fn shutdown(&self, _: Request<v1::ShutdownRequest>) -> Answer<v1::ShutdownResponse> {
         Err(Status::unimplemented("the host does that"))
     }
+}
+
+/// Where a message stands in everybody's order.
+fn place(message: &v1::Message) -> (u64, String, u64) {
+    (message.lamport, message.author.clone(), message.seq)
 }
 
 /// A message of Bob's in `lab`: the `number`th, sent `number` seconds after half past nine.
@@ -290,6 +304,7 @@ pub(crate) fn member(name: &str, peer: &str, node_id: u64) -> v1::Member {
         address: "10.0.0.1:7500".to_owned(),
         leader: node_id == 1,
         me: peer == ALICE,
+        stored: 0,
     }
 }
 
