@@ -92,6 +92,17 @@ async fn read(store: &Store, network: NetworkId, positions: &VectorClock) {
     let page = store.history(network, None, 100).await.unwrap();
     tell("newest 100 of the history", start, page.len() as u64);
     let newest = page.last().map(|message| message.id.to_string()).unwrap_or_default();
+    let middle = store.arrivals_after(network, runs / 2, 1).await.unwrap().first().map(|message| message.key());
+    let start = Instant::now();
+    let behind = store.before_newest(network, middle, 100).await.unwrap();
+    let page = store.history_after(network, behind, 100).await.unwrap();
+    tell("100 from the middle of the history", start, page.len() as u64);
+    let start = Instant::now();
+    let mut before = None;
+    while let Some(first) = store.history(network, before, 256).await.unwrap().first() {
+        before = Some(first.key());
+    }
+    tell("everything from the newest on, as a search reads it", start, runs);
     let start = Instant::now();
     store.by_id(network, &newest).await.unwrap();
     tell("search by id through everything", start, runs);
