@@ -14,7 +14,7 @@ use p2p_chat_proto::v1::{self, node_server};
 use p2p_chat_store::{StoreError, Write};
 use tokio::sync::watch;
 use tokio_stream::Stream;
-use tonic::{Code, Request, Response, Status, async_trait};
+use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 use crate::{
     directory::{Listed, LookupError},
@@ -189,6 +189,15 @@ impl node_server::Node for Local {
 
     async fn send(&self, request: Request<v1::SendRequest>) -> Result<Response<v1::SendResponse>, Status> {
         Ok(Response::new(self.send_text(request.into_inner()).await?))
+    }
+
+    type SendStreamStream = EventStream<v1::SendOutcome>;
+
+    async fn send_stream(
+        &self,
+        requests: Request<Streaming<v1::SendRequest>>,
+    ) -> Result<Response<Self::SendStreamStream>, Status> {
+        Ok(Response::new(self.send_texts(requests.into_inner())))
     }
 
     type SubscribeStream = EventStream<v1::Event>;

@@ -1,6 +1,7 @@
 //! One network the node is in: a handle for everybody else, and behind it the task that owns the engine.
 
 mod acks;
+mod batching;
 mod clock;
 mod driver;
 mod load;
@@ -74,6 +75,9 @@ pub(crate) struct Outcome {
     /// The message that was written, if one was.
     pub(crate) message: Option<MessageId>,
 }
+
+/// A command that is being carried out.
+pub(crate) struct Begun(oneshot::Receiver<Result<Outcome, CommandError>>);
 
 /// What a peer is answered.
 pub(crate) type Reply = Result<Response, Refused>;
@@ -202,12 +206,20 @@ impl Network {
 
     /// Carries out a command of the user.
     pub(crate) async fn command(&self, command: Command, text: Option<String>) -> Result<Outcome, Unmet> {
+        self.outcome(self.begin(command, text).await).await
+    }
+
+    /// Begins to carry out a command of the user: commands take effect in the order in which they are begun.
+    pub(crate) async fn begin(&self, command: Command, text: Option<String>) -> Begun {
         let (reply, answer) = oneshot::channel();
-        let message = Message::Command { command, text, reply };
-        if self.inbox.send(message).await.is_err() {
-            return Err(CommandError::Left.into());
-        }
-        match answer.await {
+        // Once the task has ended the sender is dropped, which the outcome tells.
+        let _ = self.inbox.send(Message::Command { command, text, reply }).await;
+        Begun(answer)
+    }
+
+    /// What became of a command that was begun.
+    pub(crate) async fn outcome(&self, begun: Begun) -> Result<Outcome, Unmet> {
+        match begun.0.await {
             Ok(result) => Ok(result?),
             Err(_) => {
                 let problem = self.look().await.and_then(|look| look.problem);

@@ -17,6 +17,7 @@ mod lines;
 mod logs;
 mod member;
 mod metrics;
+mod sending;
 mod starting;
 
 // Shared with the other test programs, each of which uses its part.

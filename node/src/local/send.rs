@@ -4,15 +4,24 @@ use std::{collections::BTreeMap, time::Duration};
 
 use p2p_chat_engine::{Command, CommandError, Done, Event, Snapshot};
 use p2p_chat_model::{MessageId, PeerId, Seq, limits::MAX_TEXT_BYTES};
-use p2p_chat_proto::v1;
-use tokio::{sync::broadcast::error::RecvError, time::Instant};
-use tonic::{Status, metadata::MetadataValue};
+use p2p_chat_proto::v1::{self, send_outcome};
+use tokio::{
+    sync::{broadcast::error::RecvError, mpsc},
+    time::{Instant, timeout_at},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming, metadata::MetadataValue};
 
-use super::{Local, hub_status, unmet_status, wait_of};
+use super::{EventStream, Local, hub_status, unmet_status, wait_of};
 use crate::{
     bus::Happening,
-    network::{Network, Outcome, Unmet},
+    network::{Begun, Network, Outcome, Unmet},
 };
+
+/// Texts of one stream that may wait for their outcome.
+const IN_FLIGHT: usize = 256;
+/// Where a failure names the message that is safe all the same.
+const MESSAGE_ID: &str = "message-id";
 
 /// How long to wait for others, unless told otherwise.
 const SEND_WAIT: Duration = Duration::from_secs(10);
@@ -26,8 +35,49 @@ fn holders(snapshot: &Snapshot, me: PeerId) -> BTreeMap<PeerId, Seq> {
     others.map(|(peer, _)| (*peer, held(peer))).collect()
 }
 
+/// A text that is being written.
+struct Sending {
+    network: Network,
+    text: String,
+    wait: v1::Wait,
+    deadline: Instant,
+    begun: Begun,
+}
+
 impl Local {
     pub(super) async fn send_text(&self, request: v1::SendRequest) -> Result<v1::SendResponse, Status> {
+        let sending = self.begin_sending(request).await?;
+        self.finish_sending(sending).await
+    }
+
+    /// Sends what comes, up to [`IN_FLIGHT`] texts at a time. What was begun goes out, whether anybody waits for it or not.
+    pub(super) fn send_texts(&self, mut requests: Streaming<v1::SendRequest>) -> EventStream<v1::SendOutcome> {
+        let (begun, mut under_way) = mpsc::channel(IN_FLIGHT);
+        let (outcomes, stream) = mpsc::channel(IN_FLIGHT);
+        let local = self.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(request)) = requests.message().await {
+                if begun.send(local.begin_sending(request).await).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let local = self.clone();
+        tokio::spawn(async move {
+            while let Some(sending) = under_way.recv().await {
+                let sent = match sending {
+                    Ok(sending) => local.finish_sending(sending).await,
+                    Err(status) => Err(status),
+                };
+                if outcomes.send(Ok(outcome(sent))).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Box::pin(ReceiverStream::new(stream))
+    }
+
+    async fn begin_sending(&self, request: v1::SendRequest) -> Result<Sending, Status> {
         if request.text.is_empty() {
             return Err(Status::invalid_argument("the text is empty"));
         }
@@ -40,7 +90,15 @@ impl Local {
         let deadline = Instant::now() + wait_of(request.timeout_ms, SEND_WAIT);
         let wait = request.wait();
         let network = self.hub.joined(&request.network).map_err(hub_status)?;
-        let outcome = write(&network, request.text, deadline).await?;
+        let text = request.text;
+        let begun = timeout_at(deadline, network.begin(Command::Send, Some(text.clone())));
+        let begun = begun.await.map_err(|_| not_ready(&network))?;
+        Ok(Sending { network, text, wait, deadline, begun })
+    }
+
+    async fn finish_sending(&self, sending: Sending) -> Result<v1::SendResponse, Status> {
+        let Sending { network, text, wait, deadline, begun } = sending;
+        let outcome = written(&network, begun, text, deadline).await?;
         let (Done::Sent { seq, lamport }, Some(id)) = (outcome.done, outcome.message) else {
             return Err(Status::internal("bug: a message was sent as something else"));
         };
@@ -82,7 +140,7 @@ impl Local {
                 if enough(members, stored) {
                     return Ok((members, stored));
                 }
-                match tokio::time::timeout_at(deadline, happenings.recv()).await {
+                match timeout_at(deadline, happenings.recv()).await {
                     Ok(Ok(Happening::Event(Event::Acked { peer, upto }))) => {
                         held.entry(peer).and_modify(|held| *held = upto.max(*held));
                     }
@@ -115,29 +173,44 @@ impl Local {
     }
 }
 
-/// Has the text written. A node that is still joining, or takes back its own feed, is asked again.
-async fn write(network: &Network, text: String, deadline: Instant) -> Result<Outcome, Status> {
+/// Waits until the text is written. A node that is still joining, or takes back its own feed, is asked again.
+async fn written(network: &Network, mut begun: Begun, text: String, deadline: Instant) -> Result<Outcome, Status> {
     loop {
-        let attempt = network.command(Command::Send, Some(text.clone()));
-        match tokio::time::timeout_at(deadline, attempt).await {
+        match timeout_at(deadline, network.outcome(begun)).await {
             Ok(Err(Unmet::Command(CommandError::Busy))) if Instant::now() + BUSY_WAIT < deadline => {
                 tokio::time::sleep(BUSY_WAIT).await;
+                begun = network.begin(Command::Send, Some(text.clone())).await;
             }
             Ok(result) => return result.map_err(|error| unmet_status(&error)),
-            Err(_) => {
-                let name = &network.name;
-                return Err(Status::deadline_exceeded(format!(
-                    "the node was not ready to write to {name} in time; the message may go out later"
-                )));
-            }
+            Err(_) => return Err(not_ready(network)),
         }
     }
+}
+
+fn not_ready(network: &Network) -> Status {
+    let name = &network.name;
+    Status::deadline_exceeded(format!(
+        "the node was not ready to write to {name} in time; the message may go out later"
+    ))
+}
+
+/// The outcome of one text of several.
+fn outcome(sent: Result<v1::SendResponse, Status>) -> v1::SendOutcome {
+    let outcome = match sent {
+        Ok(sent) => send_outcome::Outcome::Sent(sent),
+        Err(status) => {
+            let id = status.metadata().get(MESSAGE_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned();
+            let (code, message) = (status.code().into(), status.message().to_owned());
+            send_outcome::Outcome::Failed(v1::SendFailure { code, message, id })
+        }
+    };
+    v1::SendOutcome { outcome: Some(outcome) }
 }
 
 fn late(text: &str, id: MessageId) -> Status {
     let mut status = Status::deadline_exceeded(text);
     if let Ok(id) = MetadataValue::try_from(id.to_string()) {
-        status.metadata_mut().insert("message-id", id);
+        status.metadata_mut().insert(MESSAGE_ID, id);
     }
     status
 }

@@ -9,7 +9,7 @@ use std::{
 use p2p_chat_proto::v1::{self, event::Event, node_server::Node};
 use tokio::sync::{broadcast, watch};
 use tokio_stream::{Stream, StreamExt, wrappers::BroadcastStream};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 /// The node itself.
 pub(crate) const ALICE: &str = "a11ce000a11ce000a11ce000a11ce000a11ce000a11ce000a11ce000a11ce000";
@@ -126,6 +126,7 @@ impl FakeNode {
 impl Node for FakeNode {
     type SubscribeStream = Items<v1::Event>;
     type HistoryStream = Items<v1::Message>;
+    type SendStreamStream = Items<v1::SendOutcome>;
 
     async fn status(&self, _: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
         self.called("status", "")?;
@@ -181,6 +182,10 @@ impl Node for FakeNode {
         self.state().sent.push(request);
         self.arrives(message);
         Ok(Response::new(response))
+    }
+
+    async fn send_stream(&self, _: Request<Streaming<v1::SendRequest>>) -> Answer<Items<v1::SendOutcome>> {
+        Err(Status::unimplemented("the command line sends one by one"))
     }
 
     async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Answer<Items<v1::Event>> {
