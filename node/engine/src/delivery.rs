@@ -48,6 +48,15 @@ impl Delivery {
 }
 
 impl Engine {
+    /// Whether entries of the own feed are under way to every other active member, so that more would have to wait:
+    /// a hint to write more of them together. `false` where there is nobody else.
+    pub fn hands_over_to_all(&self) -> bool {
+        let is_under_way = |peer: &PeerId| self.delivery.cursors.get(peer).is_some_and(|cursor| cursor.in_flight);
+        let active = self.view().map_or(&[][..], |view| &view.active);
+        let mut others = active.iter().map(|member| &member.peer).filter(|peer| **peer != self.me).peekable();
+        others.peek().is_some() && others.all(is_under_way)
+    }
+
     /// Hands over what active members lack, where nothing is in flight and no wait is on.
     pub(crate) fn pump(&mut self) {
         if std::mem::take(&mut self.delivery.pump_all) {

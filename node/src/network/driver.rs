@@ -18,6 +18,7 @@ use tracing::{error, info};
 use super::{
     Figures, Incoming, Look, Message, Network, Outcome, Refused, Reply, Shared,
     acks::Acks,
+    batching::{Batching, Busy},
     clock::{moment, sleep_until, wall_ms},
     load::{dormant, load, stored_state},
     observe::{Batch, Brought, Observer},
@@ -29,8 +30,6 @@ use crate::{bus::Happening, outbound::Outbound, wire};
 const BATCH: usize = 64;
 /// Commits that may be under way; while there are more, nothing new is taken in.
 const MAX_COMMITS: usize = 64;
-/// Texts that may wait for the own run before them to be on disk; more are not put off.
-const MAX_PUT_OFF: usize = 1_024;
 /// How often a disk that failed is tried again.
 const MEND_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -93,10 +92,8 @@ struct Work<'a> {
     observer: Observer,
     commits: VecDeque<Commit>,
     acks: Acks,
-    /// Texts that came in while an own run was on its way to the disk. They make up the next one together: under load
-    /// runs grow, and with them falls what a text costs in signatures, calls and syncs; one that comes alone waits for
-    /// nothing.
-    put_off: VecDeque<Message>,
+    /// Texts that wait to be written together.
+    batching: Batching<Message>,
     stopped: bool,
     members_changed: bool,
 }
@@ -216,7 +213,7 @@ impl<'a> Work<'a> {
             observer,
             commits: VecDeque::new(),
             acks: Acks::default(),
-            put_off: VecDeque::new(),
+            batching: Batching::default(),
             stopped: false,
             members_changed: true,
         };
@@ -243,7 +240,7 @@ impl<'a> Work<'a> {
                     if let Some(commit) = self.commits.pop_front() {
                         self.execute(commit.effects);
                     }
-                    self.take_put_off();
+                    self.write_waiting();
                 }
                 message = self.driver.messages.recv(), if self.commits.len() < MAX_COMMITS => {
                     let Some(message) = message else {
@@ -258,12 +255,14 @@ impl<'a> Work<'a> {
                         }
                     }
                     self.flush();
+                    self.write_waiting();
                 }
                 () = sleep_until(deadline) => {
                     self.engine.handle(moment(self.started), Input::Tick);
                     self.flush();
                 }
                 () = sleep_until(self.acks.due()) => self.commit_acks(),
+                () = sleep_until(self.batching.due()), if !self.writes_own() => self.write_waiting(),
             }
         }
     }
@@ -276,33 +275,31 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// What was put off is written once no own run is on its way any more.
-    fn take_put_off(&mut self) {
-        if self.put_off.is_empty() || self.writes_own() {
-            return;
+    /// Writes the texts that wait, if it is their turn.
+    fn write_waiting(&mut self) {
+        let texts = self.batching.ready(self.busy(), Instant::now());
+        if !texts.is_empty() {
+            texts.into_iter().for_each(|text| self.begin_command(text));
+            self.flush();
         }
-        for message in std::mem::take(&mut self.put_off) {
-            self.begin_command(message);
-        }
-        self.flush();
     }
 
     fn writes_own(&self) -> bool {
         self.commits.iter().any(|commit| commit.is_own)
     }
 
+    fn busy(&self) -> Busy {
+        Busy { with_own: self.writes_own(), with_all: self.engine.hands_over_to_all() }
+    }
+
     fn take(&mut self, message: Message) {
         match message {
-            Message::Command { command: Command::Send, .. }
-                if self.writes_own() && self.put_off.len() < MAX_PUT_OFF =>
-            {
-                self.put_off.push_back(message);
+            Message::Command { command: Command::Send, .. } if self.batching.wants(self.busy()) => {
+                self.batching.hold(message, Instant::now());
             }
             message @ Message::Command { .. } => {
                 // Whoever leaves has said before what it wanted to say.
-                for earlier in std::mem::take(&mut self.put_off) {
-                    self.begin_command(earlier);
-                }
+                self.batching.take().into_iter().for_each(|earlier| self.begin_command(earlier));
                 self.begin_command(message);
             }
             Message::Request { from, request, reply } => self.take_request(from, request, reply),

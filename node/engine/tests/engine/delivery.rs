@@ -59,6 +59,23 @@ fn carol_is_out_of_reach(node: &mut Node) -> p2p_chat_engine::CallId {
 }
 
 #[test]
+fn it_is_said_when_every_other_member_is_taking_entries() {
+    let mut node = bob();
+    assert!(!node.engine.hands_over_to_all(), "nothing is under way");
+    let outputs = node.command(Command::Send);
+    assert!(node.engine.hands_over_to_all());
+    let (to_alice, to_carol) = (call_to(&outputs, ALICE), call_to(&outputs, CAROL));
+    node.answer(to_alice, has(1));
+    assert!(!node.engine.hands_over_to_all(), "alice could take more");
+    node.command(Command::Send);
+    assert!(node.engine.hands_over_to_all());
+    node.answer(to_carol, has(2));
+    assert!(!node.engine.hands_over_to_all(), "carol could take more");
+    let alone = Node::settled_with(BOB, 0, CONFIG, &view(1, 5, BOB, &[BOB]));
+    assert!(!alone.engine.hands_over_to_all());
+}
+
+#[test]
 fn a_text_is_written_before_it_is_called_sent_and_before_it_leaves() {
     let mut node = bob();
     let outputs = node.command(Command::Send);
