@@ -11,7 +11,7 @@ use std::{
 };
 
 use p2p_chat_model::NetworkId;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 use crate::{
     StoreError,
@@ -129,7 +129,20 @@ impl Writer {
 
     /// All commits in one transaction. One that contradicts what is stored fails alone; any other failure is everybody's.
     fn transact(&mut self, batch: &[Request], changes: &mut Vec<Change>) -> Result<Vec<Result<(), StoreError>>, Fault> {
-        let mut transaction = self.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        self.execute("BEGIN IMMEDIATE")?;
+        let outcomes = self.apply_all(batch, changes).and_then(|outcomes| self.execute("COMMIT").map(|()| outcomes));
+        // Where SQLite has rolled back by itself, nothing is left to be rolled back.
+        if outcomes.is_err() && !self.db.is_autocommit() {
+            self.execute("ROLLBACK")?;
+        }
+        outcomes
+    }
+
+    fn apply_all(
+        &mut self,
+        batch: &[Request],
+        changes: &mut Vec<Change>,
+    ) -> Result<Vec<Result<(), StoreError>>, Fault> {
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut failed: BTreeMap<NetworkId, StoreError> = BTreeMap::new();
         for request in batch {
@@ -141,15 +154,12 @@ impl Writer {
                 outcomes.push(Err(error.clone()));
                 continue;
             }
-            let savepoint = transaction.savepoint()?;
+            self.execute("SAVEPOINT one")?;
             let before = changes.len();
-            match apply(&savepoint, &mut self.memo, request.network, writes, changes) {
-                Ok(()) => {
-                    savepoint.commit()?;
-                    outcomes.push(Ok(()));
-                }
+            match apply(&self.db, &mut self.memo, request.network, writes, changes) {
+                Ok(()) => outcomes.push(Ok(())),
                 Err(fault) if fault.is_local() => {
-                    savepoint.finish()?;
+                    self.execute("ROLLBACK TO one")?;
                     self.memo = Memo::default();
                     changes.truncate(before);
                     let error = fault.of(&self.file, request.network);
@@ -159,9 +169,15 @@ impl Writer {
                 }
                 Err(fault) => return Err(fault),
             }
+            self.execute("RELEASE one")?;
         }
-        transaction.commit()?;
         Ok(outcomes)
+    }
+
+    /// Carries out a statement that is parsed once only.
+    fn execute(&self, sql: &str) -> Result<(), Fault> {
+        self.db.prepare_cached(sql)?.execute(())?;
+        Ok(())
     }
 }
 
