@@ -4,12 +4,16 @@ use std::{
     collections::{BTreeMap, VecDeque},
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use p2p_chat_proto::v1::{self, event};
-use tokio::task::JoinHandle;
+use p2p_chat_proto::v1::{self, event, send_outcome};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use crate::{
@@ -92,23 +96,65 @@ pub(crate) async fn write_history(stage: &Stage, messages: usize, load: Load) ->
     Ok(())
 }
 
-/// Has the first nodes send the load through their local APIs.
+/// Has the first nodes send the load through their local APIs: each sender has one stream, on which as many texts as
+/// may be in flight wait to be accepted. Returns how long it took until all were.
 pub(crate) async fn send(stage: &Stage, board: &Arc<Board>) -> Result<Duration> {
-    let clients: Vec<_> = stage.nodes.iter().map(|node| node.client.clone()).collect();
-    let clients = Arc::new(clients);
-    send_all(board, board.load.in_flight, move |sender, text| {
-        let mut client = clients[sender].clone();
-        async move {
-            let request = v1::SendRequest {
-                network: LAB.to_owned(),
-                text,
-                wait: v1::Wait::None.into(),
-                timeout_ms: PATIENCE.as_millis() as u32,
-            };
-            client.send(request).await.map(|_| ()).context("a message was not accepted")
-        }
+    let mut mouths = Vec::new();
+    for node in stage.nodes.iter().take(board.load.senders) {
+        mouths.push(Mouth::open(node, board.load.in_flight).await?);
+    }
+    let mouths = Arc::new(mouths);
+    let speaking = Arc::clone(&mouths);
+    let began = Instant::now();
+    send_all(board, 1, move |sender, text| {
+        let mouths = Arc::clone(&speaking);
+        async move { mouths[sender].say(text).await }
     })
-    .await
+    .await?;
+    for mouth in mouths.iter() {
+        mouth.all_accepted().await?;
+    }
+    Ok(began.elapsed())
+}
+
+/// A stream of texts to a node.
+struct Mouth {
+    requests: mpsc::Sender<v1::SendRequest>,
+    /// Closed when a text is refused.
+    window: Arc<Semaphore>,
+    in_flight: u32,
+}
+
+impl Mouth {
+    async fn open(node: &Node, in_flight: usize) -> Result<Self> {
+        let (requests, stream) = mpsc::channel(in_flight);
+        let mut outcomes = node.client.clone().send_stream(ReceiverStream::new(stream)).await?.into_inner();
+        let window = Arc::new(Semaphore::new(in_flight));
+        let (free, name) = (Arc::clone(&window), node.name.clone());
+        tokio::spawn(async move {
+            while let Ok(Some(outcome)) = outcomes.message().await {
+                if let Some(send_outcome::Outcome::Sent(_)) = outcome.outcome {
+                    free.add_permits(1);
+                } else {
+                    eprintln!("{name} refused a text: {outcome:?}");
+                    break;
+                }
+            }
+            free.close();
+        });
+        Ok(Self { requests, window, in_flight: in_flight as u32 })
+    }
+
+    async fn say(&self, text: String) -> Result<()> {
+        self.window.acquire().await.context("a message was not accepted")?.forget();
+        let (network, wait) = (LAB.to_owned(), v1::Wait::None.into());
+        let request = v1::SendRequest { network, text, wait, timeout_ms: PATIENCE.as_millis() as u32 };
+        self.requests.send(request).await.context("a stream of texts broke")
+    }
+
+    async fn all_accepted(&self) -> Result<()> {
+        self.window.acquire_many(self.in_flight).await.map(drop).context("a message was not accepted")
+    }
 }
 
 /// What one node showed, or all together.

@@ -9,7 +9,7 @@ use crate::{
     network,
     report::{median, rounded},
     stage::Stage,
-    usage::{Usage, memory_mb},
+    usage::{Usage, memory_mb, private_mb},
 };
 
 /// How long the group may come to rest before it is watched.
@@ -29,6 +29,8 @@ pub(crate) struct Idle {
     written_bytes_per_s_per_node: f64,
     rss_mb_per_node: f64,
     rss_mb_worst: f64,
+    /// Without what nodes on one machine share: the program.
+    private_mb_per_node: f64,
     own_network: bool,
 }
 
@@ -41,6 +43,7 @@ pub(crate) async fn run(dir: &Path, nodes: usize, span: Duration) -> Result<Idle
     tokio::time::sleep(span).await;
     let used = Usage::of(&pids)?.since(before);
     let memory = pids.iter().map(|pid| Ok(memory_mb(*pid)?.0)).collect::<Result<Vec<f64>>>()?;
+    let private = pids.iter().map(|pid| private_mb(*pid)).collect::<Result<Vec<f64>>>()?;
     stage.close().await?;
     let (seconds, count) = (span.as_secs_f64(), nodes as f64);
     let wire = used.wire_bytes as f64 / seconds;
@@ -54,6 +57,7 @@ pub(crate) async fn run(dir: &Path, nodes: usize, span: Duration) -> Result<Idle
         written_bytes_per_s_per_node: (used.written_bytes as f64 / seconds / count).round(),
         rss_mb_worst: rounded(memory.iter().copied().fold(0.0, f64::max)),
         rss_mb_per_node: rounded(median(memory)),
+        private_mb_per_node: rounded(median(private)),
         own_network: network::is_own(),
     })
 }

@@ -70,6 +70,14 @@ pub(crate) fn memory_mb(pid: u32) -> Result<(f64, f64)> {
     Ok((now as f64 / 1024.0, most as f64 / 1024.0))
 }
 
+/// Memory of a process that it shares with no other, in MB: what one more of them costs.
+pub(crate) fn private_mb(pid: u32) -> Result<f64> {
+    let map = read(pid, "smaps_rollup")?;
+    let kinds = ["Private_Clean:", "Private_Dirty:"].map(|kind| field(&map, kind));
+    let kb = kinds.into_iter().sum::<Option<u64>>().context("the memory of a process is not where it used to be")?;
+    Ok(kb as f64 / 1024.0)
+}
+
 fn loopback_bytes() -> Result<u64> {
     let devices = fs::read_to_string("/proc/net/dev").context("can't read /proc/net/dev")?;
     field(&devices, "lo:").context("there is no loopback device")
@@ -121,5 +129,6 @@ mod tests {
         assert_eq!(bytes_below(dir.path()).unwrap(), 100);
         assert!(Usage::of(&me).unwrap().since(before).cpu_s >= 0.0);
         assert!(memory_mb(me[0]).unwrap().0 > 0.1);
+        assert!(private_mb(me[0]).unwrap() > 0.1);
     }
 }
