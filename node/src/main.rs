@@ -1,12 +1,13 @@
 //! The `p2p-chat` program: the command line, with nodes and discovery services to run in this process.
 
 use std::{
+    fs::OpenOptions,
     io::{IsTerminal, Write},
     process::ExitCode,
 };
 
 use p2p_chat::ProcessHost;
-use p2p_chat_cli::{Env, LogFormat};
+use p2p_chat_cli::{Cli, Env, LogFormat};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    start_log(filter, cli.global.log_format);
+    start_log(filter, &cli);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -33,14 +34,23 @@ fn main() -> ExitCode {
     runtime.block_on(p2p_chat_cli::run(cli, &ProcessHost))
 }
 
-/// The log goes to stderr: a line for people, or an object for programs, an event.
-fn start_log(filter: EnvFilter, format: LogFormat) {
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
+/// The log goes to stderr, or to a file while it would tear a screen there: a line for people, or an object for
+/// programs, an event.
+fn start_log(filter: EnvFilter, cli: &Cli) {
+    let file = p2p_chat_cli::log_file(cli, &Env::of_process()).filter(|_| std::io::stderr().is_terminal());
+    let goes_to_terminal = file.is_none() && std::io::stderr().is_terminal();
+    let writer = move || -> Box<dyn Write> {
+        let Some(path) = &file else { return Box::new(std::io::stderr()) };
+        // There is nowhere to say that the log can't be written.
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        file.map_or_else(|_| Box::new(std::io::sink()) as Box<dyn Write>, |file| Box::new(file))
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    match cli.global.log_format {
         LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
         LogFormat::Text => {
             let asked_not_to = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            log.with_ansi(std::io::stderr().is_terminal() && !asked_not_to).with_target(false).init();
+            log.with_ansi(goes_to_terminal && !asked_not_to).with_target(false).init();
         }
     }
 }

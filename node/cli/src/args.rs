@@ -14,7 +14,8 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 no such network or member, 4 not allowed, 5 timed out, 6 unreachable.
 
 Settings come from flags, then the environment, then DATA_DIR/config.toml, then $XDG_CONFIG_HOME/p2p-chat/config.toml \
-(or the one file given with --config). Keys: name, nds (a list), listen, advertise, preset, metrics, nds_metrics.";
+(or the one file given with --config). Keys: name, nds (a list), listen, advertise, preset, metrics, nds_metrics; \
+and for the screen of chat [screen], [keys] and [colours].";
 
 /// Group chat that needs no chat server.
 #[derive(Debug, Clone, Parser)]
@@ -151,11 +152,14 @@ pub enum Command {
         #[arg(long, value_name = "NET", value_parser = values::network)]
         join: Vec<String>,
     },
-    /// Chat: join the network, or found it where there is none; lines in, lines out
+    /// Chat: join the network, or found it where there is none; on a full screen, or lines in, lines out
     Chat {
         /// The network, by name or id
         #[arg(value_name = "NET", value_parser = values::network)]
         network: String,
+        /// No screen, but lines in and lines out, as without a terminal or with --json
+        #[arg(long)]
+        plain: bool,
         /// How it appears.
         #[command(flatten)]
         node: NodeArgs,

@@ -1,6 +1,7 @@
 //! `chat` in line mode: lines in are sent, what others say is printed.
 
-pub(crate) mod line;
+mod line;
+pub(crate) mod words;
 
 use std::{collections::BTreeSet, io, time::Duration};
 

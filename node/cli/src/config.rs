@@ -1,13 +1,15 @@
 //! Configuration files: TOML, every key checked, an unknown one refused.
 
-use std::{fs, io, net::SocketAddr, path::Path};
+use std::{collections::BTreeMap, fs, io, net::SocketAddr, path::Path};
 
 use p2p_chat_model::{Name, view::Address};
+use ratatui::style::Color;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::{
     args::Preset,
     failure::Failure,
+    screen::{self, Keys, Role, ScreenConfig},
     values::{self, ServiceUrl},
 };
 
@@ -35,6 +37,14 @@ pub(crate) struct FileConfig {
     /// Where a discovery service serves metrics: both may run on one machine, with one file.
     #[serde(deserialize_with = "metrics")]
     pub(crate) nds_metrics: Option<String>,
+    /// How the screen behaves.
+    pub(crate) screen: Option<ScreenConfig>,
+    /// Which keys do what on the screen.
+    #[serde(deserialize_with = "screen::keys")]
+    pub(crate) keys: Option<Keys>,
+    /// The colours of the screen.
+    #[serde(deserialize_with = "screen::colours")]
+    pub(crate) colours: Option<BTreeMap<Role, Color>>,
 }
 
 impl FileConfig {
@@ -68,6 +78,9 @@ impl FileConfig {
             preset: self.preset.or(other.preset),
             metrics: self.metrics.or(other.metrics),
             nds_metrics: self.nds_metrics.or(other.nds_metrics),
+            screen: self.screen.or(other.screen),
+            keys: self.keys.or(other.keys),
+            colours: self.colours.or(other.colours),
         }
     }
 
@@ -130,6 +143,29 @@ mod tests {
         assert_eq!(file.preset, Some(Preset::Wan));
         assert_eq!(file.metrics.as_deref(), Some("localhost:0"));
         assert_eq!(parse(""), Ok(FileConfig::default()));
+    }
+
+    #[test]
+    fn the_screen_is_configured_in_tables_of_its_own() {
+        let file = parse(
+            "[screen]\nbell = false\nbackground = \"light\"\n[keys]\nquit = \"ctrl-x\"\n\
+             next_network = [\"f2\", \"alt-x\"]\n[colours]\nborder = \"#7aa2f7\"\n",
+        );
+        let file = file.expect("understood");
+        assert!(file.screen.is_some_and(|screen| !screen.bell && screen.mouse));
+        assert_ne!(file.keys, Some(Keys::default()));
+        assert_eq!(file.colours.map(|colours| colours.len()), Some(1));
+        for (text, line, why) in [
+            ("name = \"a\"\n[screen]\nbel = true\n", 3, "unknown field `bel`"),
+            ("[keys]\nsend = 7\n", 2, "expected a key"),
+            ("[keys]\nquit = \"hyper-x\"\n", 2, "\"hyper-x\" is no key"),
+            ("[keys]\nsend = \"f3\"\ndance = \"x\"\n", 3, "nothing called \"dance\""),
+            ("[colours]\nborder = \"reddish\"\n", 2, "\"reddish\" is no colour"),
+        ] {
+            let sentence = parse(text).expect_err("refused").to_string();
+            assert!(sentence.starts_with(&format!("/etc/chat.toml, line {line}: ")), "{sentence}");
+            assert!(sentence.contains(why), "{sentence}");
+        }
     }
 
     #[test]

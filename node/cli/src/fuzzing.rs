@@ -7,7 +7,7 @@ use p2p_chat_model::{Name, view::Address};
 
 use crate::{
     args::Preset,
-    chat::line,
+    chat::words::{self, Mode},
     config::FileConfig,
     failure::Failure,
     input::{Line, next_line},
@@ -39,7 +39,7 @@ pub struct Config {
 /// As the program says it.
 pub fn config(text: &str) -> Result<Config, Failure> {
     let file = FileConfig::parse(text, Path::new("config.toml"))?;
-    let FileConfig { name, nds, listen, advertise, preset, metrics, nds_metrics } = file;
+    let FileConfig { name, nds, listen, advertise, preset, metrics, nds_metrics, .. } = file;
     Ok(Config { name, nds, listen, advertise, preset, metrics, nds_metrics })
 }
 
@@ -58,7 +58,7 @@ pub fn lines(mut input: &[u8]) -> Vec<Result<String, &'static str>> {
 
 /// What a line of a chat means, in the words of this program.
 pub fn meaning(line: &str) -> String {
-    format!("{:?}", line::meaning(line.to_owned()))
+    format!("{:?}", words::meaning(line.to_owned(), Mode::Lines))
 }
 
 /// Reads the values of options: which of them accept the text.

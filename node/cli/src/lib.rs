@@ -7,7 +7,7 @@
 //! ```no_run
 //! # async fn example(host: impl p2p_chat_cli::Host) -> std::process::ExitCode {
 //! let cli = p2p_chat_cli::parse();
-//! // Set logging up with `cli.log_filter(&Env::of_process())`, then:
+//! // Set logging up with `cli.log_filter(&Env::of_process())` and `log_file`, then:
 //! p2p_chat_cli::run(cli, &host).await
 //! # }
 //! ```
@@ -52,6 +52,7 @@ mod host;
 mod input;
 mod render;
 mod run;
+mod screen;
 mod session;
 mod settings;
 mod surroundings;
@@ -63,6 +64,7 @@ pub use failure::Failure;
 pub use holder::{Holder, Mode};
 pub use host::{Host, NdsOptions, NodeOptions, Running, StartFailure};
 pub use run::{parse, parse_from, run, run_in};
+pub use screen::log_file;
 pub use settings::{DEFAULT_NDS, Env, SOCKET};
 pub use surroundings::{Interrupt, Surroundings};
 pub use values::{ServiceUrl, ServiceUrlError};

@@ -13,7 +13,8 @@ use crate::{
     demo,
     failure::Failure,
     holder::Mode,
-    host::Host,
+    host::{Host, Running},
+    screen,
     session::Session,
     settings::{Env, Settings},
     surroundings::{Interrupt, Surroundings},
@@ -55,8 +56,9 @@ pub async fn run(cli: Cli, host: &impl Host) -> ExitCode {
 pub async fn run_in(cli: Cli, host: &impl Host, mut surroundings: Surroundings) -> u8 {
     let console = Console::new(&mut surroundings, cli.global.json);
     let typed_is_visible = surroundings.input_is_terminal && surroundings.out_is_terminal;
-    let Surroundings { env, input, interrupt, input_is_terminal, .. } = surroundings;
-    let mut run = Run { host, console, env, input: Some(input), input_is_terminal, typed_is_visible, interrupt };
+    let Surroundings { env, input, interrupt, input_is_terminal, has_screen, .. } = surroundings;
+    let input = Some(input);
+    let mut run = Run { host, console, env, input, input_is_terminal, typed_is_visible, has_screen, interrupt };
     let result = run.command(cli).await;
     let result = result.and_then(|()| run.console.flush());
     match result {
@@ -81,6 +83,8 @@ pub(crate) struct Run<'a, H> {
     pub(crate) input_is_terminal: bool,
     /// Whether what is typed can be seen where the output is.
     pub(crate) typed_is_visible: bool,
+    /// Whether there is a terminal that can show a screen.
+    has_screen: bool,
     pub(crate) interrupt: Interrupt,
 }
 
@@ -112,7 +116,13 @@ impl<H: Host> Run<'_, H> {
         match cli.command {
             Command::Nds { listen, .. } => serve::discovery(self, &settings, listen).await,
             Command::Serve { create, join, .. } => serve::node(self, &settings, create, join).await,
-            Command::Chat { network, node, .. } => chat::chat(self, &settings, &node, network).await,
+            Command::Chat { network, node, plain, .. } => {
+                if self.has_screen && !plain && !cli.global.json {
+                    // It takes a good deal of memory, which other commands need not carry around.
+                    return Box::pin(screen::run(self, &settings, &node, network)).await;
+                }
+                chat::chat(self, &settings, &node, network).await
+            }
             Command::Listen { network, from, .. } => messages::listen(self, &settings, &network, from).await,
             Command::Send { network, text, wait, timeout } => {
                 let text = self.text_to_send(text).await?;
@@ -162,12 +172,8 @@ impl<H: Host> Run<'_, H> {
 
     /// Says so where options for the node come too late.
     pub(crate) fn explain_what_is_ignored(&mut self, session: &Session<H::Node>, node: &NodeArgs) {
-        let is_given =
-            node.name.is_some() || node.listen.is_some() || node.advertise.is_some() || node.preset.is_some();
-        if is_given && !session.is_own() {
-            let at = session.settings.data_dir.display();
-            self.console
-                .note(format!("a node runs on {at} already; --name, --listen, --advertise and --preset are ignored"));
+        if let Some(sentence) = what_is_ignored(session, node) {
+            self.console.note(sentence);
         }
     }
 
@@ -208,6 +214,14 @@ async fn ask(client: &Client, console: &mut Console, command: &Command) -> Resul
         Command::Inspect { network, message } => answers::inspect(client, console, network, message).await,
         _ => Err(Failure::Failed("bug: this command asks a node nothing".to_owned())),
     }
+}
+
+/// What to say where options for the node come too late.
+pub(crate) fn what_is_ignored<N: Running>(session: &Session<N>, node: &NodeArgs) -> Option<String> {
+    let is_given = node.name.is_some() || node.listen.is_some() || node.advertise.is_some() || node.preset.is_some();
+    let at = session.settings.data_dir.display();
+    let sentence = || format!("a node runs on {at} already; --name, --listen, --advertise and --preset are ignored");
+    (is_given && !session.is_own()).then(sentence)
 }
 
 /// What to say when the user gives up.

@@ -13,6 +13,7 @@ use crate::{
     args::{Global, MetricsArgs, NodeArgs, Preset},
     config::FileConfig,
     failure::Failure,
+    screen::Look,
     values::{self, ServiceUrl},
 };
 
@@ -79,6 +80,8 @@ pub(crate) struct Settings {
     pub(crate) metrics: Option<String>,
     /// Where a discovery service does.
     pub(crate) nds_metrics: Option<String>,
+    /// How the screen looks and behaves.
+    pub(crate) screen: Look,
 }
 
 impl Settings {
@@ -112,6 +115,11 @@ impl Settings {
             preset: node.preset.or(file.preset).unwrap_or_default(),
             metrics: metrics.clone().or(file.metrics),
             nds_metrics: metrics.or(file.nds_metrics),
+            screen: Look {
+                config: file.screen.unwrap_or_default(),
+                keys: file.keys.unwrap_or_default(),
+                colours: file.colours.unwrap_or_default(),
+            },
         })
     }
 

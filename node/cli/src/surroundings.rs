@@ -24,6 +24,8 @@ pub struct Surroundings {
     pub out_is_terminal: bool,
     /// Whether stdin is a terminal, so that what is typed can be seen already.
     pub input_is_terminal: bool,
+    /// Whether both are terminals that can show a screen, which is then taken from and given back to them directly.
+    pub has_screen: bool,
     /// In which zone times are shown.
     pub zone: TimeZone,
     /// The date that is not printed because it is obvious.
@@ -44,9 +46,11 @@ impl Surroundings {
     /// # Errors
     /// When the signal handlers can't be installed. Must be called inside a Tokio runtime.
     pub fn of_process() -> Result<Self, Failure> {
+        let env = Env::of_process();
         let zone = TimeZone::try_system().unwrap_or(TimeZone::UTC);
         Ok(Self {
-            env: Env::of_process(),
+            has_screen: has_screen(&env),
+            env,
             out: Box::new(BufWriter::new(io::stdout())),
             err: Box::new(io::stderr()),
             input: Box::new(io::stdin()),
@@ -58,6 +62,12 @@ impl Surroundings {
                 .map_err(|error| Failure::Failed(format!("cannot listen to signals: {error}; try again")))?,
         })
     }
+}
+
+/// Whether this process talks to a terminal that can show more than lines.
+pub(crate) fn has_screen(env: &Env) -> bool {
+    let is_able = env.text("TERM").is_some_and(|term| term != "dumb");
+    is_able && io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
 /// Tells when the user or the system wants the process to stop. Clones are told together.

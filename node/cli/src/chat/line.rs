@@ -1,11 +1,14 @@
-//! What a line of input means: a text to send, or a command.
+//! What a line of input does: it is said, or it is a command.
 
 use std::time::Duration;
 
 use p2p_chat_model::limits::MAX_TEXT_BYTES;
 use p2p_chat_proto::v1;
 
-use super::{Chat, MAX_UNSEEN};
+use super::{
+    Chat, MAX_UNSEEN,
+    words::{self, Meaning, Mode},
+};
 use crate::{
     client::Client,
     console::{Console, one_line},
@@ -14,26 +17,6 @@ use crate::{
     input::Line,
     render::text,
 };
-
-const HELP: &str = "\
-/members      who is in the network
-/status       where this node stands, and what is owed to whom
-/inspect ID   who has a message (its first characters are enough)
-/quit         end; you stay in the network
-//text        say /text";
-
-/// A line, understood.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Meaning {
-    Nothing,
-    Say(String),
-    Members,
-    Status,
-    Inspect(String),
-    Help,
-    Quit,
-    Unknown(String),
-}
 
 impl<N: Running> Chat<N> {
     /// Does what a line says.
@@ -51,7 +34,7 @@ impl<N: Running> Chat<N> {
             }
         };
         let client = self.follower.session.client.clone();
-        let answer = match meaning(line) {
+        let answer = match words::meaning(line, Mode::Lines) {
             Meaning::Nothing => return Ok(()),
             Meaning::Say(text) => {
                 self.say(&client, text, console).await;
@@ -61,15 +44,23 @@ impl<N: Running> Chat<N> {
                 self.close();
                 return Ok(());
             }
-            Meaning::Help => Ok(HELP.to_owned()),
+            Meaning::Help => Ok(help()),
             Meaning::Members => client.members(&self.network).await.map(|members| text::members(&members)),
             Meaning::Status => client.status().await.map(|status| text::status(&status)),
-            Meaning::Inspect(id) => {
+            Meaning::Inspect(Some(id)) => {
                 client.inspect(&self.network, &id).await.map(|seen| text::inspection(&seen, &console.zone))
+            }
+            Meaning::Misused(usage) => {
+                console.note(format!("write it as {usage}"));
+                return Ok(());
             }
             Meaning::Unknown(word) => {
                 let word = one_line(&word);
                 console.note(format!("there is no command {word}; /help lists them, //text says /text"));
+                return Ok(());
+            }
+            other => {
+                console.note(format!("bug: {other:?} means nothing in line mode"));
                 return Ok(());
             }
         };
@@ -101,39 +92,7 @@ impl<N: Running> Chat<N> {
     }
 }
 
-pub(crate) fn meaning(line: String) -> Meaning {
-    let Some(command) = line.strip_prefix('/') else {
-        return if line.is_empty() { Meaning::Nothing } else { Meaning::Say(line) };
-    };
-    if command.starts_with('/') {
-        return Meaning::Say(command.to_owned());
-    }
-    let mut words = command.split_whitespace();
-    match (words.next(), words.next(), words.next()) {
-        (Some("members"), None, None) => Meaning::Members,
-        (Some("status"), None, None) => Meaning::Status,
-        (Some("inspect"), Some(id), None) => Meaning::Inspect(id.to_owned()),
-        (Some("help"), None, None) => Meaning::Help,
-        (Some("quit"), None, None) => Meaning::Quit,
-        _ => Meaning::Unknown(line),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_texts_unless_they_begin_with_a_slash() {
-        let understood = |line: &str| meaning(line.to_owned());
-        assert_eq!(understood("hello /quit"), Meaning::Say("hello /quit".to_owned()));
-        assert_eq!(understood(" "), Meaning::Say(" ".to_owned()));
-        assert_eq!(understood(""), Meaning::Nothing);
-        assert_eq!(understood("//etc"), Meaning::Say("/etc".to_owned()));
-        assert_eq!(understood("/members "), Meaning::Members);
-        assert_eq!(understood("/inspect abcd"), Meaning::Inspect("abcd".to_owned()));
-        for unknown in ["/", "/inspect", "/inspect a b", "/quit now", "/dance"] {
-            assert_eq!(understood(unknown), Meaning::Unknown(unknown.to_owned()));
-        }
-    }
+fn help() -> String {
+    let lines: Vec<String> = words::help(Mode::Lines).map(|(usage, help)| format!("{usage:<13} {help}")).collect();
+    lines.join("\n")
 }

@@ -14,7 +14,7 @@ const INDENT: &str = "           ";
 /// Colours that are readable on black and on white.
 const COLOURS: [u8; 10] = [31, 32, 33, 34, 35, 36, 91, 92, 94, 95];
 
-/// Prints a message: an object, or `HH:MM:SS NAME: TEXT` with a line for the date where that changes.
+/// Prints a message: an object, or `HH:MM:SS NAME: TEXT`, or for `/me` `HH:MM:SS * NAME TEXT`, with a line for the date where that changes.
 pub(crate) fn print(message: &v1::Message, console: &mut Console) -> Result<(), Failure> {
     if console.json {
         return console.object(&json::Message::from(message));
@@ -26,7 +26,10 @@ pub(crate) fn print(message: &v1::Message, console: &mut Console) -> Result<(), 
     }
     let name = coloured(&one_line(&message.author_name), &message.author, console.colour);
     let late = if message.late { " (late)" } else { "" };
-    console.line(format!("{time} {name}{late}: {text}"))
+    match text.strip_prefix("/me ") {
+        Some(action) => console.line(format!("{time} * {name}{late} {action}")),
+        None => console.line(format!("{time} {name}{late}: {text}")),
+    }
 }
 
 /// Prints what happened to the group; beside JSON on stderr.

@@ -137,10 +137,14 @@ async fn commands_are_answered_and_unknown_ones_are_said() {
     world.host.node.refuses("members", Status::not_found("no such network"));
     run.keyboard.line("/members");
     run.err.shows("p2p-chat: no such network\n").await;
+    run.keyboard.line("/inspect");
+    run.err.shows("write it as /inspect ID\n").await;
+    assert_eq!(world.host.node.state().sent, [], "commands are not said");
+    run.keyboard.line("/me waves");
+    run.out.shows("* alice waves\n").await;
     run.keyboard.line("/quit");
     let seen = run.end().await;
     assert_eq!(seen.code, 0);
-    assert_eq!(world.host.node.state().sent, [], "commands are not said");
 }
 
 #[tokio::test]

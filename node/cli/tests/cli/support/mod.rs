@@ -70,6 +70,7 @@ impl World {
             input: Box::new(keyboard.clone()),
             out_is_terminal: self.is_terminal,
             input_is_terminal: self.is_terminal,
+            has_screen: false,
             zone: TimeZone::UTC,
             today: date(2025, 11, 20),
             interrupt,

@@ -1,0 +1,351 @@
+//! The full-screen chat: a client of the local API like any other.
+//!
+//! ```text
+//! terminal ---- keys, mouse, size ------+
+//! node -------- events, answers --------+--> update(model, input) --> effects --+--> tasks that ask the node
+//! clock ------- ticks ------------------+           |                           +--> the terminal: bell, editor, end
+//!                                                 model --> view --> terminal
+//! ```
+//!
+//! `model` is plain data. `update` takes inputs in and returns effects; it knows no clock and does no IO. `view` draws
+//! the model and changes nothing; `layout` says where things are, for both. `effects` carries out what is the node's,
+//! `terminal` what is the terminal's. The loop here only passes things on: it draws when something has changed, at most
+//! some sixty times a second, and before there is a node.
+//!
+//! Of the log only a window is in memory. A draw formats the messages in view, and no others.
+
+mod config;
+mod editor;
+mod effects;
+#[cfg(test)]
+mod fixture;
+mod keys;
+mod layout;
+mod model;
+mod terminal;
+mod theme;
+mod update;
+mod view;
+
+use std::{io, path::PathBuf, pin::Pin, time::Duration};
+
+use crossterm::event::{Event as TerminalEvent, EventStream};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tokio_stream::StreamExt;
+
+use self::{
+    effects::{Report, Runner},
+    model::Model,
+    terminal::Display,
+    theme::Theme,
+    update::{Effect, Input, update},
+};
+use crate::{
+    args::{Cli, Command, NodeArgs},
+    console::one_line,
+    failure::Failure,
+    holder::Mode,
+    host::{Host, Running},
+    run::{Run, what_is_ignored},
+    session::Session,
+    settings::{Env, Settings},
+    surroundings::has_screen,
+};
+
+pub(crate) use self::{
+    config::{ScreenConfig, colours, keys},
+    keys::Keys,
+    theme::Role,
+};
+
+/// How often the clock is looked at: as often as something turns while it takes long.
+const TICK: Duration = Duration::from_millis(100);
+/// The shortest time between two draws.
+const FRAME: Duration = Duration::from_millis(16);
+/// Reports that may wait, and those that are taken in before the next draw.
+const REPORTS: usize = 512;
+
+/// `p2p-chat chat` on a terminal
+pub(crate) async fn run<H: Host>(
+    run: &mut Run<'_, H>,
+    settings: &Settings,
+    node: &NodeArgs,
+    network: String,
+) -> Result<(), Failure> {
+    let look = settings.screen.clone();
+    let theme = Theme::new(&run.env, look.config.background, look.colours);
+    let display = Display::take(look.config.mouse)?;
+    let mut model = Model::new(display.size()?, now_ms(), run.console.zone.clone(), theme, look.keys, look.config);
+    model.wanted = Some(network);
+    let editor = run.env.text("VISUAL").or(run.env.text("EDITOR")).unwrap_or("vi").to_owned();
+    let (reports, reported) = mpsc::channel(REPORTS);
+    let continued = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()));
+    let continued =
+        continued.map_err(|error| Failure::Failed(format!("cannot listen to signals: {error}; try again")))?;
+    let mut screen = Screen {
+        model,
+        display,
+        editor,
+        keys: Some(EventStream::new()),
+        reports,
+        reported,
+        continued,
+        link: Link::Gone,
+    };
+    screen.link = Link::Sought(Box::pin(open(run.host, settings, node)));
+    let result = tokio::select! {
+        result = screen.go(run.host) => result,
+        () = run.interrupt.wait() => Ok(()),
+    };
+    // The terminal is given back before anything is printed, or takes long.
+    let Screen { link, display, .. } = screen;
+    drop(display);
+    let closed = match link {
+        Link::Up(up) => {
+            let (runner, session) = *up;
+            runner.finish().await;
+            session.close(&mut run.console, &mut run.interrupt).await
+        }
+        Link::Sought(_) | Link::Gone => Ok(()),
+    };
+    result.and(closed)
+}
+
+/// What holds for the screen, from the configuration file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Look {
+    pub(crate) config: ScreenConfig,
+    pub(crate) keys: Keys,
+    pub(crate) colours: std::collections::BTreeMap<Role, ratatui::style::Color>,
+}
+
+/// Where the log has to go because the screen is up, which it would tear: a file in the data directory. Nothing for
+/// commands without a screen.
+pub fn log_file(cli: &Cli, env: &Env) -> Option<PathBuf> {
+    let Command::Chat { node, metrics, plain: false, .. } = &cli.command else { return None };
+    if cli.global.json || !has_screen(env) {
+        return None;
+    }
+    // What is wrong with the settings is said by the command itself.
+    let settings = Settings::resolve(&cli.global, node, metrics, env).ok()?;
+    Some(settings.data_dir.join("screen.log"))
+}
+
+/// A node that was found, and what to say about it.
+struct Found<N> {
+    session: Session<N>,
+    remark: Option<String>,
+}
+
+type Search<'a, N> = Pin<Box<dyn Future<Output = Result<Found<N>, Failure>> + 'a>>;
+
+/// The way to the node.
+enum Link<'a, N> {
+    /// It is being looked for, or started.
+    Sought(Search<'a, N>),
+    Up(Box<(Runner, Session<N>)>),
+    Gone,
+}
+
+async fn open<H: Host>(host: &H, settings: &Settings, node: &NodeArgs) -> Result<Found<H::Node>, Failure> {
+    let session = Session::open_chat(host, settings).await?;
+    let remark = if session.settings.data_dir == settings.data_dir {
+        what_is_ignored(&session, node)
+    } else {
+        let (name, at) = (&session.settings.name, session.settings.data_dir.display());
+        Some(one_line(&format!("your other chat goes on; this one is {name}, with its data in {at}")))
+    };
+    Ok(Found { session, remark })
+}
+
+async fn find_again<H: Host>(host: &H, mut session: Session<H::Node>) -> Result<Found<H::Node>, Failure> {
+    session.recover(host, Mode::Chat).await?;
+    Ok(Found { session, remark: Some("the node is there again".to_owned()) })
+}
+
+/// Everything that the loop turns around.
+struct Screen<'a, N> {
+    model: Model,
+    display: Display,
+    /// The program for long texts.
+    editor: String,
+    /// Nothing while somebody else reads from the terminal.
+    keys: Option<EventStream>,
+    reports: mpsc::Sender<Report>,
+    reported: mpsc::Receiver<Report>,
+    continued: Signal,
+    link: Link<'a, N>,
+}
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    On,
+    End,
+}
+
+impl<'a, N: Running> Screen<'a, N> {
+    /// Until the user wants to end, or nothing goes on any more.
+    async fn go<H: Host<Node = N>>(&mut self, host: &'a H) -> Result<(), Failure> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut is_stale = true;
+        let mut drawn = Instant::now() - FRAME;
+        loop {
+            if is_stale && drawn.elapsed() >= FRAME {
+                self.draw()?;
+                (drawn, is_stale) = (Instant::now(), false);
+            }
+            let flow = tokio::select! {
+                event = next_event(&mut self.keys) => {
+                    is_stale = true;
+                    self.take_event(event).await?
+                }
+                Some(report) = self.reported.recv() => {
+                    is_stale = true;
+                    self.take_reports(report, host).await?
+                }
+                found = found(&mut self.link) => {
+                    is_stale = true;
+                    self.opened(found?).await?
+                }
+                _ = tick.tick() => {
+                    let said = self.model.said.is_some();
+                    let flow = self.take(Input::Tick(now_ms())).await?;
+                    is_stale |= self.model.is_busy() || said && self.model.said.is_none();
+                    flow
+                }
+                _ = self.continued.recv() => {
+                    is_stale = true;
+                    self.display.retake()?;
+                    Flow::On
+                }
+                () = sleep_until(drawn + FRAME), if is_stale => Flow::On,
+            };
+            if flow == Flow::End {
+                return Ok(());
+            }
+        }
+    }
+
+    fn draw(&mut self) -> Result<(), Failure> {
+        let size = self.display.size()?;
+        if size != self.model.size {
+            self.model.size = size;
+        }
+        self.display.draw(&self.model)
+    }
+
+    async fn take_event(&mut self, event: Option<io::Result<TerminalEvent>>) -> Result<Flow, Failure> {
+        match event {
+            Some(Ok(event)) => self.take(Input::Terminal(event)).await,
+            Some(Err(error)) => {
+                Err(Failure::Failed(format!("cannot read from the terminal: {error}; you stay in the network")))
+            }
+            // The terminal has gone.
+            None => Ok(Flow::End),
+        }
+    }
+
+    /// Takes in everything that waits, so that a flood costs one draw.
+    async fn take_reports<H: Host<Node = N>>(&mut self, first: Report, host: &'a H) -> Result<Flow, Failure> {
+        let mut next = Some(first);
+        let mut left = REPORTS;
+        while let Some(report) = next {
+            let flow = match report {
+                Report::Input(input) => self.take(*input).await?,
+                Report::Gone => self.look_again(host).await?,
+            };
+            if flow == Flow::End {
+                return Ok(flow);
+            }
+            left -= 1;
+            next = if left > 0 { self.reported.try_recv().ok() } else { None };
+        }
+        Ok(Flow::On)
+    }
+
+    async fn look_again<H: Host<Node = N>>(&mut self, host: &'a H) -> Result<Flow, Failure> {
+        match std::mem::replace(&mut self.link, Link::Gone) {
+            Link::Up(up) => {
+                let (runner, session) = *up;
+                runner.let_go();
+                self.link = Link::Sought(Box::pin(find_again(host, session)));
+                self.take(Input::Lost).await
+            }
+            // It is known already.
+            link => {
+                self.link = link;
+                Ok(Flow::On)
+            }
+        }
+    }
+
+    async fn opened(&mut self, found: Found<N>) -> Result<Flow, Failure> {
+        let runner = Runner::new(found.session.client.clone(), self.reports.clone());
+        self.link = Link::Up(Box::new((runner, found.session)));
+        self.take(Input::Opened(found.remark)).await
+    }
+
+    /// Takes an input in, and does what follows from it.
+    async fn take(&mut self, input: Input) -> Result<Flow, Failure> {
+        let mut effects = update(&mut self.model, input);
+        while !effects.is_empty() {
+            for effect in std::mem::take(&mut effects) {
+                match effect {
+                    Effect::Quit => return Ok(Flow::End),
+                    Effect::Ring => self.display.ring()?,
+                    Effect::Redraw => self.display.clear()?,
+                    Effect::Suspend => self.suspend().await?,
+                    Effect::Edit(text) => {
+                        let edited = self.edit(text).await?;
+                        effects.extend(update(&mut self.model, Input::Edited(edited)));
+                    }
+                    effect => {
+                        if let Link::Up(up) = &mut self.link {
+                            up.0.run(effect);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    async fn suspend(&mut self) -> Result<(), Failure> {
+        self.keys = None;
+        self.display.suspend(&mut self.continued).await?;
+        self.keys = Some(EventStream::new());
+        Ok(())
+    }
+
+    async fn edit(&mut self, text: String) -> Result<Result<String, String>, Failure> {
+        self.keys = None;
+        let edited = self.display.edit(self.editor.clone(), text).await?;
+        self.keys = Some(EventStream::new());
+        Ok(edited)
+    }
+}
+
+async fn next_event(keys: &mut Option<EventStream>) -> Option<io::Result<TerminalEvent>> {
+    match keys {
+        Some(keys) => keys.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the node that is looked for; for ever if none is.
+async fn found<N>(link: &mut Link<'_, N>) -> Result<Found<N>, Failure> {
+    match link {
+        Link::Sought(search) => search.await,
+        Link::Up(_) | Link::Gone => std::future::pending().await,
+    }
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
+}

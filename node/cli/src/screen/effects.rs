@@ -1,0 +1,238 @@
+//! Carrying out effects against the node, each in a task of its own that reports back.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use p2p_chat_proto::v1;
+use tokio::{
+    sync::mpsc,
+    task::{AbortHandle, JoinSet},
+    time::timeout,
+};
+use tonic::{Code, Status};
+
+use super::{
+    model::timeline::{Key, Message, PAGE, Part},
+    update::{Answer, Effect, Input, MATCHES},
+};
+use crate::{
+    client::{Client, Incoming},
+    commands::networks::{Entered, ensure_in, ensure_joined},
+    failure::Failure,
+};
+
+/// How long the node may take to write an own message down.
+const SEND: Duration = Duration::from_secs(10);
+/// How long a leave waits for another member to hold what this node wrote.
+const LEAVE: Duration = Duration::from_secs(10);
+/// How long a search may take.
+const SEARCH: Duration = Duration::from_secs(60);
+/// How long what was said last may take at the end.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// What a task reports.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// To be taken in.
+    Input(Box<Input>),
+    /// The node has gone.
+    Gone,
+}
+
+/// Carries effects out.
+pub(super) struct Runner {
+    client: Client,
+    reports: mpsc::Sender<Report>,
+    subscriptions: BTreeMap<String, AbortHandle>,
+    /// What must not be cut off at the end: own messages, and what was read.
+    words: JoinSet<()>,
+}
+
+impl Runner {
+    pub(super) fn new(client: Client, reports: mpsc::Sender<Report>) -> Self {
+        Self { client, reports, subscriptions: BTreeMap::new(), words: JoinSet::new() }
+    }
+
+    /// Ends: the node has gone. What was asked of it is answered with that.
+    pub(super) fn let_go(mut self) {
+        self.end_subscriptions();
+        self.words.detach_all();
+    }
+
+    fn end_subscriptions(&mut self) {
+        for task in std::mem::take(&mut self.subscriptions).into_values() {
+            task.abort();
+        }
+    }
+
+    /// Waits a moment for what was said last.
+    pub(super) async fn finish(mut self) {
+        self.end_subscriptions();
+        // What takes longer is safe where it is, or was refused.
+        let _ = timeout(LAST_WORDS, async { while self.words.join_next().await.is_some() {} }).await;
+    }
+
+    /// Carries one effect out; those that are the terminal's are not for here.
+    pub(super) fn run(&mut self, effect: Effect) {
+        while self.words.try_join_next().is_some() {}
+        let task = Task { client: self.client.clone(), reports: self.reports.clone() };
+        match effect {
+            Effect::Send { network, token, text } => {
+                self.words.spawn(async move {
+                    let result = task.client.send(&network, text, v1::Wait::None, SEND).await;
+                    task.answer(Answer::Sent { network, token, result: result.map_err(Failure::from) }).await;
+                });
+            }
+            Effect::MarkRead { network, position } => {
+                self.words.spawn(async move {
+                    if let Err(status) = task.client.mark_read(&network, position).await {
+                        tracing::warn!(%status, "what was read could not be marked as read");
+                    }
+                });
+            }
+            Effect::Subscribe { network } => {
+                let handle = tokio::spawn(task.follow(network.clone())).abort_handle();
+                if let Some(before) = self.subscriptions.insert(network, handle) {
+                    before.abort();
+                }
+            }
+            effect => drop(tokio::spawn(task.ask(effect))),
+        }
+    }
+}
+
+/// One effect that is being carried out.
+struct Task {
+    client: Client,
+    reports: mpsc::Sender<Report>,
+}
+
+impl Task {
+    async fn report(&self, report: Report) {
+        // Nobody listens any more at the end.
+        let _ = self.reports.send(report).await;
+    }
+
+    async fn answer(&self, answer: Answer) {
+        self.report(Report::Input(Box::new(Input::Answer(answer)))).await;
+    }
+
+    /// Asks the node something.
+    async fn ask(self, effect: Effect) {
+        let client = &self.client;
+        let answer = match effect {
+            Effect::Status => {
+                let result = client.status().await;
+                if result.as_ref().is_err_and(|status| status.code() == Code::Unavailable) {
+                    return self.report(Report::Gone).await;
+                }
+                Answer::Status(result.map_err(Failure::from))
+            }
+            Effect::Members { network } => {
+                let result = client.members(&network).await.map_err(Failure::from);
+                Answer::Members { network, result }
+            }
+            Effect::Networks { token } => {
+                Answer::Networks { token, result: client.networks().await.map_err(Failure::from) }
+            }
+            Effect::Enter { token, network, may_found } => {
+                let result = match may_found {
+                    true => ensure_in(client, &network).await,
+                    false => ensure_joined(client, &network).await,
+                };
+                Answer::Entered { token, network, result: result.map_err(Failure::from) }
+            }
+            Effect::Create { token, network } => {
+                let result = client.create(&network).await.map(|_| Entered::Founded).map_err(Failure::from);
+                Answer::Entered { token, network, result }
+            }
+            Effect::Leave { token, network } => {
+                let result = client.leave(&network, LEAVE).await.map_err(Failure::from);
+                Answer::Left { token, network, result }
+            }
+            Effect::Load { network, part } => {
+                let result = self.load(&network, part).await.map_err(Failure::from);
+                Answer::Loaded { network, part, result }
+            }
+            Effect::Search { network, text, before } => {
+                let result = self.search(&network, &text, before).await;
+                Answer::Found { network, text, result }
+            }
+            Effect::Inspect { network, message } => {
+                let result = client.inspect(&network, &message).await.map_err(Failure::from);
+                Answer::Inspected { message, result }
+            }
+            other => return tracing::error!(?other, "bug: this effect is not for the node"),
+        };
+        self.answer(answer).await;
+    }
+
+    async fn load(&self, network: &str, part: Part) -> Result<Vec<Message>, Status> {
+        let request = |limit| v1::HistoryRequest { network: network.to_owned(), limit, ..Default::default() };
+        let before = |key: Key, limit| v1::HistoryRequest { before: Some(key.cursor()), ..request(limit) };
+        let after = |key: Key, limit| v1::HistoryRequest { after: Some(key.cursor()), ..request(limit) };
+        match part {
+            Part::Newest => self.page(request(PAGE)).await,
+            Part::Before(key) => self.page(before(key, PAGE)).await,
+            Part::After(key) => self.page(after(key, PAGE)).await,
+            Part::Around(key) => {
+                let mut messages = self.page(before(key, PAGE / 2)).await?;
+                messages.extend(self.page(after(key.before(), PAGE / 2)).await?);
+                Ok(messages)
+            }
+        }
+    }
+
+    async fn search(&self, network: &str, text: &str, before: Option<Key>) -> Result<Vec<Message>, Failure> {
+        let request = v1::HistoryRequest {
+            network: network.to_owned(),
+            limit: MATCHES,
+            before: before.map(|key| key.cursor()),
+            contains: text.to_owned(),
+            ..Default::default()
+        };
+        let patience = || Failure::TimedOut(format!("the search took longer than {} s", SEARCH.as_secs()));
+        timeout(SEARCH, self.page(request)).await.map_err(|_| patience())?.map_err(Failure::from)
+    }
+
+    async fn page(&self, request: v1::HistoryRequest) -> Result<Vec<Message>, Status> {
+        let mut incoming = self.client.history_page(request).await?;
+        let mut messages = Vec::new();
+        while let Some(message) = incoming.next().await? {
+            messages.extend(Message::from_wire(message));
+        }
+        Ok(messages)
+    }
+
+    /// Passes on what happens in a network, until that ends.
+    async fn follow(self, network: String) {
+        let subscribed = self.client.subscribe(&network, v1::Start::Now, 0).await;
+        let (incoming, result) = match subscribed {
+            Ok(incoming) => (Some(incoming), Ok(())),
+            Err(status) => (None, Err(Failure::from(status))),
+        };
+        self.answer(Answer::Subscribed { network: network.clone(), result }).await;
+        if let Some(incoming) = incoming {
+            self.pass_on(network, incoming).await;
+        }
+    }
+
+    async fn pass_on(&self, network: String, mut incoming: Incoming<v1::Event>) {
+        loop {
+            match incoming.next().await {
+                Ok(Some(v1::Event { event: Some(event) })) => {
+                    let input = Input::Event { network: network.clone(), event };
+                    self.report(Report::Input(Box::new(input))).await;
+                }
+                // An event of a kind that this version does not know.
+                Ok(Some(v1::Event { event: None })) => {}
+                Err(status) if status.code() == Code::Unavailable => return self.report(Report::Gone).await,
+                Err(status) => {
+                    tracing::warn!(%status, "the events of a network broke off");
+                    break;
+                }
+                Ok(None) => break,
+            }
+        }
+        self.report(Report::Input(Box::new(Input::Ended(network)))).await;
+    }
+}

@@ -1,0 +1,153 @@
+//! Breaking text into rows, by the columns that it takes on a terminal.
+
+use std::ops::Range;
+
+use unicode_segmentation::UnicodeSegmentation;
+use unicode_width::UnicodeWidthStr;
+
+/// How many columns a text takes.
+pub(crate) fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// Breaks `text` into rows of at most `width` columns: at line breaks, else at white space or beside a wide character,
+/// else anywhere between two graphemes. White space at a break belongs to neither row. At least one row; of the first
+/// one `lead` columns are taken already.
+pub(crate) fn wrap(text: &str, lead: usize, width: usize) -> Vec<Range<usize>> {
+    // A wide character has to fit.
+    let width = width.max(2);
+    let mut rows = Vec::new();
+    let mut row = Row { start: 0, used: lead.min(width - 2), chance: None };
+    for (at, grapheme) in text.grapheme_indices(true) {
+        let next = at + grapheme.len();
+        if grapheme == "\n" {
+            rows.push(row.start..at);
+            row = Row { start: next, used: 0, chance: None };
+            continue;
+        }
+        let taken = grapheme.width();
+        if grapheme.chars().all(char::is_whitespace) {
+            let end = match row.chance {
+                Some(chance) if chance.next == at && chance.is_space => chance.end,
+                _ => at,
+            };
+            row.used += taken;
+            row.chance = Some(Chance { end, next, used: row.used, is_space: true });
+            continue;
+        }
+        if taken == 2 && at > row.start && row.chance.is_none_or(|chance| chance.next != at) {
+            row.chance = Some(Chance { end: at, next: at, used: row.used, is_space: false });
+        }
+        while row.used + taken > width && row.start < at {
+            let chance = row.chance.take().unwrap_or(Chance { end: at, next: at, used: row.used, is_space: false });
+            rows.push(row.start..chance.end.max(row.start));
+            row.start = chance.next;
+            row.used -= chance.used;
+        }
+        row.used += taken;
+        if taken == 2 {
+            row.chance = Some(Chance { end: next, next, used: row.used, is_space: false });
+        }
+    }
+    rows.push(row.start..text.len());
+    rows
+}
+
+/// A row that grows.
+struct Row {
+    start: usize,
+    used: usize,
+    /// The last place where it may end.
+    chance: Option<Chance>,
+}
+
+#[derive(Clone, Copy)]
+struct Chance {
+    /// Where the row would end, and the next begin.
+    end: usize,
+    next: usize,
+    /// Columns up to `next`.
+    used: usize,
+    is_space: bool,
+}
+
+/// `text` in at most `width` columns, with an ellipsis where something is cut off.
+pub(crate) fn shortened(text: &str, width: usize) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    let mut used = 0;
+    for grapheme in text.graphemes(true) {
+        let taken = grapheme.width();
+        if used + taken + 1 > width {
+            break;
+        }
+        short.push_str(grapheme);
+        used += taken;
+    }
+    if width > 0 {
+        short.push('…');
+    }
+    short
+}
+
+/// `text` shortened or filled up to exactly `width` columns.
+pub(crate) fn fitted(text: &str, width: usize) -> String {
+    let mut text = shortened(text, width);
+    text.extend(std::iter::repeat_n(' ', width.saturating_sub(columns(&text))));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(text: &str, width: usize) -> Vec<&str> {
+        wrap(text, 0, width).into_iter().map(|range| &text[range]).collect()
+    }
+
+    #[test]
+    fn words_stay_whole_where_they_fit() {
+        assert_eq!(rows("the quick brown fox", 10), ["the quick", "brown fox"]);
+        assert_eq!(rows("the quick  brown", 9), ["the quick", "brown"]);
+        assert_eq!(rows("a https://example.org/x", 8), ["a", "https://", "example.", "org/x"]);
+        assert_eq!(rows("", 8), [""]);
+        assert_eq!(rows("a\n\nb\n", 8), ["a", "", "b", ""]);
+        assert_eq!(rows("ab ", 2), ["ab "]);
+        assert_eq!(rows("  indented text", 12), ["  indented", "text"]);
+        assert_eq!(wrap("abc def", 4, 8), [0..3, 4..7]);
+    }
+
+    #[test]
+    fn wide_and_combined_characters_are_never_torn() {
+        assert_eq!(rows("你好世界", 5), ["你好", "世界"]);
+        assert_eq!(rows("ab你好", 5), ["ab你", "好"]);
+        assert_eq!(rows("你", 1), ["你"]);
+        let family = "👨‍👩‍👧";
+        assert_eq!(rows(&format!("{family}{family}{family}"), 4), [format!("{family}{family}"), family.to_owned()]);
+        let accents = "e\u{301}".repeat(5);
+        assert_eq!(rows(&accents, 3), ["e\u{301}".repeat(3), "e\u{301}".repeat(2)]);
+    }
+
+    #[test]
+    fn no_row_is_wider_than_it_may_be_and_nothing_but_white_space_is_lost() {
+        let text = "Ein längerer Satz, 世界 with 👩‍🚀 and supercalifragilistic words\nשלום עולם and so on";
+        for width in 2..40 {
+            let rows = rows(text, width);
+            assert!(rows.iter().all(|row| columns(row.trim_end()) <= width), "{width}: {rows:?}");
+            let squeezed = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+            assert_eq!(squeezed(&rows.concat()), squeezed(text), "{width}");
+        }
+    }
+
+    #[test]
+    fn texts_are_cut_and_filled_by_columns() {
+        assert_eq!(shortened("hello", 5), "hello");
+        assert_eq!(shortened("hello!", 5), "hell…");
+        assert_eq!(shortened("你好世界", 5), "你好…");
+        assert_eq!(shortened("x", 0), "");
+        assert_eq!(fitted("你好世界", 6), "你好… ");
+        assert_eq!(fitted("ab", 4), "ab  ");
+    }
+}

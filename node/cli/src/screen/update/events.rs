@@ -1,0 +1,160 @@
+//! What comes from a network: messages, notices, acknowledgements; and what becomes of own messages.
+
+use p2p_chat_model::PeerId;
+use p2p_chat_proto::v1::{self, NoticeKind, event::Event};
+
+use super::{Effect, is_watched, status};
+use crate::{
+    failure::Failure,
+    screen::model::{
+        Model,
+        network::{Network, Scroll},
+        text::{harmless, harmless_line},
+        timeline::{Keep, Key, Message, Notice, Pending},
+    },
+};
+
+/// Something happened in a network.
+pub(super) fn event(model: &mut Model, id: &str, event: Event, effects: &mut Vec<Effect>) {
+    match event {
+        Event::Message(message) => {
+            if let Some(message) = Message::from_wire(message) {
+                arrived(model, id, message, effects);
+            }
+        }
+        Event::Notice(notice) => happened(model, id, &notice, effects),
+        Event::Acknowledged(acknowledged) => {
+            if let (Some(network), Ok(peer)) = (model.networks.get_mut(id), acknowledged.member_peer.parse()) {
+                network.truth.acknowledged(peer, acknowledged.seq);
+            }
+        }
+        Event::CaughtUp(_) => {}
+    }
+}
+
+fn arrived(model: &mut Model, id: &str, message: Message, effects: &mut Vec<Effect>) {
+    let is_seen = is_watched(model, id);
+    let is_mention = model.is_mention(&message);
+    let me = model.me.as_ref().map(|me| me.peer);
+    let is_own = me == Some(message.key.author);
+    let rings = is_mention && !message.is_late && model.config.bell;
+    let Some(network) = model.networks.get_mut(id) else { return };
+    network.arrived = network.arrived.max(message.position);
+    if !message.is_text && !message.is_late {
+        // The notice says it in the moment; the entry is for those who read it later.
+        network.timeline.told(message.key);
+    }
+    if is_own {
+        came_back(network, &message.text);
+    } else if message.is_text && !is_seen {
+        network.unread += 1;
+        network.is_mentioned |= is_mention;
+        unread(network, message.key);
+    }
+    network.timeline.arrived(message);
+    let keep = if network.scroll == Scroll::Follow { Keep::Newest } else { Keep::Oldest };
+    network.timeline.trim(keep);
+    if rings {
+        effects.push(Effect::Ring);
+    }
+}
+
+/// Notes where what is unread begins.
+pub(super) fn unread(network: &mut Network, key: Key) {
+    network.first_unread = Some(network.first_unread.map_or(key, |first| first.min(key)));
+}
+
+/// An own message is there for everybody to see: it need not be shown as on its way.
+fn came_back(network: &mut Network, text: &str) {
+    if let Some(at) = network.timeline.pending.iter().position(|pending| pending.shown == text) {
+        network.timeline.pending.remove(at);
+    }
+}
+
+fn happened(model: &mut Model, id: &str, notice: &v1::Notice, effects: &mut Vec<Effect>) {
+    let me = model.me.as_ref().map(|me| me.peer);
+    let Some(network) = model.networks.get_mut(id) else { return };
+    let kind = notice.kind();
+    // Where catching up stands is said as it goes on.
+    if !matches!(kind, NoticeKind::CatchingUp | NoticeKind::CaughtUp) {
+        let text = told(notice, me);
+        network.timeline.happened(Notice { kind, time_ms: notice.time_ms, text });
+    }
+    let changes_members = matches!(
+        kind,
+        NoticeKind::Joined
+            | NoticeKind::Left
+            | NoticeKind::DroppedOut
+            | NoticeKind::Returned
+            | NoticeKind::LeaderChanged
+            | NoticeKind::LeaderBack
+            | NoticeKind::Leaderless
+    );
+    if changes_members {
+        network.members_at_ms = model.now_ms;
+        effects.push(Effect::Members { network: id.to_owned() });
+    }
+    status::ask(model, effects);
+}
+
+/// A notice in the words of this screen.
+fn told(notice: &v1::Notice, me: Option<PeerId>) -> String {
+    if notice.kind() != NoticeKind::LeaderChanged {
+        return harmless_line(&notice.text);
+    }
+    let is_me = me.is_some_and(|me| notice.member_peer == me.to_string());
+    let who = if is_me { "you lead".to_owned() } else { format!("{} leads", harmless_line(&notice.member_name)) };
+    let took = match notice.number {
+        0 => String::new(),
+        ms @ 1..1_000 => format!(", after {ms} ms"),
+        ms => format!(", after {}.{} s", ms / 1_000, ms % 1_000 / 100),
+    };
+    format!("{who} now (epoch {}{took})", notice.epoch)
+}
+
+/// Shows a message as on its way, and sends it.
+pub(super) fn send(model: &mut Model, text: String, effects: &mut Vec<Effect>) {
+    let (token, time_ms) = (model.token(), model.now_ms);
+    let Some(network) = model.network_mut() else { return };
+    network.timeline.pending.push(Pending { token, time_ms, shown: harmless(&text), text: text.clone() });
+    // Whoever answers has read it.
+    network.all_read();
+    network.first_unread = None;
+    network.read_before = network.read_before.max(network.arrived);
+    effects.push(Effect::Send { network: network.id.clone(), token, text });
+}
+
+/// An own message is on the disk, or it is not.
+pub(super) fn sent(model: &mut Model, id: &str, token: u64, result: Result<v1::SendResponse, Failure>) {
+    let me = model.me.clone();
+    let Some(network) = model.networks.get_mut(id) else { return };
+    let pending = &mut network.timeline.pending;
+    let found = pending.iter().position(|pending| pending.token == token).map(|at| pending.remove(at));
+    match (result, found, me) {
+        (Ok(sent), Some(pending), Some(me)) => {
+            let key = Key { lamport: sent.lamport, author: me.peer, seq: sent.seq };
+            if network.timeline.message(&key).is_none() {
+                network.timeline.arrived(Message {
+                    key,
+                    id: sent.id,
+                    author_name: me.name,
+                    time_ms: pending.time_ms,
+                    is_text: true,
+                    text: pending.shown,
+                    position: 0,
+                    is_late: false,
+                });
+            }
+        }
+        (Ok(_), ..) => {}
+        (Err(failure), pending, _) => {
+            if let Some(pending) = pending
+                && model.editor.is_empty()
+            {
+                // It fitted before.
+                model.editor.set_text(&pending.text);
+            }
+            model.complain(format!("not sent: {failure}"));
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Where the node stands, which networks it is in, and getting into them.
+
+use p2p_chat_proto::v1;
+
+use super::{Effect, history};
+use crate::{
+    commands::networks::Entered,
+    failure::Failure,
+    screen::model::{
+        Content, Link, Me, Model, Task, discovery_url,
+        network::{Network, Subscription},
+        text::harmless_line,
+        timeline::Part,
+    },
+};
+
+/// How often the node is asked where it stands, and who the members are, milliseconds.
+const STATUS_MS: u64 = 1_000;
+const MEMBERS_MS: u64 = 10_000;
+
+/// Asks where the node stands, unless that is being asked.
+pub(super) fn ask(model: &mut Model, effects: &mut Vec<Effect>) {
+    if !model.is_asking_status && model.link == Link::Up {
+        model.is_asking_status = true;
+        model.asked_status_at_ms = model.now_ms;
+        effects.push(Effect::Status);
+    }
+}
+
+/// Asks for whatever has become old.
+pub(super) fn refresh(model: &mut Model, effects: &mut Vec<Effect>) {
+    if model.now_ms.saturating_sub(model.asked_status_at_ms) < STATUS_MS {
+        return;
+    }
+    ask(model, effects);
+    if let Some(Content::Inspection { network, message, .. }) = model.overlay.as_ref().map(|over| &over.content) {
+        effects.push(Effect::Inspect { network: network.clone(), message: message.clone() });
+    }
+    let now_ms = model.now_ms;
+    if let Some(network) = model.network_mut()
+        && now_ms.saturating_sub(network.members_at_ms) >= MEMBERS_MS
+    {
+        network.members_at_ms = now_ms;
+        effects.push(Effect::Members { network: network.id.clone() });
+    }
+    retry_wanted(model, effects);
+}
+
+/// Gets into the network that is wanted.
+pub(super) fn enter_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
+    if let Some(wanted) = model.wanted.clone() {
+        enter(model, wanted, true, effects);
+    }
+}
+
+/// Joins a network, or founds it where there is none and that may be.
+pub(super) fn enter(model: &mut Model, network: String, may_found: bool, effects: &mut Vec<Effect>) {
+    let token = model.token();
+    let (at, name) = (discovery_url(&model.status), harmless_line(&network));
+    let what = format!("joining {name}: asking {at} who leads it, and its leader to be let in");
+    model.tasks.push(Task { token, what, since_ms: model.now_ms });
+    effects.push(Effect::Enter { token, network, may_found });
+}
+
+fn retry_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
+    let is_due = model.retry_at_ms.is_some_and(|at_ms| at_ms <= model.now_ms);
+    if is_due && model.tasks.is_empty() {
+        model.retry_at_ms = None;
+        enter_wanted(model, effects);
+    }
+}
+
+/// A network was entered, or not.
+pub(super) fn entered(
+    model: &mut Model,
+    token: u64,
+    network: &str,
+    result: Result<Entered, Failure>,
+    effects: &mut Vec<Effect>,
+) {
+    /// After how long a network that could not be reached is tried again, milliseconds.
+    const RETRY_MS: u64 = 3_000;
+    model.tasks.retain(|task| task.token != token);
+    let name = harmless_line(network);
+    match result {
+        Ok(Entered::Founded) => model.say(format!("founded {name}; others join it with p2p-chat chat {name}")),
+        Ok(Entered::Joined) => model.say(format!("joined {name}")),
+        Ok(Entered::Already) => {}
+        Err(failure) => {
+            if matches!(failure, Failure::Unreachable(_)) && model.wanted.as_deref() == Some(network) {
+                model.retry_at_ms = Some(model.now_ms + RETRY_MS);
+            } else if model.wanted.as_deref() == Some(network) {
+                model.wanted = None;
+            }
+            model.complain(format!("can't get into {name}: {failure}"));
+            return;
+        }
+    }
+    model.wanted = Some(network.to_owned());
+    model.is_asking_status = false;
+    ask(model, effects);
+}
+
+/// The node says where it stands.
+pub(super) fn answered(model: &mut Model, result: Result<v1::StatusResponse, Failure>, effects: &mut Vec<Effect>) {
+    model.is_asking_status = false;
+    let status = match result {
+        Ok(status) => status,
+        Err(failure) => return model.complain(failure.to_string()),
+    };
+    if let Ok(peer) = status.peer.parse() {
+        model.me = Some(Me { peer, name: harmless_line(&status.name) });
+    }
+    model.networks.retain(|id, _| status.networks.iter().any(|state| state.id == *id));
+    model.order.retain(|id| model.networks.contains_key(id));
+    let mut states = status.networks.clone();
+    // Those that were left come last: they are there to be read only.
+    states.sort_by_key(|state| (state.phase() == v1::Phase::Left, state.name.clone(), state.id.clone()));
+    for state in states {
+        take_in(model, state, effects);
+    }
+    model.status = status;
+    go_where_it_is_wanted(model, effects);
+}
+
+fn take_in(model: &mut Model, state: v1::NetworkState, effects: &mut Vec<Effect>) {
+    let id = state.id.clone();
+    let is_current = model.current.as_deref() == Some(&id);
+    let is_watched = super::is_watched(model, &id);
+    let unread = state.unread;
+    if !model.networks.contains_key(&id) {
+        model.order.push(id.clone());
+    }
+    let network = match model.networks.entry(id.clone()) {
+        std::collections::btree_map::Entry::Occupied(known) => {
+            let network = known.into_mut();
+            let is_other_view =
+                (network.state.view_version, network.state.members) != (state.view_version, state.members);
+            if is_other_view {
+                network.members_at_ms = 0;
+            }
+            network.update(state);
+            network
+        }
+        std::collections::btree_map::Entry::Vacant(place) => place.insert(Network::new(state)),
+    };
+    network.unread = if is_watched { 0 } else { unread };
+    if network.is_joined() && network.subscription == Subscription::None {
+        network.subscription = Subscription::Asked;
+        effects.push(Effect::Subscribe { network: id.clone() });
+    }
+    let is_wanted_now = is_current || network.subscription == Subscription::Asked;
+    if is_wanted_now && network.members_at_ms == 0 {
+        network.members_at_ms = model.now_ms;
+        effects.push(Effect::Members { network: id });
+    }
+}
+
+/// Shows the network that is wanted, as soon as there is one; else the first.
+fn go_where_it_is_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
+    if model.current.as_ref().is_some_and(|current| !model.networks.contains_key(current)) {
+        model.current = None;
+    }
+    let is_wanted = |network: &&Network, wanted: &str| {
+        network.is_joined() && (network.id == wanted || network.state.name == wanted)
+    };
+    let wanted = model.wanted.as_deref();
+    let wanted = wanted.and_then(|wanted| model.networks.values().find(|network| is_wanted(network, wanted)));
+    if let Some(id) = wanted.map(|network| network.id.clone()) {
+        model.wanted = None;
+        history::go_to(model, &id, effects);
+    } else if model.current.is_none()
+        && model.wanted.is_none()
+        && let Some(first) = model.order.first().cloned()
+    {
+        history::go_to(model, &first, effects);
+    }
+}
+
+/// A network's events come in, or not.
+pub(super) fn subscribed(model: &mut Model, id: &str, result: Result<(), Failure>, effects: &mut Vec<Effect>) {
+    let is_current = model.current.as_deref() == Some(id);
+    let Some(network) = model.networks.get_mut(id) else { return };
+    if let Err(failure) = result {
+        network.subscription = Subscription::None;
+        return model.complain(failure.to_string());
+    }
+    network.subscription = Subscription::Live;
+    // Only now nothing falls between what is read and what comes.
+    if is_current || network.unread > 0 || !network.timeline.is_empty() {
+        let part = history::anchor(network).map_or(Part::Newest, Part::Around);
+        history::load(network, part, effects);
+    }
+}
+
+/// The members of a network.
+pub(super) fn members(model: &mut Model, id: &str, result: Result<Vec<v1::Member>, Failure>) {
+    let now_ms = model.now_ms;
+    match (model.networks.get_mut(id), result) {
+        (Some(network), Ok(members)) => {
+            network.members_at_ms = now_ms;
+            network.update_members(members);
+        }
+        (_, Err(failure)) => model.complain(failure.to_string()),
+        (None, Ok(_)) => {}
+    }
+}

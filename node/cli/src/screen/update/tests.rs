@@ -1,0 +1,386 @@
+use p2p_chat_proto::v1::{self, NoticeKind};
+
+use super::*;
+use crate::screen::{
+    fixture::{LAB, MORNING_MS, READ, Screen, member, message, network_state, peer, status},
+    model::network::Scroll,
+};
+
+const OPS: &str = "0b500000b5000000b5000000b5000000b5000000b5000000b5000000b5000000";
+
+fn send(text: &str) -> Effect {
+    Effect::Send { network: LAB.to_owned(), token: 0, text: text.to_owned() }
+}
+
+/// Effects without the tokens in them.
+fn plain(effects: Vec<Effect>) -> Vec<Effect> {
+    let plain = |effect| match effect {
+        Effect::Send { network, text, .. } => Effect::Send { network, token: 0, text },
+        Effect::Enter { network, may_found, .. } => Effect::Enter { token: 0, network, may_found },
+        Effect::Create { network, .. } => Effect::Create { token: 0, network },
+        Effect::Leave { network, .. } => Effect::Leave { token: 0, network },
+        Effect::Networks { .. } => Effect::Networks { token: 0 },
+        effect => effect,
+    };
+    effects.into_iter().map(plain).collect()
+}
+
+fn many(count: u64) -> Vec<v1::Message> {
+    (1..=count).map(|number| message(number, "bob", &format!("message {number}"))).collect()
+}
+
+fn with_ops(screen: &mut Screen, unread: u64) -> Vec<Effect> {
+    let ops = v1::NetworkState { unread, ..network_state("ops", OPS) };
+    screen.status(status(vec![network_state("lab", LAB), ops]))
+}
+
+fn said(screen: &Screen) -> &str {
+    screen.model.said.as_ref().map_or("", |said| said.text.as_str())
+}
+
+#[test]
+fn the_way_into_a_network_is_asked_for_step_by_step() {
+    let mut screen = Screen::new();
+    assert_eq!(screen.later(5_000), [], "there is no node to ask yet");
+    let enter = Effect::Enter { token: 0, network: "lab".to_owned(), may_found: true };
+    assert_eq!(plain(screen.input(Input::Opened(None))), [Effect::Status, enter]);
+    screen.status(status(vec![]));
+    let token = screen.model.tasks.first().map_or(0, |task| task.token);
+    let entered = Answer::Entered { token, network: "lab".to_owned(), result: Ok(Entered::Founded) };
+    assert_eq!(screen.answer(entered), [Effect::Status]);
+    assert!(screen.model.tasks.is_empty());
+    let network = || LAB.to_owned();
+    let effects = screen.status(status(vec![network_state("lab", LAB)]));
+    assert_eq!(effects, [Effect::Subscribe { network: network() }, Effect::Members { network: network() }]);
+    assert_eq!(screen.model.current.as_deref(), Some(LAB));
+    // Nothing is read before the events come in, or it could fall between.
+    let effects = screen.answer(Answer::Subscribed { network: network(), result: Ok(()) });
+    assert_eq!(effects, [Effect::Load { network: network(), part: Part::Newest }]);
+}
+
+#[test]
+fn a_network_that_can_not_be_reached_is_tried_again_and_one_that_refuses_is_not() {
+    let mut screen = Screen::new();
+    screen.input(Input::Opened(None));
+    screen.status(status(vec![]));
+    let token = screen.model.tasks.first().map_or(0, |task| task.token);
+    let failed = |failure| Answer::Entered { token, network: "lab".to_owned(), result: Err(failure) };
+    screen.answer(failed(Failure::Unreachable("no discovery service answers".to_owned())));
+    assert_eq!(said(&screen), "can't get into lab: no discovery service answers");
+    assert!(!screen.later(2_000).iter().any(|effect| matches!(effect, Effect::Enter { .. })));
+    screen.status(status(vec![]));
+    let again = Effect::Enter { token: 0, network: "lab".to_owned(), may_found: true };
+    assert!(plain(screen.later(1_000)).contains(&again));
+    screen.answer(failed(Failure::NotAllowed("you were removed".to_owned())));
+    screen.status(status(vec![]));
+    assert!(!screen.later(9_000).iter().any(|effect| matches!(effect, Effect::Enter { .. })));
+}
+
+#[test]
+fn a_message_goes_from_on_its_way_to_stored_by_all() {
+    let mut screen = Screen::in_lab(vec![message(1, "bob", "hi")]);
+    assert_eq!(plain(screen.enters("hello")), [send("hello")]);
+    assert!(screen.model.editor.is_empty());
+    assert!(screen.shows("hello …"));
+    let token = 2;
+    let response = v1::SendResponse { id: "id".to_owned(), seq: 7, lamport: 9, ..Default::default() };
+    screen.answer(Answer::Sent { network: LAB.to_owned(), token, result: Ok(response) });
+    assert!(screen.shows("hello queued"));
+    let own = v1::Message { seq: 7, lamport: 9, ..message(9, "alice", "hello") };
+    screen.arrives(own);
+    assert_eq!(screen.rows().iter().filter(|row| row.contains("hello")).count(), 1);
+    screen.acknowledged("bob", 7);
+    assert!(screen.shows("hello 1/2"));
+    screen.acknowledged("carol", 7);
+    assert!(screen.shows("hello ✓"));
+}
+
+#[test]
+fn a_message_that_comes_back_before_the_answer_is_shown_once() {
+    let mut screen = Screen::in_lab(vec![]);
+    screen.enters("hello");
+    screen.arrives(v1::Message { seq: 7, lamport: 9, ..message(9, "alice", "hello") });
+    assert_eq!(screen.rows().iter().filter(|row| row.contains("hello")).count(), 1);
+    let response = v1::SendResponse { id: "id".to_owned(), seq: 7, lamport: 9, ..Default::default() };
+    screen.answer(Answer::Sent { network: LAB.to_owned(), token: 2, result: Ok(response) });
+    assert_eq!(screen.rows().iter().filter(|row| row.contains("hello")).count(), 1);
+}
+
+#[test]
+fn what_could_not_be_sent_is_given_back() {
+    let mut screen = Screen::in_lab(vec![]);
+    screen.enters("hello");
+    let result = Err(Failure::Failed("the disk is full".to_owned()));
+    screen.answer(Answer::Sent { network: LAB.to_owned(), token: 2, result });
+    assert_eq!(screen.model.editor.text(), "hello");
+    assert_eq!(said(&screen), "not sent: the disk is full");
+    assert!(!screen.shows("hello …"));
+}
+
+#[test]
+fn too_long_a_text_stays_in_the_input_line() {
+    let mut screen = Screen::in_lab(vec![]);
+    screen.input(Input::Terminal(TerminalEvent::Paste("x".repeat(65_537))));
+    assert_eq!(screen.key("enter"), []);
+    assert!(said(&screen).starts_with("a message has at most 65536 bytes"), "{}", said(&screen));
+    assert_eq!(screen.model.editor.text().len(), 65_537);
+}
+
+#[test]
+fn what_is_pasted_is_one_message_and_no_command() {
+    let mut screen = Screen::in_lab(vec![]);
+    screen.input(Input::Terminal(TerminalEvent::Paste("/quit\r\nnow".to_owned())));
+    assert_eq!(plain(screen.key("enter")), [send("/quit\nnow")]);
+}
+
+#[test]
+fn commands_do_what_they_say_and_unknown_ones_say_so() {
+    let mut screen = Screen::in_lab(vec![]);
+    let enter = Effect::Enter { token: 0, network: "new".to_owned(), may_found: false };
+    assert_eq!(plain(screen.enters("/join new")), [enter]);
+    let create = Effect::Create { token: 0, network: "newer".to_owned() };
+    assert_eq!(plain(screen.enters("/create newer")), [create]);
+    assert_eq!(plain(screen.enters("/leave")), [Effect::Leave { token: 0, network: LAB.to_owned() }]);
+    assert_eq!(plain(screen.enters("/networks")), [Effect::Networks { token: 0 }]);
+    assert_eq!(plain(screen.enters("/me waves")), [send("/me waves")]);
+    assert_eq!(plain(screen.enters("//quit")), [send("/quit")]);
+    assert_eq!(screen.enters("/dance"), []);
+    assert_eq!(said(&screen), "there is no command /dance; /help lists them, //text says /text");
+    screen.key("ctrl-c");
+    assert_eq!(screen.enters("/join"), []);
+    assert_eq!(said(&screen), "write it as /join NET");
+    screen.key("ctrl-c");
+    assert_eq!(screen.enters("/leave nowhere"), []);
+    assert_eq!(said(&screen), "you are not in nowhere; /networks lists what there is");
+    screen.key("ctrl-c");
+    assert_eq!(screen.enters("/quit"), [Effect::Quit]);
+}
+
+#[test]
+fn the_bell_rings_for_live_mentions_only() {
+    let mut screen = Screen::in_lab(vec![message(1, "bob", "alice?")]);
+    assert_eq!(screen.arrives(message(2, "bob", "alice: hi")), [Effect::Ring]);
+    assert_eq!(screen.arrives(message(3, "bob", "hi all")), []);
+    assert_eq!(screen.arrives(v1::Message { late: true, ..message(4, "bob", "alice: old") }), []);
+    assert_eq!(screen.arrives(message(5, "alice", "alice is me")), []);
+    screen.model.config.bell = false;
+    assert_eq!(screen.arrives(message(6, "bob", "alice: hi")), []);
+}
+
+#[test]
+fn what_is_seen_is_marked_as_read_and_what_is_not_is_not() {
+    let mut screen = Screen::in_lab(many(60));
+    screen.arrives(message(61, "bob", "seen"));
+    let mark = Effect::MarkRead { network: LAB.to_owned(), position: READ + 1 };
+    assert!(screen.later(10).contains(&mark));
+    assert!(!screen.later(10).contains(&mark), "once");
+    screen.key("pageup");
+    screen.arrives(message(62, "bob", "below"));
+    assert!(!screen.later(10).iter().any(|effect| matches!(effect, Effect::MarkRead { .. })));
+    assert!(screen.shows("1 new below"));
+    screen.key("ctrl-end");
+    let mark = Effect::MarkRead { network: LAB.to_owned(), position: READ + 2 };
+    assert!(screen.later(10).contains(&mark));
+}
+
+#[test]
+fn without_the_focus_nothing_is_read_and_a_line_shows_where_it_ended() {
+    let mut screen = Screen::in_lab(many(3));
+    screen.later(10);
+    screen.input(Input::Terminal(TerminalEvent::FocusLost));
+    screen.arrives(message(4, "bob", "while away"));
+    assert_eq!(screen.later(10), []);
+    screen.input(Input::Terminal(TerminalEvent::FocusGained));
+    let rows = screen.rows();
+    let marker = rows.iter().position(|row| row.contains(" unread ")).expect("a marker");
+    assert!(rows.get(marker + 1).is_some_and(|row| row.contains("while away")));
+    assert!(screen.later(10).iter().any(|effect| matches!(effect, Effect::MarkRead { .. })));
+}
+
+#[test]
+fn what_comes_into_other_networks_is_counted_and_the_next_active_one_is_a_key_away() {
+    let mut screen = Screen::in_lab(vec![]);
+    let effects = with_ops(&mut screen, 0);
+    assert!(effects.contains(&Effect::Subscribe { network: OPS.to_owned() }), "{effects:?}");
+    screen.answer(Answer::Subscribed { network: OPS.to_owned(), result: Ok(()) });
+    screen.key("alt-a");
+    assert_eq!(said(&screen), "nothing new in other networks");
+    screen.arrives_in(OPS, message(1, "bob", "news"));
+    assert_eq!(screen.arrives_in(OPS, message(2, "bob", "alice!")), [Effect::Ring]);
+    assert!(screen.shows("2 ops      @2"), "{:#?}", screen.rows());
+    let effects = screen.key("alt-a");
+    assert_eq!(screen.model.current.as_deref(), Some(OPS));
+    assert!(effects.contains(&Effect::Load { network: OPS.to_owned(), part: Part::Newest }), "{effects:?}");
+    screen.key("alt-1");
+    assert_eq!(screen.model.current.as_deref(), Some(LAB));
+    screen.key("ctrl-n");
+    assert_eq!(screen.model.current.as_deref(), Some(OPS));
+    screen.key("ctrl-n");
+    assert_eq!(screen.model.current.as_deref(), Some(LAB), "around");
+}
+
+#[test]
+fn late_arrivals_do_not_move_what_is_read() {
+    let mut screen = Screen::in_lab(many(100));
+    screen.key("pageup");
+    let before = screen.rows();
+    let late = v1::Message { seq: 1, late: true, ..message(10, "carol", "from the past") };
+    screen.arrives(late);
+    screen.arrives(message(101, "bob", "from now"));
+    let timeline = |row: &String| row.split('│').skip(1).take(2).map(str::to_owned).collect::<Vec<_>>();
+    let body = |rows: &[String]| rows.iter().skip(1).take(26).map(timeline).collect::<Vec<_>>();
+    assert_eq!(body(&screen.rows()), body(&before));
+}
+
+#[test]
+fn what_comes_into_sight_is_loaded_before() {
+    let mut screen = Screen::in_lab((1..=200).map(|n| message(n + 1_000, "bob", &format!("message {n}"))).collect());
+    let first = screen.model.network().and_then(|lab| lab.timeline.first()).expect("loaded");
+    let mut effects = Vec::new();
+    for _ in 0..8 {
+        effects.extend(screen.key("pageup"));
+    }
+    assert_eq!(effects, [Effect::Load { network: LAB.to_owned(), part: Part::Before(first) }], "once");
+    let top = screen.rows().get(2).cloned();
+    screen.loaded(Part::Before(first), (1..=200).map(|n| message(n + 800, "bob", "older")).collect());
+    assert_eq!(screen.rows().get(2).cloned(), top, "what is read stays where it is");
+}
+
+#[test]
+fn scrolling_down_to_the_end_follows_again() {
+    let mut screen = Screen::in_lab(many(100));
+    for _ in 0..3 {
+        screen.key("pageup");
+    }
+    assert_ne!(screen.model.network().map(|lab| lab.scroll), Some(Scroll::Follow));
+    for _ in 0..3 {
+        screen.key("pagedown");
+    }
+    assert_eq!(screen.model.network().map(|lab| lab.scroll), Some(Scroll::Follow));
+    for _ in 0..30 {
+        screen.key("shift-up");
+    }
+    for _ in 0..30 {
+        screen.key("shift-down");
+    }
+    assert_eq!(screen.model.network().map(|lab| lab.scroll), Some(Scroll::Follow));
+}
+
+#[test]
+fn the_first_unread_message_is_looked_for_in_what_is_not_loaded() {
+    let mut screen = Screen::new();
+    screen.input(Input::Opened(None));
+    let lab = v1::NetworkState { read_position: 700, unread: 300, ..network_state("lab", LAB) };
+    screen.status(status(vec![lab]));
+    screen.answer(Answer::Subscribed { network: LAB.to_owned(), result: Ok(()) });
+    let page = |from: u64| (from..from + 200).map(|n| message(n, "bob", &format!("message {n}"))).collect::<Vec<_>>();
+    screen.loaded(Part::Newest, page(801));
+    let before = Part::Before(screen.model.network().and_then(|lab| lab.timeline.first()).expect("loaded"));
+    assert_eq!(screen.key("alt-u"), [Effect::Load { network: LAB.to_owned(), part: before }]);
+    screen.loaded(before, page(601));
+    assert!(screen.shows("message 701") && screen.shows(" unread "), "{:#?}", screen.rows());
+}
+
+#[test]
+fn a_search_goes_from_match_to_match_and_loads_what_is_far() {
+    let mut screen = Screen::in_lab(many(100));
+    let search = Effect::Search { network: LAB.to_owned(), text: "needle".to_owned(), before: None };
+    assert_eq!(screen.enters("/search needle"), [search]);
+    let matches = [message(50, "bob", "a needle"), message(90, "bob", "message 90")];
+    let matches = matches.into_iter().filter_map(Message::from_wire).collect();
+    let found = Answer::Found { network: LAB.to_owned(), text: "needle".to_owned(), result: Ok(matches) };
+    screen.answer(found);
+    assert!(screen.shows("message 90") && screen.shows("\"needle\" 1/2"), "{:#?}", screen.rows());
+    screen.key("n");
+    assert!(screen.shows("message 50") && screen.shows("\"needle\" 2/2"));
+    assert_eq!(screen.key("n"), []);
+    assert_eq!(said(&screen), "no more matches in this direction");
+    screen.key("N");
+    assert!(screen.shows("message 90"));
+    screen.key("esc");
+    screen.types("n");
+    assert_eq!(screen.model.editor.text(), "n", "no search any more");
+}
+
+#[test]
+fn when_the_node_goes_all_is_asked_for_anew() {
+    let mut screen = Screen::in_lab(many(3));
+    screen.input(Input::Lost);
+    assert!(screen.shows("the connection to the node broke"));
+    assert_eq!(screen.enters("hello"), []);
+    assert_eq!(said(&screen), "the node is not there yet; a moment");
+    screen.input(Input::Opened(None));
+    let effects = screen.status(status(vec![network_state("lab", LAB)]));
+    assert!(effects.contains(&Effect::Subscribe { network: LAB.to_owned() }), "{effects:?}");
+    let effects = screen.answer(Answer::Subscribed { network: LAB.to_owned(), result: Ok(()) });
+    assert_eq!(effects, [Effect::Load { network: LAB.to_owned(), part: Part::Newest }]);
+}
+
+#[test]
+fn notices_tell_what_happens_and_the_members_are_asked_for_again() {
+    let mut screen = Screen::in_lab(many(3));
+    let members = Effect::Members { network: LAB.to_owned() };
+    let effects = screen.happens(NoticeKind::DroppedOut, "bob", 0, "bob dropped out; it will catch up on return");
+    assert!(effects.contains(&members), "{effects:?}");
+    screen.happens(NoticeKind::LeaderChanged, "alice", 2_480, "");
+    screen.happens(NoticeKind::CatchingUp, "bob", 5, "fetching 5 missing entries from bob");
+    assert!(screen.shows("bob dropped out"));
+    assert!(screen.shows("you lead now (epoch 5, after 2.4 s)"));
+    assert!(!screen.shows("fetching"), "that is the activity's");
+    // The entry that says the same in the log is not shown beside the notice.
+    screen.happens(NoticeKind::Joined, "dave", 0, "dave joined");
+    screen.arrives(v1::Message { kind: "admit".to_owned(), ..message(4, "bob", "bob admitted dave") });
+    assert!(screen.shows("dave joined") && !screen.shows("admitted"));
+}
+
+#[test]
+fn ctrl_c_clears_and_twice_on_nothing_ends() {
+    let mut screen = Screen::in_lab(vec![]);
+    screen.types("half a");
+    assert_eq!(screen.key("ctrl-c"), []);
+    assert!(screen.model.editor.is_empty());
+    assert_eq!(screen.key("ctrl-c"), []);
+    assert_eq!(screen.key("x"), []);
+    screen.key("ctrl-c");
+    assert_eq!(screen.key("ctrl-c"), [], "a key between them begins anew");
+    assert_eq!(screen.key("ctrl-c"), [Effect::Quit]);
+}
+
+#[test]
+fn a_selected_message_is_inspected() {
+    let mut screen = Screen::in_lab(many(3));
+    screen.key("alt-k");
+    screen.key("alt-k");
+    let id = message(2, "bob", "").id;
+    assert_eq!(screen.key("enter"), [Effect::Inspect { network: LAB.to_owned(), message: id.clone() }]);
+    // Kept current while it is looked at.
+    assert!(screen.later(1_000).contains(&Effect::Inspect { network: LAB.to_owned(), message: id }));
+    screen.key("esc");
+    assert!(screen.model.overlay.is_none());
+}
+
+#[test]
+fn names_commands_and_networks_are_completed() {
+    let mut screen = Screen::in_lab(many(1));
+    screen.types("ca");
+    screen.key("tab");
+    assert_eq!(screen.model.editor.text(), "carol: ");
+    screen.key("ctrl-c");
+    screen.types("/ins");
+    screen.key("tab");
+    assert_eq!(screen.model.editor.text(), "/inspect ");
+}
+
+#[test]
+fn the_clock_only_asks_what_has_become_old() {
+    let mut screen = Screen::in_lab(vec![]);
+    assert_eq!(screen.later(400), []);
+    assert_eq!(screen.later(600), [Effect::Status]);
+    assert_eq!(screen.later(1_000), [], "an answer is waited for");
+    screen.status(status(vec![network_state("lab", LAB)]));
+    let effects = screen.later(9_000);
+    assert_eq!(effects, [Effect::Status, Effect::Members { network: LAB.to_owned() }]);
+    screen.answer(Answer::Members { network: LAB.to_owned(), result: Ok(vec![member("bob", 1, 0)]) });
+    assert_eq!(screen.model.now_ms, MORNING_MS + 11_000);
+    assert_eq!(screen.model.me.as_ref().map(|me| me.peer), Some(peer("alice")));
+}
