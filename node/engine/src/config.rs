@@ -110,7 +110,7 @@ impl Config {
         leave_timeout_ms: 6_000,
         stall_ms: 1_000,
         window_entries: 64,
-        push_gap: 256,
+        push_gap: 2_048,
         max_held_per_feed: 1_024,
         max_held: 4_096,
         max_waiting_texts: 64,

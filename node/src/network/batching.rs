@@ -11,7 +11,7 @@ use std::{
 /// Most texts that wait; when one more comes, they are all written.
 const MAX_WAITING: usize = 1_024;
 /// How long members that are slow to take entries hold up writing.
-const MAX_WAIT: Duration = Duration::from_millis(10);
+const MAX_WAIT: Duration = Duration::from_millis(100);
 
 /// Why a text may have to wait.
 #[derive(Debug, Clone, Copy, Default)]
