@@ -21,7 +21,7 @@ use crossterm::{
     style::Print,
     terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
-use ratatui::{Terminal, backend::CrosstermBackend};
+use ratatui::{Terminal, backend::CrosstermBackend, layout::Rect};
 use rustix::process::{Signal, kill_current_process_group};
 use tokio::{signal::unix, task::spawn_blocking, time::timeout};
 
@@ -68,7 +68,9 @@ impl Display {
 
     /// Lets the next draw write everything.
     pub(super) fn clear(&mut self) -> Result<(), Failure> {
-        self.terminal.clear().map_err(|error| broken(&error))
+        let (width, height) = self.size()?;
+        // `Terminal::clear` asks the terminal where the cursor is, and the answer would be taken for a key.
+        self.terminal.resize(Rect { x: 0, y: 0, width, height }).map_err(|error| broken(&error))
     }
 
     /// Rings the bell.
