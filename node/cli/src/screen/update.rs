@@ -235,6 +235,8 @@ fn lost(model: &mut Model) {
     model.tasks.clear();
     for network in model.networks.values_mut() {
         network.subscription = Subscription::None;
+        network.read_before = network.read_before.max(network.marked);
+        network.backlog_end = None;
     }
 }
 

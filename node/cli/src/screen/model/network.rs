@@ -49,8 +49,10 @@ pub(crate) struct Network {
     pub(crate) is_mentioned: bool,
     /// The first of them in everybody's order, as far as they are loaded.
     pub(crate) first_unread: Option<Key>,
-    /// Up to where everything was read when the network was looked at first.
+    /// Up to where everything was read before this look at the network, and the newest that had arrived by then. What
+    /// comes later is seen as it comes, or counted.
     pub(crate) read_before: u64,
+    pub(crate) backlog_end: Option<u64>,
     /// The highest position that arrived, and the one up to which the node knows that it was read.
     pub(crate) arrived: u64,
     pub(crate) marked: u64,

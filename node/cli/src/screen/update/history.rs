@@ -48,10 +48,10 @@ pub(super) fn loaded(
         }
     };
     let is_unread = |message: &&Message| message.is_text && me != Some(message.key.author);
-    let read_before = network.read_before;
-    let unread: Vec<Message> =
-        messages.iter().filter(is_unread).filter(|message| message.position > read_before).cloned().collect();
     let arrived = messages.iter().map(|message| message.position).max().unwrap_or(0);
+    let backlog = network.read_before + 1..=*network.backlog_end.get_or_insert(arrived);
+    let unread: Vec<Message> =
+        messages.iter().filter(is_unread).filter(|message| backlog.contains(&message.position)).cloned().collect();
     if !network.timeline.loaded(part, messages) {
         return;
     }

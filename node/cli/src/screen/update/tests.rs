@@ -198,6 +198,25 @@ fn without_the_focus_nothing_is_read_and_a_line_shows_where_it_ended() {
 }
 
 #[test]
+fn what_was_seen_as_it_came_is_not_unread_when_it_is_loaded_again() {
+    let mut screen = Screen::in_lab(many(3));
+    let page = |n| v1::Message { position: READ + n, ..message(n + 3, "bob", &format!("message {n}")) };
+    screen.arrives(page(1));
+    screen.later(10);
+    screen.model.network_mut().expect("there").timeline.load(Part::Newest);
+    screen.loaded(Part::Newest, vec![page(1)]);
+    assert!(!screen.shows(" unread "), "{:#?}", screen.rows());
+    // What came while the node was not there is.
+    screen.input(Input::Lost);
+    screen.input(Input::Opened(None));
+    screen.status(status(vec![network_state("lab", LAB)]));
+    screen.answer(Answer::Subscribed { network: LAB.to_owned(), result: Ok(()) });
+    screen.loaded(Part::Newest, (1..10).map(page).collect());
+    assert_eq!(screen.model.network().and_then(|lab| lab.first_unread).map(|key| key.seq), Some(5));
+    assert!(screen.shows(" unread "));
+}
+
+#[test]
 fn what_comes_into_other_networks_is_counted_and_the_next_active_one_is_a_key_away() {
     let mut screen = Screen::in_lab(vec![]);
     let effects = with_ops(&mut screen, 0);
