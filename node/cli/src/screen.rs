@@ -33,7 +33,7 @@ use crossterm::event::{Event as TerminalEvent, EventStream};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    time::{Instant, sleep_until},
 };
 use tokio_stream::StreamExt;
 
@@ -62,8 +62,10 @@ pub(crate) use self::{
     theme::Role,
 };
 
-/// How often the clock is looked at: as often as something turns while it takes long.
-const TICK: Duration = Duration::from_millis(100);
+/// How often the clock is looked at: as often as something turns while it takes long, else as often as the node is
+/// asked where it stands.
+const BUSY_TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_secs(1);
 /// The shortest time between two draws.
 const FRAME: Duration = Duration::from_millis(16);
 /// Reports that may wait, and those that are taken in before the next draw.
@@ -191,15 +193,15 @@ enum Flow {
 impl<'a, N: Running> Screen<'a, N> {
     /// Until the user wants to end, or nothing goes on any more.
     async fn go<H: Host<Node = N>>(&mut self, host: &'a H) -> Result<(), Failure> {
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut is_stale = true;
         let mut drawn = Instant::now() - FRAME;
+        let mut ticked = Instant::now();
         loop {
             if is_stale && drawn.elapsed() >= FRAME {
                 self.draw()?;
                 (drawn, is_stale) = (Instant::now(), false);
             }
+            let tick = if self.model.is_busy() { BUSY_TICK } else { TICK };
             let flow = tokio::select! {
                 event = next_event(&mut self.keys) => {
                     is_stale = true;
@@ -213,7 +215,8 @@ impl<'a, N: Running> Screen<'a, N> {
                     is_stale = true;
                     self.opened(found?).await?
                 }
-                _ = tick.tick() => {
+                () = sleep_until(ticked + tick) => {
+                    ticked = Instant::now();
                     let said = self.model.said.is_some();
                     let flow = self.take(Input::Tick(now_ms())).await?;
                     is_stale |= self.model.is_busy() || said && self.model.said.is_none();

@@ -77,7 +77,7 @@ pub(crate) struct Search {
     pub(crate) network: String,
     pub(crate) text: String,
     /// Newest first.
-    pub(crate) matches: Vec<Message>,
+    pub(crate) matches: Vec<Key>,
     /// Which of them is shown.
     pub(crate) at: usize,
     /// Whether there are no more than these.
@@ -232,7 +232,7 @@ impl Model {
         if network.state.phase() == v1::Phase::Joining {
             let (at, missing) = (discovery_url(&self.status), network.missing());
             return Some(match missing {
-                0 => format!("joining {}: asking its leader, as listed at {at}", network.name),
+                0 => format!("joining {} through {at}", network.name),
                 missing => format!("joining {}: {missing} entries to fetch", network.name),
             });
         }

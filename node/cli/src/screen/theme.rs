@@ -116,11 +116,21 @@ impl Theme {
         let style = match self.depth {
             Depth::None => plain(role),
             Depth::Sixteen => plain(role).patch(self.sixteen(role)),
-            Depth::True => plain(role).patch(self.sixteen(role)).patch(self.full(role)),
+            Depth::True => plain(role).patch(self.full(role)),
         };
         match self.given.get(&role) {
             Some(colour) if self.depth != Depth::None => style.fg(*colour),
             _ => style,
+        }
+    }
+
+    /// How it looks in a bar. Where bars are nothing but reversed, a colour is a block: kept for what needs attention.
+    pub(crate) fn in_bar(&self, role: Role) -> Style {
+        match (self.depth, role) {
+            (Depth::True, _) => self.style(role),
+            (_, Role::Title) => Style::new().add_modifier(Modifier::BOLD),
+            (_, Role::Text | Role::Leader | Role::Good) => Style::new(),
+            (_, role) => self.style(role),
         }
     }
 
@@ -141,23 +151,29 @@ impl Theme {
             Role::Dim | Role::Border | Role::Notice => style.fg(Color::DarkGray).remove_modifier(Modifier::DIM),
             Role::Title | Role::Current => style.fg(Color::Cyan),
             Role::Marker | Role::Mention | Role::Error => style.fg(Color::Red),
-            Role::Match | Role::Unread | Role::Pending => style.fg(Color::Yellow),
+            Role::Match | Role::Unread | Role::Pending => style.fg(Color::Yellow).remove_modifier(Modifier::DIM),
             Role::Leader | Role::Good => style.fg(Color::Green),
         }
     }
 
     fn full(&self, role: Role) -> Style {
-        let style = Style::new();
-        // On an unknown background only what can be read on both.
-        let (bar, bar_text, selected) = match self.background {
-            Background::Auto => return style,
-            Background::Dark => (Color::Rgb(38, 42, 54), Color::Rgb(200, 204, 214), Color::Rgb(48, 54, 72)),
-            Background::Light => (Color::Rgb(226, 229, 236), Color::Rgb(50, 54, 64), Color::Rgb(214, 222, 240)),
+        let palette = match self.background {
+            Background::Auto => &ANYWHERE,
+            Background::Dark => &DARK,
+            Background::Light => &LIGHT,
         };
+        let style = Style::new();
         match role {
-            Role::Status => style.bg(bar).fg(bar_text).remove_modifier(Modifier::REVERSED),
-            Role::Selected => style.bg(selected).remove_modifier(Modifier::REVERSED),
-            _ => style,
+            Role::Text => style,
+            Role::Status | Role::Selected => {
+                style.bg(palette.bar).fg(palette.bar_text).remove_modifier(Modifier::REVERSED)
+            }
+            Role::Dim | Role::Notice => style.fg(palette.dim).remove_modifier(Modifier::DIM),
+            Role::Border => style.fg(palette.border),
+            Role::Title | Role::Current => style.fg(palette.accent),
+            Role::Marker | Role::Mention | Role::Error => style.fg(palette.alarm),
+            Role::Match | Role::Unread | Role::Pending => style.fg(palette.pending).remove_modifier(Modifier::DIM),
+            Role::Leader | Role::Good => style.fg(palette.good),
         }
     }
 
@@ -178,9 +194,54 @@ impl Theme {
     }
 }
 
-/// Colours of members among the sixteen, readable on black and on white.
-const AUTHORS: [Color; 10] = [
-    Color::Red,
+/// Colours where all can be had.
+struct Palette {
+    dim: Color,
+    border: Color,
+    accent: Color,
+    alarm: Color,
+    pending: Color,
+    good: Color,
+    bar: Color,
+    bar_text: Color,
+}
+
+const DARK: Palette = Palette {
+    dim: Color::Rgb(112, 118, 138),
+    border: Color::Rgb(62, 67, 84),
+    accent: Color::Rgb(122, 182, 255),
+    alarm: Color::Rgb(247, 118, 142),
+    pending: Color::Rgb(224, 175, 104),
+    good: Color::Rgb(118, 200, 132),
+    bar: Color::Rgb(38, 42, 56),
+    bar_text: Color::Rgb(204, 208, 220),
+};
+
+const LIGHT: Palette = Palette {
+    dim: Color::Rgb(118, 122, 134),
+    border: Color::Rgb(200, 204, 214),
+    accent: Color::Rgb(0, 95, 150),
+    alarm: Color::Rgb(190, 25, 45),
+    pending: Color::Rgb(148, 92, 0),
+    good: Color::Rgb(10, 120, 55),
+    bar: Color::Rgb(226, 229, 238),
+    bar_text: Color::Rgb(48, 52, 64),
+};
+
+/// Readable on black and on white.
+const ANYWHERE: Palette = Palette {
+    dim: Color::Rgb(126, 130, 142),
+    border: Color::Rgb(112, 116, 128),
+    accent: Color::Rgb(64, 146, 210),
+    alarm: Color::Rgb(220, 74, 88),
+    pending: Color::Rgb(190, 132, 40),
+    good: Color::Rgb(58, 152, 84),
+    bar: Color::Rgb(44, 48, 62),
+    bar_text: Color::Rgb(226, 229, 236),
+};
+
+/// Colours of members among the sixteen, readable on black and on white; red is for what is alarming.
+const AUTHORS: [Color; 9] = [
     Color::Green,
     Color::Yellow,
     Color::Blue,

@@ -21,7 +21,7 @@ pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) {
     networks::draw(model, frame, visible(panes.networks));
     timeline::draw(model, frame, visible(panes.timeline));
     members::draw(model, frame, visible(panes.members));
-    if let Some(activity) = status::activity(model) {
+    if let Some(activity) = status::activity(model, panes.activity.width) {
         frame.render_widget(activity, visible(panes.activity));
     }
     frame.render_widget(status::line(model, panes.status.width), visible(panes.status));

@@ -104,7 +104,7 @@ impl Format<'_> {
     /// A line across, with a text in it.
     fn rule(&self, text: &str, role: Role) -> Line<'static> {
         let text = format!(" {} ", shortened(text, self.width.saturating_sub(4)));
-        let free = self.width.saturating_sub(columns(&text));
+        let free = (self.width + 1).saturating_sub(columns(&text));
         let left = (free / 2).min(self.gutter().saturating_sub(2).max(2));
         let line = format!("{}{text}{}", "─".repeat(left), "─".repeat(free.saturating_sub(left)));
         Line::styled(line, self.style(role))

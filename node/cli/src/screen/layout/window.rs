@@ -139,6 +139,7 @@ fn block(format: &Format<'_>, place: Place, item: &Item) -> Vec<Row> {
 
 fn format<'a>(model: &'a Model, network: &'a Network) -> Option<(Format<'a>, usize)> {
     let area = panes(model).timeline;
-    let is_there = area.width > 0 && area.height > 0;
-    is_there.then(|| (Format { model, network, width: area.width.into() }, area.height.into()))
+    // A column stays free, so that no text touches the border.
+    let width = area.width.checked_sub(1).filter(|width| *width > 0)?;
+    (area.height > 0).then(|| (Format { model, network, width: width.into() }, area.height.into()))
 }

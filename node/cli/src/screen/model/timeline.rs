@@ -12,10 +12,14 @@ use super::text::{harmless, harmless_line};
 pub(crate) const PAGE: u64 = 200;
 /// Messages that are kept; beyond that the end that is farther away is unloaded.
 const MAX_LOADED: usize = 2_000;
-/// How many are unloaded at a time.
-const UNLOADED: usize = 500;
+/// Most bytes of text that are kept likewise, as far as what is kept is more than [`MIN_LOADED`] messages.
+const MAX_BYTES: usize = 8 << 20;
+/// Messages that are kept however long they are: more than a screen shows.
+const MIN_LOADED: usize = 250;
 /// Notices that are kept.
 const MAX_NOTICES: usize = 500;
+/// Own messages that may be on their way to the disk.
+pub(crate) const MAX_PENDING: usize = 64;
 /// Changes of the roster that are remembered to have been told by notices.
 const MAX_TOLD: usize = 1_000;
 
@@ -123,6 +127,7 @@ pub(crate) struct Timeline {
     /// The first and the last message that are loaded.
     bounds: Option<(Key, Key)>,
     loaded: usize,
+    bytes: usize,
     /// Whether nothing comes before the window.
     reaches_start: bool,
     /// Whether nothing comes after the window.
@@ -306,23 +311,38 @@ impl Timeline {
         }
     }
 
-    /// Unloads what is too much, at the end that is not to be kept.
+    /// Unloads what is too much, at the end that is not to be kept; a good part at a time, so that it is seldom.
     pub(crate) fn trim(&mut self, keep: Keep) {
-        if self.loaded <= MAX_LOADED {
+        let is_surplus = |loaded: usize, bytes: usize, of: usize| {
+            loaded > MAX_LOADED / 4 * of || bytes > MAX_BYTES / 4 * of && loaded > MIN_LOADED
+        };
+        if !is_surplus(self.loaded, self.bytes, 4) {
             return;
         }
-        let is_message = |item: &Item| matches!(item, Item::Message(_));
-        let keys = self.items.iter().filter(|(_, item)| is_message(item)).map(|((key, _), _)| *key);
-        let surplus: Vec<Key> = match keep {
-            Keep::Newest => keys.take(UNLOADED).collect(),
-            Keep::Oldest => keys.rev().take(UNLOADED).collect(),
+        let (mut loaded, mut bytes) = (self.loaded, self.bytes);
+        let mut surplus: Vec<Key> = Vec::new();
+        let messages = self.items.values().filter_map(|item| match item {
+            Item::Message(message) => Some((message.key, message.text.len())),
+            Item::Notice(_) => None,
+        });
+        let messages: Box<dyn Iterator<Item = (Key, usize)>> = match keep {
+            Keep::Newest => Box::new(messages),
+            Keep::Oldest => Box::new(messages.rev()),
         };
+        for (key, size) in messages {
+            if !is_surplus(loaded, bytes, 3) {
+                break;
+            }
+            (loaded, bytes) = (loaded - 1, bytes.saturating_sub(size));
+            surplus.push(key);
+        }
         for key in &surplus {
             self.items.remove(&(*key, 0));
         }
-        self.loaded = self.loaded.saturating_sub(surplus.len());
+        (self.loaded, self.bytes) = (loaded, bytes);
         self.reaches_start &= keep == Keep::Oldest;
         self.reaches_end &= keep == Keep::Newest;
+        let is_message = |item: &Item| matches!(item, Item::Message(_));
         let mut left = self.items.iter().filter(|(_, item)| is_message(item)).map(|((key, _), _)| *key);
         let first = left.next();
         self.bounds = first.map(|first| (first, left.next_back().unwrap_or(first)));
@@ -332,7 +352,7 @@ impl Timeline {
     pub(crate) fn unload_all(&mut self) {
         self.items.retain(|_, item| matches!(item, Item::Notice(_)));
         self.bounds = None;
-        self.loaded = 0;
+        (self.loaded, self.bytes) = (0, 0);
         self.reaches_start = false;
         self.reaches_end = false;
     }
@@ -351,8 +371,10 @@ impl Timeline {
         }
         self.newest = self.newest.max(Some(key));
         self.bounds = Some(self.bounds.map_or((key, key), |(first, last)| (first.min(key), last.max(key))));
-        if self.items.insert((key, 0), Item::Message(message)).is_none() {
-            self.loaded += 1;
+        self.bytes += message.text.len();
+        match self.items.insert((key, 0), Item::Message(message)) {
+            Some(Item::Message(before)) => self.bytes = self.bytes.saturating_sub(before.text.len()),
+            _ => self.loaded += 1,
         }
     }
 }

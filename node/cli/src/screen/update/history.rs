@@ -10,7 +10,7 @@ use crate::{
         model::{
             Link, Model, Search,
             network::{Network, Scroll},
-            timeline::{Item, Keep, Key, Message, Part},
+            timeline::{Item, Keep, Key, MAX_PENDING, Message, Part},
         },
     },
 };
@@ -293,14 +293,14 @@ pub(super) fn found(
         Ok(messages) => {
             let first = search.matches.len();
             search.is_complete = (messages.len() as u64) < MATCHES;
-            search.matches.extend(messages.into_iter().rev());
+            search.matches.extend(messages.iter().rev().map(|message| message.key));
             if search.matches.len() > first {
                 search.at = first;
             }
         }
         Err(failure) => return model.complain(format!("can't search: {failure}")),
     }
-    let key = search.matches.get(search.at).map(|message| message.key);
+    let key = search.matches.get(search.at).copied();
     match key {
         Some(key) => show(model, key, effects),
         None => model.complain(format!("nothing has {text:?} in it")),
@@ -314,14 +314,14 @@ pub(super) fn next_match(model: &mut Model, towards: Keep, effects: &mut Vec<Eff
         Keep::Oldest if search.at + 1 < search.matches.len() => search.at += 1,
         Keep::Oldest if !search.is_complete && !search.is_running => {
             search.is_running = true;
-            let before = search.matches.last().map(|message| message.key);
+            let before = search.matches.last().copied();
             let (network, text) = (search.network.clone(), search.text.clone());
             return effects.push(Effect::Search { network, text, before });
         }
         Keep::Newest if search.at > 0 => search.at -= 1,
         _ => return model.say("no more matches in this direction"),
     }
-    if let Some(key) = search.matches.get(search.at).map(|message| message.key) {
+    if let Some(key) = search.matches.get(search.at).copied() {
         show(model, key, effects);
     }
 }
@@ -342,6 +342,9 @@ pub(super) fn can_say(model: &Model) -> Result<(), String> {
         (Link::Opening | Link::Lost, _) => Err("the node is not there yet; a moment".to_owned()),
         (Link::Up, v1::Phase::Left | v1::Phase::Leaving) => {
             Err(format!("you have left {}; /join {} first", network.name, network.name))
+        }
+        (Link::Up, _) if network.timeline.pending.len() >= MAX_PENDING => {
+            Err("your messages before this one are still on their way to the disk; a moment".to_owned())
         }
         (Link::Up, _) => Ok(()),
     }

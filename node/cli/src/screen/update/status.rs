@@ -57,7 +57,7 @@ pub(super) fn enter_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
 pub(super) fn enter(model: &mut Model, network: String, may_found: bool, effects: &mut Vec<Effect>) {
     let token = model.token();
     let (at, name) = (discovery_url(&model.status), harmless_line(&network));
-    let what = format!("joining {name}: asking {at} who leads it, and its leader to be let in");
+    let what = format!("joining {name} through {at}");
     model.tasks.push(Task { token, what, since_ms: model.now_ms });
     effects.push(Effect::Enter { token, network, may_found });
 }

@@ -118,6 +118,14 @@ fn what_could_not_be_sent_is_given_back() {
 }
 
 #[test]
+fn only_so_many_messages_are_on_their_way_at_once() {
+    let mut screen = Screen::in_lab(vec![]);
+    let sent = (0..70).filter(|n| !screen.enters(&format!("message {n}")).is_empty()).count();
+    assert_eq!(sent, 64);
+    assert!(said(&screen).starts_with("your messages before this one"), "{}", said(&screen));
+}
+
+#[test]
 fn too_long_a_text_stays_in_the_input_line() {
     let mut screen = Screen::in_lab(vec![]);
     screen.input(Input::Terminal(TerminalEvent::Paste("x".repeat(65_537))));
@@ -376,6 +384,29 @@ fn a_selected_message_is_inspected() {
     assert!(screen.later(1_000).contains(&Effect::Inspect { network: LAB.to_owned(), message: id }));
     screen.key("esc");
     assert!(screen.model.overlay.is_none());
+}
+
+#[test]
+fn the_mouse_scrolls_selects_inspects_and_goes_to_networks() {
+    use crossterm::event::{KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
+    let mut screen = Screen::in_lab(many(100));
+    with_ops(&mut screen, 0);
+    let mouse = |kind, column, row| {
+        Input::Terminal(TerminalEvent::Mouse(MouseEvent { kind, column, row, modifiers: KeyModifiers::NONE }))
+    };
+    let click = |column, row| mouse(MouseEventKind::Down(MouseButton::Left), column, row);
+    screen.input(mouse(MouseEventKind::ScrollUp, 40, 10));
+    assert!(screen.rows().get(27).is_some_and(|row| row.contains("message 97")), "{:#?}", screen.rows());
+    assert_eq!(screen.input(click(40, 27)), []);
+    let selected = screen.model.network().and_then(|lab| lab.selected).map(|key| key.seq);
+    assert_eq!(selected, Some(97));
+    let inspect = Effect::Inspect { network: LAB.to_owned(), message: message(97, "bob", "").id };
+    assert_eq!(screen.input(click(40, 27)), [inspect]);
+    screen.input(click(40, 27));
+    assert!(screen.model.overlay.is_none());
+    screen.input(click(4, 2));
+    assert_eq!(screen.model.current.as_deref(), Some(OPS));
+    assert_eq!(screen.input(click(4, 20)), [], "no network there");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::screen::{
 
 /// Draws the pane.
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
-    let Some(width) = area.width.checked_sub(2) else { return };
+    let Some(width) = area.width.checked_sub(3) else { return };
     draw_border(model, frame, area.x, area);
     let mut shown = lines(model, width.into());
     let hidden = shown.len().saturating_sub(area.height.into());

@@ -32,20 +32,22 @@ const TURN_MS: u64 = 100;
 pub(super) fn title(model: &Model, width: u16) -> Line<'static> {
     let style = model.theme.style(Role::Status);
     let name = model.network().map_or_else(|| " p2p-chat".to_owned(), |network| format!(" {}", network.name));
-    let mut parts = vec![(name, model.theme.style(Role::Title))];
+    let mut parts = vec![(name, model.theme.in_bar(Role::Title))];
     if let Some(network) = model.network() {
-        if network.is_joined() {
+        if network.state.phase() == Phase::Joining {
+            parts.push(("joining".to_owned(), model.theme.in_bar(Role::Pending)));
+        } else if network.is_joined() {
             let of = count(network.state.members, "member");
             parts.push((format!("{} of {of} here", network.state.active), Style::new()));
         } else {
             parts.push(("left; to be read only".to_owned(), Style::new()));
         }
         if !network.state.problem.is_empty() {
-            parts.push((harmless_line(&network.state.problem), model.theme.style(Role::Error)));
+            parts.push((harmless_line(&network.state.problem), model.theme.in_bar(Role::Error)));
         }
         for frozen in &network.state.frozen {
             let author = harmless_line(&frozen.author_name);
-            parts.push((format!("{author} has contradicted itself"), model.theme.style(Role::Error)));
+            parts.push((format!("{author} has contradicted itself"), model.theme.in_bar(Role::Error)));
         }
     }
     line_of(parts, style, width)
@@ -57,23 +59,23 @@ pub(super) fn line(model: &Model, width: u16) -> Line<'static> {
     if let Some(said) = &model.said {
         let role = if said.is_error { Role::Error } else { Role::Text };
         let text = shortened(&format!(" {}", said.text), width.into());
-        return line_of(vec![(text, model.theme.style(role))], style, width);
+        return line_of(vec![(text, model.theme.in_bar(role))], style, width);
     }
     line_of(standing(model), style, width)
 }
 
 /// Line with what takes long, if anything does.
-pub(super) fn activity(model: &Model) -> Option<Line<'static>> {
+pub(super) fn activity(model: &Model, width: u16) -> Option<Line<'static>> {
     let turn = usize::try_from(model.now_ms / TURN_MS).unwrap_or(0) % TURNS.len();
     let sign = TURNS.get(turn).copied().unwrap_or("…");
     let text = model.activity()?;
     let style = model.theme.style(Role::Pending);
-    Some(Line::styled(format!(" {sign} {text}"), style))
+    Some(Line::styled(shortened(&format!(" {sign} {text}"), width.into()), style))
 }
 
 /// What matters most comes first: the rest may be cut off.
 fn standing(model: &Model) -> Vec<(String, Style)> {
-    let role = |role| model.theme.style(role);
+    let role = |role| model.theme.in_bar(role);
     let mut parts = Vec::new();
     let me = model.me.as_ref().map_or_else(|| "…".to_owned(), |me| me.name.clone());
     match model.network() {
@@ -107,7 +109,7 @@ fn reading(model: &Model, network: &Network) -> Option<(String, Style)> {
         let more = if search.is_complete { "" } else { "+" };
         let at = if search.matches.is_empty() { 0 } else { search.at + 1 };
         let text = format!("{:?} {at}/{}{more}: n N Esc", search.text, search.matches.len());
-        return Some((text, model.theme.style(Role::Match)));
+        return Some((text, model.theme.in_bar(Role::Match)));
     }
     let Scroll::Top { place, .. } = network.scroll else { return None };
     let time_ms = network.timeline.from(place).next().map(|(_, item)| match item {
@@ -120,7 +122,7 @@ fn reading(model: &Model, network: &Network) -> Option<(String, Style)> {
         0 => format!("scrolled back{day}"),
         unread => format!("scrolled back{day}, {unread} new below"),
     };
-    Some((text, model.theme.style(Role::Unread)))
+    Some((text, model.theme.in_bar(Role::Unread)))
 }
 
 fn leader(model: &Model, state: &NetworkState) -> (String, Style) {
@@ -133,12 +135,12 @@ fn leader(model: &Model, state: &NetworkState) -> (String, Style) {
         (.., true) => (format!("★ {} leads, epoch {epoch}", harmless_line(&state.leader_name)), Role::Text),
         (.., false) => (format!("{} is silent, epoch {epoch}", harmless_line(&state.leader_name)), Role::Pending),
     };
-    (text, model.theme.style(role))
+    (text, model.theme.in_bar(role))
 }
 
 fn missing(model: &Model, network: &Network) -> (String, Style) {
     let Some(first) = network.state.missing.first() else {
-        return ("all caught up".to_owned(), model.theme.style(Role::Text));
+        return ("all caught up".to_owned(), model.theme.in_bar(Role::Text));
     };
     let who = match network.state.missing.len() {
         1 => harmless_line(&first.author_name),
@@ -146,7 +148,7 @@ fn missing(model: &Model, network: &Network) -> (String, Style) {
     };
     let asking = network.state.missing.iter().find(|missing| !missing.asking.is_empty());
     let asking = asking.map_or_else(String::new, |missing| format!(", asking {}", harmless_line(&missing.asking)));
-    (format!("{} missing from {who}{asking}", network.missing()), model.theme.style(Role::Pending))
+    (format!("{} missing from {who}{asking}", network.missing()), model.theme.in_bar(Role::Pending))
 }
 
 fn discovery(model: &Model) -> Option<(String, Style)> {
@@ -162,7 +164,7 @@ fn discovery(model: &Model) -> Option<(String, Style)> {
         _ if all == 1 => ("discovery ok".to_owned(), Role::Text),
         _ => (format!("discovery {reachable}/{all}"), Role::Text),
     };
-    Some((text, model.theme.style(role)))
+    Some((text, model.theme.in_bar(role)))
 }
 
 /// The parts beside each other, as far as there is room.

@@ -36,7 +36,8 @@ fn nothing_yet(model: &Model, area: Rect) -> Vec<Line<'static>> {
         (Link::Opening, _) => vec![("p2p-chat".to_owned(), title), ("starting this node …".to_owned(), dim)],
         (_, None) if !model.tasks.is_empty() || model.retry_at_ms.is_some() => {
             let what = model.activity().unwrap_or_default();
-            vec![("p2p-chat".to_owned(), title), (what, dim)]
+            let why = model.said.as_ref().filter(|said| said.is_error).map(|said| (said.text.clone(), dim));
+            [("p2p-chat".to_owned(), title), (what, dim)].into_iter().chain(why).collect()
         }
         (_, None) => vec![
             ("You are in no network".to_owned(), title),

@@ -95,18 +95,29 @@ fn a_window_that_grows_too_large_loses_its_far_end() {
     let mut timeline = opened(1..=2_001);
     timeline.happened(notice("at the end"));
     timeline.trim(Keep::Newest);
-    assert_eq!(timeline.first(), Some(message(501, 1).key));
+    assert_eq!(timeline.first(), Some(message(502, 1).key));
     assert!(!timeline.reaches_start() && timeline.reaches_end());
     let mut timeline = opened(1..=2_001);
     timeline.happened(notice("at the end"));
     timeline.trim(Keep::Oldest);
     assert!(!timeline.reaches_end());
-    assert_eq!(shown(&timeline).last().map(String::as_str), Some("1501 of 1"));
+    assert_eq!(shown(&timeline).last().map(String::as_str), Some("1500 of 1"));
     assert!(!timeline.arrived(message(2_002, 1)), "not beside a gap");
-    let last = message(1_501, 1).key;
+    let last = message(1_500, 1).key;
     assert_eq!(timeline.load_more(Keep::Newest), Some(Part::After(last)));
-    timeline.loaded(Part::After(last), (1_502..=2_002).map(|lamport| message(lamport, 1)).collect());
+    timeline.loaded(Part::After(last), (1_501..=2_002).map(|lamport| message(lamport, 1)).collect());
     assert!(timeline.reaches_end(), "the newest that is known of is there");
+}
+
+#[test]
+fn long_messages_are_unloaded_sooner() {
+    let long = |lamport| Message { text: "x".repeat(65_536), ..message(lamport, 1) };
+    let mut timeline = Timeline::default();
+    timeline.load(Part::Newest);
+    timeline.loaded(Part::Newest, (1..=600).map(long).collect());
+    timeline.trim(Keep::Newest);
+    assert_eq!(timeline.first(), Some(message(351, 1).key));
+    assert_eq!(timeline.items().count(), 250);
 }
 
 #[test]
