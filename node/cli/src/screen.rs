@@ -165,8 +165,14 @@ async fn open<H: Host>(host: &H, settings: &Settings, node: &NodeArgs) -> Result
 }
 
 async fn find_again<H: Host>(host: &H, mut session: Session<H::Node>) -> Result<Found<H::Node>, Failure> {
-    session.recover(host, Mode::Chat).await?;
-    Ok(Found { session, remark: Some("the node is there again".to_owned()) })
+    loop {
+        match session.recover(host, Mode::Chat).await {
+            Ok(()) => return Ok(Found { session, remark: Some("the node is there again".to_owned()) }),
+            // Whoever waits at the screen can see that, and end it.
+            Err(Failure::Unreachable(_)) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
 }
 
 /// Everything that the loop turns around.

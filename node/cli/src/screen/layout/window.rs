@@ -52,18 +52,17 @@ fn following(format: &Format<'_>, network: &Network, height: usize) -> Vec<Row> 
 
 /// Where the timeline is looked at after scrolling by `rows`: up, if negative.
 pub(crate) fn scrolled(model: &Model, network: &Network, rows: isize) -> Scroll {
-    let Some((format, _)) = format(model, network) else { return network.scroll };
+    let Some((format, height)) = format(model, network) else { return network.scroll };
     let Some((place, row)) = visible(model, network).first().and_then(|row| row.of) else { return network.scroll };
-    if rows < 0 {
-        return up(&format, network, (place, row), rows.unsigned_abs());
-    }
-    let to = down(&format, network, (place, row), rows.unsigned_abs());
-    settled(model, network, to)
+    let to = match rows {
+        ..0 => up(&format, network, (place, row), rows.unsigned_abs()),
+        _ => down(&format, network, (place, row), rows.unsigned_abs()),
+    };
+    settled(&format, network, height, to)
 }
 
-/// The same place, or following if everything from there on is in view.
-fn settled(model: &Model, network: &Network, (place, row): (Place, usize)) -> Scroll {
-    let Some((format, height)) = format(model, network) else { return network.scroll };
+/// That place, or the end if everything from there on is in view.
+fn settled(format: &Format<'_>, network: &Network, height: usize, (place, row): (Place, usize)) -> Scroll {
     let mut rows = 0;
     for (at, item) in network.timeline.from(place) {
         rows += format.block(at, item).len();
@@ -71,21 +70,18 @@ fn settled(model: &Model, network: &Network, (place, row): (Place, usize)) -> Sc
             return Scroll::Top { place, row };
         }
     }
-    if network.timeline.reaches_end() && network.timeline.pending.is_empty() {
+    if network.timeline.reaches_end() {
         return Scroll::Follow;
     }
-    if network.timeline.reaches_end() { Scroll::Follow } else { up_from_end(&format, network, height) }
-}
-
-/// The last full view of what is loaded.
-fn up_from_end(format: &Format<'_>, network: &Network, height: usize) -> Scroll {
+    // More is about to be loaded: until then, the last full view.
     let first = following(format, network, height).first().and_then(|row| row.of);
     first.map_or(Scroll::Follow, |(place, row)| Scroll::Top { place, row })
 }
 
-fn up(format: &Format<'_>, network: &Network, (place, row): (Place, usize), rows: usize) -> Scroll {
+/// The place so many rows above, or the first one.
+fn up(format: &Format<'_>, network: &Network, (place, row): (Place, usize), rows: usize) -> (Place, usize) {
     if row >= rows {
-        return Scroll::Top { place, row: row - rows };
+        return (place, row - rows);
     }
     let mut left = rows - row;
     let mut at = place;
@@ -93,13 +89,14 @@ fn up(format: &Format<'_>, network: &Network, (place, row): (Place, usize), rows
         let height = format.block(before, item).len();
         at = before;
         if height >= left {
-            return Scroll::Top { place: before, row: height - left };
+            return (before, height - left);
         }
         left -= height;
     }
-    Scroll::Top { place: at, row: 0 }
+    (at, 0)
 }
 
+/// The place so many rows below, or the last one.
 fn down(format: &Format<'_>, network: &Network, (place, row): (Place, usize), rows: usize) -> (Place, usize) {
     let mut left = row + rows;
     let mut at = (place, row);
@@ -121,10 +118,8 @@ pub(crate) fn showing(model: &Model, network: &Network, key: Key) -> Scroll {
         return network.scroll;
     }
     let Some((format, height)) = format(model, network) else { return network.scroll };
-    match up(&format, network, ((key, 0), 0), height / 3) {
-        Scroll::Top { place, row } => settled(model, network, (place, row)),
-        Scroll::Follow => Scroll::Follow,
-    }
+    let top = up(&format, network, ((key, 0), 0), height / 3);
+    settled(&format, network, height, top)
 }
 
 /// Whether the newest row is in view.

@@ -145,6 +145,8 @@ fn take_in(model: &mut Model, state: v1::NetworkState, effects: &mut Vec<Effect>
         std::collections::btree_map::Entry::Vacant(place) => place.insert(Network::new(state)),
     };
     network.unread = if is_watched { 0 } else { unread };
+    // They may have been read at another client of this node.
+    network.is_mentioned &= network.unread > 0;
     if network.is_joined() && network.subscription == Subscription::None {
         network.subscription = Subscription::Asked;
         effects.push(Effect::Subscribe { network: id.clone() });

@@ -294,6 +294,16 @@ fn scrolling_down_to_the_end_follows_again() {
 }
 
 #[test]
+fn where_all_is_in_view_there_is_nothing_to_scroll() {
+    let mut screen = Screen::in_lab(many(5));
+    screen.loaded(Part::Before(screen.model.network().and_then(|lab| lab.timeline.first()).expect("there")), vec![]);
+    screen.key("pageup");
+    assert_eq!(screen.model.network().map(|lab| lab.scroll), Some(Scroll::Follow));
+    assert_eq!(screen.key("enter"), [], "nothing is selected");
+    assert!(screen.model.overlay.is_none());
+}
+
+#[test]
 fn the_first_unread_message_is_looked_for_in_what_is_not_loaded() {
     let mut screen = Screen::new();
     screen.input(Input::Opened(None));

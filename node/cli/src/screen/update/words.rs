@@ -18,7 +18,10 @@ pub(super) fn entered(model: &mut Model, effects: &mut Vec<Effect>) {
     // What is pasted and begins with a slash is no command.
     let meaning = if line.contains('\n') { Meaning::Say(line) } else { meaning(line, Mode::Screen) };
     let done = match meaning {
-        Meaning::Nothing => inspect(model, None, effects),
+        Meaning::Nothing if model.network().is_some_and(|network| network.selected.is_some()) => {
+            inspect(model, None, effects)
+        }
+        Meaning::Nothing => Ok(()),
         Meaning::Say(text) => say(model, text, effects),
         Meaning::Unknown(word) => Err(format!("there is no command {word}; /help lists them, //text says /text")),
         Meaning::Misused(usage) => Err(format!("write it as {usage}")),
