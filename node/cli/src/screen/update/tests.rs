@@ -294,6 +294,40 @@ fn scrolling_down_to_the_end_follows_again() {
 }
 
 #[test]
+fn a_long_message_scrolls_row_by_row() {
+    let long = (1..=60).map(|row| format!("row {row}")).collect::<Vec<_>>().join("\n");
+    let mut screen = Screen::in_lab(vec![message(1, "bob", "before"), message(2, "bob", &long)]);
+    let first_row =
+        |screen: &Screen| screen.rows().get(1).map(|row| row.split('│').nth(2).unwrap_or("").trim().to_owned());
+    assert_eq!(first_row(&screen).as_deref(), Some("row 34"));
+    screen.key("shift-up");
+    assert_eq!(first_row(&screen).as_deref(), Some("row 33"));
+    screen.key("pageup");
+    assert_eq!(first_row(&screen).as_deref(), Some("row 8"));
+    screen.key("shift-down");
+    assert_eq!(first_row(&screen).as_deref(), Some("row 9"));
+}
+
+#[test]
+fn who_says_something_sees_it() {
+    let mut screen = Screen::in_lab(many(100));
+    screen.key("pageup");
+    screen.enters("hello");
+    assert!(screen.shows("hello …"));
+}
+
+#[test]
+fn a_cleared_screen_shows_what_comes_and_scrolling_up_brings_the_rest_back() {
+    let mut screen = Screen::in_lab(many(30));
+    screen.enters("/clear");
+    assert!(!screen.shows("message 30"));
+    screen.arrives(message(31, "bob", "after"));
+    assert!(screen.shows("after") && !screen.shows("message 30"));
+    screen.key("shift-up");
+    assert!(screen.shows("message 30"), "{:#?}", screen.rows());
+}
+
+#[test]
 fn where_all_is_in_view_there_is_nothing_to_scroll() {
     let mut screen = Screen::in_lab(many(5));
     screen.loaded(Part::Before(screen.model.network().and_then(|lab| lab.timeline.first()).expect("there")), vec![]);
