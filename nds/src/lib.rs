@@ -31,5 +31,5 @@ mod wire;
 
 pub use config::{Config, ConfigError};
 pub use error::NdsError;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Monitor};
 pub use server::{serve, serve_with};

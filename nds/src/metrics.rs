@@ -6,6 +6,7 @@ use std::{
 };
 
 use p2p_chat_metrics::{Counter, Histogram, Labels, Metric, Page, process};
+use p2p_chat_traces::Traces;
 use p2p_chat_transport::{Calls, Traffic};
 use tokio::sync::Semaphore;
 
@@ -47,6 +48,15 @@ pub struct Metrics {
     pub(crate) write_failures: Counter,
     pub(crate) purged: Counter,
     running: Mutex<Option<Running>>,
+}
+
+/// To whom the service tells what it does. By default to nobody.
+#[derive(Debug, Clone, Default)]
+pub struct Monitor {
+    /// Counts it.
+    pub metrics: Arc<Metrics>,
+    /// Gets spans of the statements that it settles.
+    pub traces: Traces,
 }
 
 /// What is looked up at each scrape.

@@ -1,6 +1,6 @@
 //! The whole service on a listener.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use p2p_chat_model::Identity;
 use p2p_chat_proto::v1::discovery_server::{DiscoveryServer, SERVICE_NAME};
@@ -15,7 +15,7 @@ use crate::{
     NdsError,
     clock::Clock,
     config::Config,
-    metrics::Metrics,
+    metrics::{Metrics, Monitor},
     probe::{NodePinger, Pinger},
     registrar::{Command, Registrar},
     registry::{Answers, Change, Verdict},
@@ -29,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(3);
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs a Node Discovery Service on `listener` until `shutdown` completes: gRPC over plaintext HTTP/2, with gRPC
-/// reflection (v1 and v1alpha) and `grpc.health.v1`; counts in `metrics` what it does. When it returns, the database is closed and its directory is
+/// reflection (v1 and v1alpha) and `grpc.health.v1`; tells `monitor` what it does. When it returns, the database is closed and its directory is
 /// free. Dropping the future ends the service too; whatever it answered is on disk either way.
 ///
 /// # Errors
@@ -39,11 +39,11 @@ pub async fn serve(
     config: Config,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
-    metrics: Arc<Metrics>,
+    monitor: Monitor,
 ) -> Result<(), NdsError> {
     let identity = Identity::from_seed(rand::random());
     let pinger = NodePinger::new(&identity, config.probe_timeout)?;
-    serve_with(config, listener, shutdown, pinger, metrics).await
+    serve_with(config, listener, shutdown, pinger, monitor).await
 }
 
 /// As [`serve`], with another way of calling nodes back.
@@ -55,9 +55,10 @@ pub async fn serve_with(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
     pinger: impl Pinger,
-    metrics: Arc<Metrics>,
+    monitor: Monitor,
 ) -> Result<(), NdsError> {
     config.check()?;
+    let Monitor { metrics, traces } = monitor;
     let clock = Clock::start();
     let (dir, terms) = (config.data_dir.clone(), config.terms());
     let opened = tokio::task::spawn_blocking(move || {
@@ -71,7 +72,7 @@ pub async fn serve_with(
     let (registrar, mut writer) = Registrar::start(store, registry, clock, metrics.clone());
 
     let (stop, mut stopping) = watch::channel(false);
-    let service = Service::new(&config, registrar.clone(), pinger, stopping.clone(), metrics.clone());
+    let service = Service::new(&config, registrar.clone(), pinger, stopping.clone(), (metrics.clone(), traces));
     metrics.on_started(registrar.clone(), (service.watchers.clone(), MAX_WATCHERS), file);
     let (router, _health) = common_services(&[SERVICE_NAME], &metrics.calls).await?;
     // Nobody has to know this service's key; a client that begins with TLS is served as well.

@@ -4,6 +4,7 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use p2p_chat_model::NetworkId;
 use p2p_chat_proto::v1::{self, discovery_server::Discovery};
+use p2p_chat_traces::{Kind, Span, Traces};
 use p2p_chat_transport::Caller;
 use tokio::sync::{Semaphore, watch};
 use tonic::{Request, Response, Status};
@@ -34,6 +35,7 @@ pub(crate) struct Service<P> {
     pub(crate) watchers: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
+    traces: Traces,
 }
 
 impl<P: Pinger> Service<P> {
@@ -43,7 +45,7 @@ impl<P: Pinger> Service<P> {
         registrar: Registrar,
         pinger: P,
         stopping: watch::Receiver<bool>,
-        metrics: Arc<Metrics>,
+        (metrics, traces): (Arc<Metrics>, Traces),
     ) -> Self {
         Self {
             registrar,
@@ -53,6 +55,7 @@ impl<P: Pinger> Service<P> {
             watchers: Semaphore::new(MAX_WATCHERS).into(),
             stopping,
             metrics,
+            traces,
         }
     }
 
@@ -64,8 +67,21 @@ impl<P: Pinger> Service<P> {
         Ok(caller)
     }
 
-    /// Does what a statement wants, asking nodes as often as it takes.
-    async fn settle(&self, statement: Statement, caller: IpAddr) -> Result<(), CallError> {
+    /// Does what a statement wants, within `span`.
+    async fn settle(&self, statement: Statement, caller: IpAddr, mut span: Span) -> Result<(), CallError> {
+        if span.is_recorded() {
+            span.set("network_id", statement.claim.network.short());
+            span.set("epoch", statement.claim.view.epoch.to_string());
+        }
+        let settled = self.follow(statement, caller).await;
+        if let Err(error) = &settled {
+            span.fail(error);
+        }
+        settled
+    }
+
+    /// Asks nodes as often as it takes.
+    async fn follow(&self, statement: Statement, caller: IpAddr) -> Result<(), CallError> {
         let is_paid_for = matches!(statement.purpose, Purpose::Create(_) | Purpose::Update(_));
         let command = Arc::new(Command::Follow(Box::new(statement)));
         let mut answers = Answers::new();
@@ -94,9 +110,11 @@ impl<P: Pinger> Service<P> {
     async fn create(&self, request: Request<v1::CreateNetworkRequest>) -> Result<v1::NetworkRecord, CallError> {
         let caller = self.admit(&request)?;
         allow(&self.probing_calls, caller)?;
+        let cause = self.traces.incoming(request.metadata());
         let statement = verified(request.into_inner(), wire::create).await?;
         let network = statement.claim.network;
-        self.settle(statement, caller).await?;
+        let span = self.traces.begin("p2pchat.v1.Discovery/CreateNetwork", Kind::Server, cause.as_ref());
+        self.settle(statement, caller, span).await?;
         let record = self.listed(network)?;
         let (name, epoch, leader) = (&record.name, record.epoch, &record.leader_address);
         tracing::info!(%caller, network = network.short(), name, epoch, leader, "network registered");
@@ -106,9 +124,11 @@ impl<P: Pinger> Service<P> {
     async fn update(&self, request: Request<v1::UpdateLeaderRequest>) -> Result<v1::UpdateLeaderResponse, CallError> {
         let caller = self.admit(&request)?;
         allow(&self.probing_calls, caller)?;
+        let cause = self.traces.incoming(request.metadata());
         let statement = verified(request.into_inner(), wire::update).await?;
         let network = statement.claim.network;
-        let refusal = answerable(&self.metrics, self.settle(statement, caller).await, caller, network)?;
+        let span = self.traces.begin("p2pchat.v1.Discovery/UpdateLeader", Kind::Server, cause.as_ref());
+        let refusal = answerable(&self.metrics, self.settle(statement, caller, span).await, caller, network)?;
         let record = self.listed(network)?;
         let accepted = refusal == v1::Refusal::Unspecified;
         if accepted {
@@ -122,7 +142,9 @@ impl<P: Pinger> Service<P> {
         let caller = self.admit(&request)?;
         let statement = wire::renew(request.get_ref())?;
         let network = statement.claim.network;
-        let refusal = answerable(&self.metrics, self.settle(statement, caller).await, caller, network)?;
+        // Every leader's every 10 s: no trace is made of it.
+        let settled = self.settle(statement, caller, Span::default()).await;
+        let refusal = answerable(&self.metrics, settled, caller, network)?;
         self.registrar.read(|registry, now| {
             let record = registry.record(&network).ok_or(Refusal::Unknown(network))?;
             Ok(v1::RenewLeaseResponse {
@@ -138,7 +160,9 @@ impl<P: Pinger> Service<P> {
         let caller = self.admit(&request)?;
         let statement = wire::close(request.get_ref())?;
         let network = statement.claim.network;
-        self.settle(statement, caller).await?;
+        let cause = self.traces.incoming(request.metadata());
+        let span = self.traces.begin("p2pchat.v1.Discovery/CloseNetwork", Kind::Server, cause.as_ref());
+        self.settle(statement, caller, span).await?;
         tracing::info!(%caller, network = network.short(), "network closed");
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use p2p_chat_nds::Config;
+use p2p_chat_nds::{Config, Monitor};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{oneshot, watch},
@@ -22,7 +22,7 @@ pub(crate) async fn host(
     address: String,
     data_dir: PathBuf,
     directory: Arc<Directory>,
-    metrics: Arc<p2p_chat_nds::Metrics>,
+    monitor: Monitor,
     mut stop: watch::Receiver<bool>,
     ready: oneshot::Sender<()>,
 ) {
@@ -40,8 +40,7 @@ pub(crate) async fn host(
             let until = async move {
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
-            if let Err(error) = p2p_chat_nds::serve(Config::new(&data_dir), listener, until, Arc::clone(&metrics)).await
-            {
+            if let Err(error) = p2p_chat_nds::serve(Config::new(&data_dir), listener, until, monitor.clone()).await {
                 warn!(%address, %error, "the embedded discovery service ended");
             }
             directory.set_embedded(false);

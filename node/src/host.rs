@@ -6,6 +6,7 @@ use p2p_chat_cli::{
     DEFAULT_NDS, Failure, Holder, Host, NdsOptions, NodeOptions, Preset, Running, SOCKET, StartFailure,
 };
 use p2p_chat_engine::Config;
+use p2p_chat_traces::Traces;
 use p2p_chat_transport::exposition;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
@@ -39,6 +40,7 @@ pub struct HostedNds {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     task: JoinHandle<Result<(), p2p_chat_nds::NdsError>>,
+    traces: Traces,
 }
 
 impl Host for ProcessHost {
@@ -62,6 +64,7 @@ impl Host for ProcessHost {
             advertise: options.advertise,
             config,
             metrics: options.metrics,
+            otlp: options.otlp.as_ref().map(ToString::to_string),
         })
         .await
         .map_err(|error| match error {
@@ -88,6 +91,16 @@ impl Host for ProcessHost {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
         let metrics = Arc::new(p2p_chat_nds::Metrics::default());
+        let traces = match &options.otlp {
+            Some(url) => {
+                let who = [
+                    ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
+                    ("service.instance.id", address.to_string()),
+                ];
+                Traces::export(&url.to_string(), "p2p-chat-nds", who).map_err(|error| refused(error.to_string()))?
+            }
+            None => Traces::default(),
+        };
         if let Some(at) = &options.metrics {
             let listener = exposition::bind(at).await.map_err(|error| refused(error.to_string()))?;
             let counts = Arc::clone(&metrics);
@@ -95,8 +108,9 @@ impl Host for ProcessHost {
             tokio::spawn(exposition::serve(listener, page, until(stopped.clone())));
         }
         let config = p2p_chat_nds::Config::new(options.data_dir);
-        let task = tokio::spawn(p2p_chat_nds::serve(config, listener, until(stopped), metrics));
-        let mut nds = HostedNds { address, stop, task };
+        let monitor = p2p_chat_nds::Monitor { metrics, traces: traces.clone() };
+        let task = tokio::spawn(p2p_chat_nds::serve(config, listener, until(stopped), monitor));
+        let mut nds = HostedNds { address, stop, task, traces };
         // A record that can't be opened shows at once.
         tokio::select! {
             biased;
@@ -152,6 +166,8 @@ impl Running for HostedNds {
 
     async fn shutdown(mut self, _patience: Duration) -> Result<u64, Failure> {
         self.stop.send_replace(true);
-        self.stopped().await.map(|()| 0)
+        let ended = self.stopped().await.map(|()| 0);
+        self.traces.stop().await;
+        ended
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use p2p_chat_engine::{CommandError, Config, EntryFacts, Record, Setup};
 use p2p_chat_model::{Address, Genesis, Identity, Name, NetworkId, Run};
 use p2p_chat_store::{Store, StoreError, Write};
+use p2p_chat_traces::{Context, Traces};
 use tokio::{sync::oneshot, task::JoinSet};
 
 use crate::{
@@ -72,13 +73,14 @@ pub(crate) struct Hub {
     pub(crate) address: Address,
     pub(crate) store: Store,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) traces: Traces,
     outbound: Arc<Outbound>,
     config: Config,
     state: Mutex<State>,
 }
 
 impl Hub {
-    pub(crate) fn new(outbound: Arc<Outbound>, config: Config) -> Self {
+    pub(crate) fn new(outbound: Arc<Outbound>, config: Config, traces: Traces) -> Self {
         let state = State { entries: BTreeMap::new(), entering: BTreeSet::new(), tasks: JoinSet::new() };
         Self {
             identity: outbound.identity.clone(),
@@ -86,6 +88,7 @@ impl Hub {
             address: outbound.address.clone(),
             store: outbound.store.clone(),
             directory: Arc::clone(&outbound.directory),
+            traces,
             outbound,
             config,
             state: Mutex::new(state),
@@ -151,8 +154,8 @@ impl Hub {
         entry.network.ok_or(HubError::Left(entry.name))
     }
 
-    /// Founds a network and registers it.
-    pub(crate) async fn create(self: &Arc<Self>, name: Name) -> Result<NetworkId, HubError> {
+    /// Founds a network and registers it; `cause` is the span of the wish, here and below.
+    pub(crate) async fn create(self: &Arc<Self>, name: Name, cause: Option<Context>) -> Result<NetworkId, HubError> {
         let _entering = self.enter(&name, None)?;
         let genesis = Genesis { salt: rand::random(), name: name.clone(), creator: self.name.clone() };
         let (id, run) = Run::found(&self.identity, &genesis, wall_ms());
@@ -163,7 +166,7 @@ impl Hub {
         self.store.commit(id, writes).await?;
         let (reply, answer) = oneshot::channel();
         if let Some(genesis) = facts {
-            self.start(id, name.clone(), Start::Found { genesis, reply });
+            self.start(id, name.clone(), Start::Found { genesis, cause, reply });
         }
         let result = self.entered(answer).await;
         if result.is_err() {
@@ -173,12 +176,17 @@ impl Hub {
     }
 
     /// Joins a network that a discovery service lists.
-    pub(crate) async fn join(self: &Arc<Self>, id: NetworkId, name: Name, record: Record) -> Result<Outcome, HubError> {
+    pub(crate) async fn join(
+        self: &Arc<Self>,
+        (id, name): (NetworkId, Name),
+        record: Record,
+        cause: Option<Context>,
+    ) -> Result<Outcome, HubError> {
         let _entering = self.enter(&name, Some(id))?;
         let new = self.store.entry_count(id).await? == 0;
         self.store.commit(id, vec![Write::Network { name: name.clone() }]).await?;
         let (reply, answer) = oneshot::channel();
-        self.start(id, name, Start::Join { record, reply });
+        self.start(id, name, Start::Join { record, cause, reply });
         let result = self.entered(answer).await;
         if result.is_err() && new {
             self.discard(id).await?;
@@ -226,7 +234,7 @@ impl Hub {
     }
 
     fn start(self: &Arc<Self>, id: NetworkId, name: Name, start: Start) {
-        let (network, messages, shared) = Network::new(id, name.clone());
+        let (network, messages, shared) = Network::new(id, name.clone(), self.traces.clone());
         let setup = self.setup(id);
         let (store, outbound) = (self.store.clone(), Arc::clone(&self.outbound));
         let driver = Driver { setup, store, outbound, network: network.clone(), messages, shared };

@@ -12,6 +12,7 @@ use p2p_chat_engine::{Command, CommandError, Done};
 use p2p_chat_model::{Name, NetworkId, name::NameError};
 use p2p_chat_proto::v1::{self, node_server};
 use p2p_chat_store::{StoreError, Write};
+use p2p_chat_traces::{Context, Kind, Span};
 use tokio::sync::watch;
 use tokio_stream::Stream;
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
@@ -95,10 +96,26 @@ fn lookup_status(error: &LookupError) -> Status {
     }
 }
 
+fn ended<T>(span: &mut Span, result: &Result<T, HubError>) {
+    if let Err(error) = result {
+        span.fail(error);
+    }
+}
+
 impl Local {
-    async fn create_network(&self, wanted: &str) -> Result<v1::NetworkInfo, Status> {
+    /// What the user wants of a network; `cause` is what the caller says of it.
+    fn span(&self, name: &'static str, network: &Name, cause: Option<Context>) -> Span {
+        let mut span = self.hub.traces.begin(name, Kind::Internal, cause.as_ref());
+        span.set("network", network.to_string());
+        span
+    }
+
+    async fn create_network(&self, wanted: &str, cause: Option<Context>) -> Result<v1::NetworkInfo, Status> {
         let name = network_name(wanted)?;
-        let id = self.hub.create(name.clone()).await.map_err(|error| match error {
+        let mut span = self.span("create", &name, cause);
+        let created = self.hub.create(name.clone(), span.context()).await;
+        ended(&mut span, &created);
+        let id = created.map_err(|error| match error {
             HubError::Command(CommandError::NameTaken) => Status::already_exists(format!(
                 "a network named {name} is registered already; join it, or choose another name"
             )),
@@ -108,7 +125,7 @@ impl Local {
         self.describe(&network).await
     }
 
-    async fn join_network(&self, wanted: &str) -> Result<v1::JoinNetworkResponse, Status> {
+    async fn join_network(&self, wanted: &str, cause: Option<Context>) -> Result<v1::JoinNetworkResponse, Status> {
         if wanted.parse::<NetworkId>().is_err() {
             network_name(wanted)?;
         }
@@ -117,7 +134,11 @@ impl Local {
         }
         let Listed { id, name, record, .. } =
             self.hub.directory.find(wanted).await.map_err(|error| lookup_status(&error))?;
-        let outcome = self.hub.join(id, name, record).await.map_err(hub_status)?;
+        let mut span = self.span("join", &name, cause);
+        let joined = self.hub.join((id, name), record, span.context()).await;
+        ended(&mut span, &joined);
+        drop(span);
+        let outcome = joined.map_err(hub_status)?;
         let Done::Joined(node) = outcome.done else {
             return Err(Status::internal("bug: a join ended as something else"));
         };
@@ -140,7 +161,7 @@ impl Local {
     async fn leave_network(&self, request: v1::LeaveNetworkRequest) -> Result<v1::LeaveNetworkResponse, Status> {
         let network = self.hub.joined(&request.network).map_err(hub_status)?;
         let wait = wait_of(request.timeout_ms, LEAVE_WAIT);
-        let outcome = network.command(Command::Leave(wait.as_millis() as u64), None).await;
+        let outcome = network.command(Command::Leave(wait.as_millis() as u64), None, None).await;
         match outcome.map_err(|error| unmet_status(&error))?.done {
             Done::Left { unreplicated, closed } => Ok(v1::LeaveNetworkResponse { unreplicated, closed }),
             _ => Err(Status::internal("bug: a leave ended as something else")),
@@ -155,7 +176,8 @@ impl node_server::Node for Local {
     }
 
     async fn create(&self, request: Request<v1::CreateRequest>) -> Result<Response<v1::CreateResponse>, Status> {
-        let network = Some(self.create_network(&request.into_inner().network).await?);
+        let cause = self.hub.traces.incoming(request.metadata());
+        let network = Some(self.create_network(&request.into_inner().network, cause).await?);
         Ok(Response::new(v1::CreateResponse { network }))
     }
 
@@ -163,7 +185,8 @@ impl node_server::Node for Local {
         &self,
         request: Request<v1::JoinNetworkRequest>,
     ) -> Result<Response<v1::JoinNetworkResponse>, Status> {
-        Ok(Response::new(self.join_network(&request.into_inner().network).await?))
+        let cause = self.hub.traces.incoming(request.metadata());
+        Ok(Response::new(self.join_network(&request.into_inner().network, cause).await?))
     }
 
     async fn leave(
@@ -188,7 +211,8 @@ impl node_server::Node for Local {
     }
 
     async fn send(&self, request: Request<v1::SendRequest>) -> Result<Response<v1::SendResponse>, Status> {
-        Ok(Response::new(self.send_text(request.into_inner()).await?))
+        let cause = self.hub.traces.incoming(request.metadata());
+        Ok(Response::new(self.send_text(request.into_inner(), cause).await?))
     }
 
     type SendStreamStream = EventStream<v1::SendOutcome>;
@@ -197,7 +221,8 @@ impl node_server::Node for Local {
         &self,
         requests: Request<Streaming<v1::SendRequest>>,
     ) -> Result<Response<Self::SendStreamStream>, Status> {
-        Ok(Response::new(self.send_texts(requests.into_inner())))
+        let cause = self.hub.traces.incoming(requests.metadata());
+        Ok(Response::new(self.send_texts(requests.into_inner(), cause)))
     }
 
     type SubscribeStream = EventStream<v1::Event>;

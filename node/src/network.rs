@@ -7,6 +7,7 @@ mod driver;
 mod load;
 mod observe;
 mod outbox;
+mod trail;
 
 use std::{
     collections::BTreeSet,
@@ -19,6 +20,7 @@ use std::{
 use bytes::Bytes;
 use p2p_chat_engine::{CallError, CallId, Command, CommandError, Done, Refusal, Request, Response, Snapshot};
 use p2p_chat_model::{MessageId, Name, NetworkId, PeerId, Run};
+use p2p_chat_traces::{Context, Traces};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 pub(crate) use self::{
@@ -39,16 +41,19 @@ pub(crate) enum Message {
     Command {
         command: Command,
         text: Option<String>,
-        reply: oneshot::Sender<Result<Outcome, CommandError>>,
+        cause: Option<Context>,
+        reply: Answer,
     },
     Request {
         from: PeerId,
         request: Request,
+        cause: Option<Context>,
         reply: oneshot::Sender<Reply>,
     },
     Deliver {
         from: PeerId,
         runs: Vec<Incoming>,
+        cause: Option<Context>,
         reply: oneshot::Sender<Reply>,
     },
     Response {
@@ -78,6 +83,9 @@ pub(crate) struct Outcome {
 
 /// A command that is being carried out.
 pub(crate) struct Begun(oneshot::Receiver<Result<Outcome, CommandError>>);
+
+/// Where the end of a command is awaited.
+pub(crate) type Answer = oneshot::Sender<Result<Outcome, CommandError>>;
 
 /// What a peer is answered.
 pub(crate) type Reply = Result<Response, Refused>;
@@ -124,6 +132,7 @@ pub(crate) struct Network {
     pub(crate) id: NetworkId,
     pub(crate) name: Name,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) traces: Traces,
     inbox: mpsc::Sender<Message>,
     bus: broadcast::Sender<Happening>,
     shared: Arc<Shared>,
@@ -146,11 +155,11 @@ impl Shared {
 }
 
 impl Network {
-    pub(crate) fn new(id: NetworkId, name: Name) -> (Self, mpsc::Receiver<Message>, Arc<Shared>) {
+    pub(crate) fn new(id: NetworkId, name: Name, traces: Traces) -> (Self, mpsc::Receiver<Message>, Arc<Shared>) {
         let (inbox, messages) = mpsc::channel(INBOX);
         let shared = Arc::new(Shared::default());
         let counts = Arc::default();
-        let network = Self { id, name, counts, inbox, bus: crate::bus::bus(), shared: Arc::clone(&shared) };
+        let network = Self { id, name, counts, traces, inbox, bus: crate::bus::bus(), shared: Arc::clone(&shared) };
         (network, messages, shared)
     }
 
@@ -170,15 +179,19 @@ impl Network {
         admitted.len() - usize::from(admitted.contains(me))
     }
 
+    fn bus(&self) -> &broadcast::Sender<Happening> {
+        &self.bus
+    }
+
     /// What happens from now on.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Happening> {
         self.bus.subscribe()
     }
 
-    /// Passes a peer's request on and waits for the answer.
-    pub(crate) async fn request(&self, from: PeerId, request: Request) -> Reply {
+    /// Passes a peer's request on and waits for the answer. `cause` is the span of the call, here and below.
+    pub(crate) async fn request(&self, from: PeerId, request: Request, cause: Option<Context>) -> Reply {
         let (reply, answer) = oneshot::channel();
-        self.ask(Message::Request { from, request, reply }, answer).await
+        self.ask(Message::Request { from, request, cause, reply }, answer).await
     }
 
     async fn ask(&self, message: Message, answer: oneshot::Receiver<Reply>) -> Reply {
@@ -199,21 +212,26 @@ impl Network {
     }
 
     /// Hands runs of a peer over; they are decoded and verified already.
-    pub(crate) async fn deliver(&self, from: PeerId, runs: Vec<Incoming>) -> Reply {
+    pub(crate) async fn deliver(&self, from: PeerId, runs: Vec<Incoming>, cause: Option<Context>) -> Reply {
         let (reply, answer) = oneshot::channel();
-        self.ask(Message::Deliver { from, runs, reply }, answer).await
+        self.ask(Message::Deliver { from, runs, cause, reply }, answer).await
     }
 
     /// Carries out a command of the user.
-    pub(crate) async fn command(&self, command: Command, text: Option<String>) -> Result<Outcome, Unmet> {
-        self.outcome(self.begin(command, text).await).await
+    pub(crate) async fn command(
+        &self,
+        command: Command,
+        text: Option<String>,
+        cause: Option<Context>,
+    ) -> Result<Outcome, Unmet> {
+        self.outcome(self.begin(command, text, cause).await).await
     }
 
     /// Begins to carry out a command of the user: commands take effect in the order in which they are begun.
-    pub(crate) async fn begin(&self, command: Command, text: Option<String>) -> Begun {
+    pub(crate) async fn begin(&self, command: Command, text: Option<String>, cause: Option<Context>) -> Begun {
         let (reply, answer) = oneshot::channel();
         // Once the task has ended the sender is dropped, which the outcome tells.
-        let _ = self.inbox.send(Message::Command { command, text, reply }).await;
+        let _ = self.inbox.send(Message::Command { command, text, cause, reply }).await;
         Begun(answer)
     }
 

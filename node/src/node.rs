@@ -9,7 +9,7 @@ use std::{
 };
 
 use p2p_chat_engine::Config;
-use p2p_chat_model::{Address, Name};
+use p2p_chat_model::{Address, Identity, Name};
 use p2p_chat_proto::v1::{
     chat_server::{self, ChatServer},
     election_server::{self, ElectionServer},
@@ -18,6 +18,7 @@ use p2p_chat_proto::v1::{
     node_server::{self, NodeServer},
 };
 use p2p_chat_store::{Store, StoreError};
+use p2p_chat_traces::{ExportError, Traces};
 use p2p_chat_transport::{
     Dialer, IdentityFileError, Limits, TlsError, UrlError,
     exposition::{self, ExpositionError},
@@ -64,6 +65,8 @@ pub(crate) struct Options {
     pub(crate) config: Config,
     /// Where to serve metrics, `HOST:PORT`, if anywhere.
     pub(crate) metrics: Option<String>,
+    /// The collector to export traces to, if to any.
+    pub(crate) otlp: Option<String>,
 }
 
 /// Why a node can't start.
@@ -95,6 +98,9 @@ pub enum NodeError {
     /// The port for metrics can't be had.
     #[error(transparent)]
     Exposition(#[from] ExpositionError),
+    /// Traces can't be exported.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// The own address can't be told to others.
     #[error("others can't be told to reach this node at {0}; name an address with --advertise HOST:PORT")]
     Advertise(String),
@@ -150,6 +156,7 @@ impl Node {
         let metrics = Arc::new(Metrics { embedded, ..Metrics::default() });
         let directory = Arc::new(Directory::new(&options.services, &metrics)?);
         let dialer = Dialer::new(&identity)?.counting(&metrics.traffic);
+        let traces = traces(options.otlp.as_deref(), &name, &identity)?;
         let outbound = Outbound::new(
             (identity.clone(), dialer),
             (name, advertised.clone()),
@@ -157,14 +164,15 @@ impl Node {
             Arc::clone(&directory),
             Arc::clone(&metrics.made),
         );
-        let hub = Arc::new(Hub::new(Arc::new(outbound), options.config));
+        let hub = Arc::new(Hub::new(Arc::new(outbound), options.config, traces.clone()));
         let (stop, stopped) = watch::channel(false);
         let mut servers = Vec::new();
         if let (Some(at), Some(counts)) = (options.embed, &metrics.embedded) {
             let (ready, looked) = oneshot::channel();
             let dir = options.data_dir.join("nds");
-            let (directory, counts) = (Arc::clone(&directory), Arc::clone(counts));
-            servers.push(tokio::spawn(embedded::host(at, dir, directory, counts, stopped.clone(), ready)));
+            let directory = Arc::clone(&directory);
+            let monitor = p2p_chat_nds::Monitor { metrics: Arc::clone(counts), traces };
+            servers.push(tokio::spawn(embedded::host(at, dir, directory, monitor, stopped.clone(), ready)));
             let _ = looked.await;
         }
         servers.push(serve_peers(&hub, listener, &metrics, stopped.clone()).await?);
@@ -216,6 +224,7 @@ impl Node {
             error!(%error, "bug: closing the log failed");
         }
         drop(self.lock);
+        self.local.hub.traces.stop().await;
         info!("the node has stopped");
     }
 }
@@ -241,6 +250,17 @@ fn remember_name(options: &Options) -> Result<Name, NodeError> {
     };
     fs::write(&file, format!("{name}\n")).map_err(|source| NodeError::File { file, source })?;
     Ok(name)
+}
+
+/// Where the spans of this node go.
+fn traces(collector: Option<&str>, name: &Name, identity: &Identity) -> Result<Traces, ExportError> {
+    let Some(url) = collector else { return Ok(Traces::default()) };
+    let who = [
+        ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("service.instance.id", identity.peer().to_string()),
+        ("p2p_chat.name", name.to_string()),
+    ];
+    Traces::export(url, "p2p-chat", who)
 }
 
 /// Where others reach a node that was not told: its own address, or, where it listens on all, the one that leads to

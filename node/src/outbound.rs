@@ -16,7 +16,9 @@ pub(crate) use self::{
 use p2p_chat_engine::{CallError, CallId, DiscoveryCall, PeerCall, Response};
 use p2p_chat_model::{Address, Identity, Name, PeerId};
 use p2p_chat_store::Store;
+use p2p_chat_traces::Span;
 use p2p_chat_transport::{Calls, Dialer, Line};
+use tonic::codegen::http::HeaderValue;
 
 use crate::{directory::Directory, metrics::Pinged, network::Network};
 
@@ -46,24 +48,26 @@ impl Outbound {
         Self { identity, name, address, store, directory, dialer, calls, channels: Mutex::default() }
     }
 
-    /// Calls a peer, and reports the end of the call to the network's task.
+    /// Calls a peer, and reports the end of the call to the network's task. `span` is the call's.
     pub(crate) fn call(
         self: &Arc<Self>,
         network: &Network,
-        generation: u64,
-        id: CallId,
+        (generation, id): (u64, CallId),
+        mut span: Span,
         to: (PeerId, Address),
         call: PeerCall,
         timeout: Duration,
     ) {
         let (outbound, network) = (Arc::clone(self), network.clone());
         tokio::spawn(async move {
-            let channel = outbound.channel(to);
+            let channel = outbound.channel(to).caused_by(header(&span));
             let is_ping = matches!(call, PeerCall::Ping(_));
             let result = match call {
                 PeerCall::Fetch(have) => outbound.fetch(channel, &network, (generation, id), &have, timeout).await,
                 call => within(timeout, outbound.call_once(channel, &network, call)).await,
             };
+            settle(&mut span, &result);
+            drop(span);
             if is_ping {
                 network.counts.on_pinged(if result.is_ok() { Pinged::Answered } else { Pinged::Unanswered });
             }
@@ -71,19 +75,21 @@ impl Outbound {
         });
     }
 
-    /// Calls a discovery service, and reports the end of the call to the network's task.
+    /// Calls a discovery service, and reports the end of the call to the network's task. `span` is the call's.
     pub(crate) fn discover(
         self: &Arc<Self>,
         network: &Network,
-        generation: u64,
-        id: CallId,
+        (generation, id): (u64, CallId),
+        mut span: Span,
         service: usize,
         call: DiscoveryCall,
         timeout: Duration,
     ) {
         let (outbound, network) = (Arc::clone(self), network.clone());
         tokio::spawn(async move {
-            let result = within(timeout, outbound.discover_once(&network, service, call)).await;
+            let result = within(timeout, outbound.discover_once(&network, service, call, header(&span))).await;
+            settle(&mut span, &result);
+            drop(span);
             outbound.directory.note(service, result.as_ref().err());
             network.respond(generation, id, result).await;
         });
@@ -97,6 +103,17 @@ impl Outbound {
         }
         let dial = || Line::new(self.dialer.channel(to.0, &to.1), &self.calls);
         channels.entry(to.clone()).or_insert_with(dial).clone()
+    }
+}
+
+/// What a call says of the span that it is.
+fn header(span: &Span) -> Option<HeaderValue> {
+    span.context()?.header()
+}
+
+fn settle(span: &mut Span, result: &Result<Response, CallError>) {
+    if let Err(error) = result {
+        span.fail(error);
     }
 }
 

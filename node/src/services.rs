@@ -11,6 +11,7 @@ use std::{sync::Arc, time::Instant};
 use p2p_chat_engine::{Refusal, Response};
 use p2p_chat_model::PeerId;
 use p2p_chat_proto::convert;
+use p2p_chat_traces::{Kind, Span};
 use p2p_chat_transport::caller;
 use tonic::{Request, Status};
 
@@ -57,6 +58,19 @@ impl Gate {
         self.hub.active(&id).ok_or_else(|| wire::refused(&Refusal::NotHere))
     }
 
+    /// The span of a call that was admitted.
+    fn span<T>(&self, name: &'static str, request: &Request<T>, peer: PeerId, network: &Network) -> Span {
+        let traces = &network.traces;
+        if !traces.is_on() {
+            return Span::default();
+        }
+        let mut span = traces.begin(name, Kind::Server, traces.incoming(request.metadata()).as_ref());
+        span.set("rpc.system", "grpc");
+        span.set("network", network.name.to_string());
+        span.set("peer", peer.short());
+        span
+    }
+
     /// The network a call is about, for a caller that is a member of it.
     fn admit<T>(&self, request: &Request<T>, id: &[u8]) -> Result<(PeerId, Network), Status> {
         let peer = self.identify(request)?;
@@ -65,10 +79,14 @@ impl Gate {
     }
 }
 
-/// The engine's answer, or the status of its refusal.
-fn settle(reply: Reply) -> Result<Response, Status> {
-    reply.map_err(|refused| match refused {
-        Refused::Engine(refusal) => wire::refused(&refusal),
-        Refused::Unable(problem) => Status::resource_exhausted(problem),
+/// The engine's answer, or the status of its refusal; with it ends the span of the call.
+fn settle(reply: Reply, mut span: Span) -> Result<Response, Status> {
+    reply.map_err(|refused| {
+        let status = match refused {
+            Refused::Engine(refusal) => wire::refused(&refusal),
+            Refused::Unable(problem) => Status::resource_exhausted(problem),
+        };
+        span.fail(&status.message());
+        status
     })
 }

@@ -19,6 +19,7 @@ mod member;
 mod metrics;
 mod sending;
 mod starting;
+mod traces;
 
 // Shared with the other test programs, each of which uses its part.
 #[allow(dead_code)]

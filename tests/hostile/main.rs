@@ -22,6 +22,7 @@ mod state;
 mod strangers;
 mod table;
 mod terminal;
+mod traces;
 
 // Shared with the other test programs, each of which uses its part.
 #[allow(dead_code)]

@@ -3,10 +3,11 @@
 //! - [`Cluster`]: a discovery service and nodes, each a child process, in a temporary directory of their own.
 //! - [`lines`]: what lies between the processes, and how to cut it.
 //! - [`Ledger`], [`Writer`], [`Recorder`], [`history`]: what was said, what was seen, and whether both agree.
-//! - [`scrape`]: what a process tells a monitor.
+//! - [`scrape`], [`collector`]: what a process tells a monitor, and a collector of traces.
 //! - [`wait`]: the only place that lets time pass.
 
 pub(crate) mod cluster;
+pub(crate) mod collector;
 pub(crate) mod disk;
 pub(crate) mod history;
 pub(crate) mod ledger;

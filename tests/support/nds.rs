@@ -37,9 +37,14 @@ impl Nds {
 
     /// Starts it again on the same data and address.
     pub(crate) async fn restart(&mut self) {
+        self.restart_with(&[]).await;
+    }
+
+    /// As [`Self::restart`], with more arguments.
+    pub(crate) async fn restart_with(&mut self, more: &[&str]) {
         let dir = self.dir.display().to_string();
         let words = ["nds", "--listen", &self.address, "--data-dir", &dir, "--metrics", "127.0.0.1:0"];
-        let args: Vec<String> = words.map(str::to_owned).into();
+        let args: Vec<String> = words.iter().chain(more).map(|&word| word.to_owned()).collect();
         let mut process = Process::start("nds", &self.seat.prefix, &args, &self.logs);
         self.lines.spawned("nds", process.pid());
         self.address = process.listening().await.unwrap_or_else(|end| panic!("the discovery service ended: {end:?}"));

@@ -65,6 +65,12 @@ impl NodeProcess {
         words.into_iter().map(str::to_owned).collect()
     }
 
+    /// From its next start on it has these variables in its environment (`KEY=value`).
+    pub(crate) fn with_environment(&mut self, variables: &[&str]) {
+        self.seat.prefix.push("env".to_owned());
+        self.seat.prefix.extend(variables.iter().map(|&variable| variable.to_owned()));
+    }
+
     /// Starts it, and waits until it listens and its local API answers.
     pub(crate) async fn start(&mut self, more: &[&str]) {
         if let Err(finished) = self.try_start(more).await {

@@ -20,8 +20,15 @@ use super::wait::{eventually, secs};
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_p2p-chat");
 
 /// What the user of the tests may have set.
-const SETTINGS: [&str; 6] =
-    ["P2P_CHAT_DATA_DIR", "P2P_CHAT_NDS", "P2P_CHAT_METRICS", "RUST_LOG", "XDG_DATA_HOME", "XDG_CONFIG_HOME"];
+const SETTINGS: [&str; 7] = [
+    "P2P_CHAT_DATA_DIR",
+    "P2P_CHAT_NDS",
+    "P2P_CHAT_METRICS",
+    "P2P_CHAT_OTLP",
+    "RUST_LOG",
+    "XDG_DATA_HOME",
+    "XDG_CONFIG_HOME",
+];
 
 /// How long a process may take to say where it listens: the machine may be busy.
 pub(crate) const START_DEADLINE: Duration = secs(30);

@@ -1,7 +1,5 @@
 //! The service as an operator sees it.
 
-use std::sync::Arc;
-
 use p2p_chat_nds::{Config, NdsError, serve, store::StoreError};
 use tempfile::TempDir;
 use tonic::Code;
@@ -65,14 +63,14 @@ async fn a_damaged_record_keeps_the_service_from_starting_and_a_second_one_is_to
     let mut nds = Service::start(dir.path()).await;
     assert_eq!(nds.list().await, []);
     let second =
-        serve(Config::new(dir.path()), listen().await, std::future::pending(), Arc::default()).await.unwrap_err();
+        serve(Config::new(dir.path()), listen().await, std::future::pending(), Default::default()).await.unwrap_err();
     assert!(matches!(second, NdsError::Store(StoreError::Locked(_))), "{second}");
     nds.stop().await;
 
     let file = dir.path().join(p2p_chat_nds::store::FILE_NAME);
     std::fs::write(&file, b"not a database, but long enough to look at: 0123456789").unwrap();
     let damaged =
-        serve(Config::new(dir.path()), listen().await, std::future::pending(), Arc::default()).await.unwrap_err();
+        serve(Config::new(dir.path()), listen().await, std::future::pending(), Default::default()).await.unwrap_err();
     assert!(damaged.to_string().contains(&file.display().to_string()), "{damaged}");
     assert!(std::fs::read(&file).unwrap().starts_with(b"not a database"));
 }

@@ -56,7 +56,7 @@ impl Service {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let pings = Pings::default();
-        let serving = serve_with(config, listener, async { drop(stopped.await) }, pings.clone(), Arc::default());
+        let serving = serve_with(config, listener, async { drop(stopped.await) }, pings.clone(), Default::default());
         let served = tokio::spawn(serving);
         let channel = p2p_chat_transport::dial::plaintext(&url).unwrap();
         Self { client: DiscoveryClient::new(channel.clone()), channel, pings, stop, served }

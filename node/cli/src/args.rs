@@ -14,7 +14,7 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 no such network or member, 4 not allowed, 5 timed out, 6 unreachable.
 
 Settings come from flags, then the environment, then DATA_DIR/config.toml, then $XDG_CONFIG_HOME/p2p-chat/config.toml \
-(or the one file given with --config). Keys: name, nds (a list), listen, advertise, preset, metrics, nds_metrics; \
+(or the one file given with --config). Keys: name, nds (a list), listen, advertise, preset, metrics, nds_metrics, otlp; \
 and for the screen of chat [screen], [keys] and [colours].";
 
 /// Group chat that needs no chat server.
@@ -86,10 +86,13 @@ pub struct NodeArgs {
 
 /// What a process that runs for longer tells a monitor.
 #[derive(Debug, Clone, Default, Args)]
-pub struct MetricsArgs {
+pub struct MonitorArgs {
     /// Serve metrics for Prometheus at http://ADDRESS/metrics; port 0 lets the system choose [env: P2P_CHAT_METRICS]
     #[arg(long, value_name = "ADDRESS", value_parser = values::bind_address)]
     pub metrics: Option<String>,
+    /// Export traces to the OpenTelemetry collector at URL (OTLP over gRPC) [env: P2P_CHAT_OTLP]
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<ServiceUrl>,
 }
 
 /// How long a node waits before it suspects another (DESIGN §4.2).
@@ -135,7 +138,7 @@ pub enum Command {
         listen: Option<SocketAddr>,
         /// What it tells a monitor.
         #[command(flatten)]
-        metrics: MetricsArgs,
+        monitor: MonitorArgs,
     },
     /// Run a node until it is told to stop
     Serve {
@@ -144,7 +147,7 @@ pub enum Command {
         node: NodeArgs,
         /// What it tells a monitor.
         #[command(flatten)]
-        metrics: MetricsArgs,
+        monitor: MonitorArgs,
         /// Found this network at start, unless the node is in it; repeatable
         #[arg(long, value_name = "NET", value_parser = values::network)]
         create: Vec<String>,
@@ -165,7 +168,7 @@ pub enum Command {
         node: NodeArgs,
         /// What it tells a monitor.
         #[command(flatten)]
-        metrics: MetricsArgs,
+        monitor: MonitorArgs,
     },
     /// Found a network
     Create {
@@ -233,7 +236,7 @@ pub enum Command {
         from: From,
         /// What it tells a monitor.
         #[command(flatten)]
-        metrics: MetricsArgs,
+        monitor: MonitorArgs,
     },
     /// Print the messages there are, in the order in which everybody sees them
     History {
@@ -325,7 +328,7 @@ mod tests {
     #[test]
     fn bad_values_are_refused_before_anything_starts() {
         let long = "x".repeat(65);
-        let bad: [&[&str]; 14] = [
+        let bad: [&[&str]; 15] = [
             &["create", ""],
             &["create", &long],
             &["create", "a\u{1b}[2J"],
@@ -336,6 +339,7 @@ mod tests {
             &["status", "--nds", "https://nds:7400"],
             &["serve", "--metrics", "9500"],
             &["nds", "--metrics", "::1:9500"],
+            &["serve", "--otlp", "https://collector:4317"],
             &["health", "nds"],
             &["send", "lab", "hi", "--timeout", "0"],
             &["history", "lab", "--limit", "0"],

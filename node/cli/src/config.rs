@@ -37,6 +37,9 @@ pub(crate) struct FileConfig {
     /// Where a discovery service serves metrics: both may run on one machine, with one file.
     #[serde(deserialize_with = "metrics")]
     pub(crate) nds_metrics: Option<String>,
+    /// Which collector traces go to.
+    #[serde(deserialize_with = "otlp")]
+    pub(crate) otlp: Option<ServiceUrl>,
     /// How the screen behaves.
     pub(crate) screen: Option<ScreenConfig>,
     /// Which keys do what on the screen.
@@ -78,6 +81,7 @@ impl FileConfig {
             preset: self.preset.or(other.preset),
             metrics: self.metrics.or(other.metrics),
             nds_metrics: self.nds_metrics.or(other.nds_metrics),
+            otlp: self.otlp.or(other.otlp),
             screen: self.screen.or(other.screen),
             keys: self.keys.or(other.keys),
             colours: self.colours.or(other.colours),
@@ -123,6 +127,11 @@ fn metrics<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Erro
     values::bind_address(&text).map(Some).map_err(|error| Error::custom(format!("metrics: {error}")))
 }
 
+fn otlp<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ServiceUrl>, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map(Some).map_err(|error| Error::custom(format!("otlp: {error}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,13 +144,15 @@ mod tests {
     fn a_full_file_is_understood() {
         let file = parse(
             "name = \"alice\"\nnds = [\"http://nds:7400\"]\nlisten = \"0.0.0.0:1\"\n\
-             advertise = \"alice:7500\"\npreset = \"wan\"\nmetrics = \"localhost:0\"\n",
+             advertise = \"alice:7500\"\npreset = \"wan\"\nmetrics = \"localhost:0\"\n\
+             otlp = \"collector:4317\"\n",
         );
         let file = file.expect("understood");
         assert_eq!(file.name.map(|name| name.to_string()), Some("alice".to_owned()));
         assert_eq!(file.nds.map(|urls| urls.len()), Some(1));
         assert_eq!(file.preset, Some(Preset::Wan));
         assert_eq!(file.metrics.as_deref(), Some("localhost:0"));
+        assert_eq!(file.otlp.map(|url| url.to_string()).as_deref(), Some("http://collector:4317"));
         assert_eq!(parse(""), Ok(FileConfig::default()));
     }
 

@@ -31,6 +31,8 @@ pub struct Config {
     pub metrics: Option<String>,
     /// See the command line.
     pub nds_metrics: Option<String>,
+    /// See the command line.
+    pub otlp: Option<ServiceUrl>,
 }
 
 /// Reads a configuration file.
@@ -39,8 +41,8 @@ pub struct Config {
 /// As the program says it.
 pub fn config(text: &str) -> Result<Config, Failure> {
     let file = FileConfig::parse(text, Path::new("config.toml"))?;
-    let FileConfig { name, nds, listen, advertise, preset, metrics, nds_metrics, .. } = file;
-    Ok(Config { name, nds, listen, advertise, preset, metrics, nds_metrics })
+    let FileConfig { name, nds, listen, advertise, preset, metrics, nds_metrics, otlp, .. } = file;
+    Ok(Config { name, nds, listen, advertise, preset, metrics, nds_metrics, otlp })
 }
 
 /// Reads lines of input: texts, or why they are none.

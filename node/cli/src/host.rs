@@ -16,6 +16,8 @@ pub struct NdsOptions {
     pub data_dir: PathBuf,
     /// Where to serve metrics, `HOST:PORT`, if anywhere.
     pub metrics: Option<String>,
+    /// Which collector to export traces to, if to any.
+    pub otlp: Option<ServiceUrl>,
 }
 
 /// What to run a node with.
@@ -42,6 +44,8 @@ pub struct NodeOptions {
     pub preset: Preset,
     /// Where to serve metrics, `HOST:PORT`, if anywhere.
     pub metrics: Option<String>,
+    /// Which collector to export traces to, if to any.
+    pub otlp: Option<ServiceUrl>,
 }
 
 /// Why something could not be started.

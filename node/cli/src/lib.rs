@@ -58,7 +58,7 @@ mod settings;
 mod surroundings;
 mod values;
 
-pub use args::{Cli, Command, From, Global, LogFormat, MetricsArgs, NodeArgs, Preset, Wait};
+pub use args::{Cli, Command, From, Global, LogFormat, MonitorArgs, NodeArgs, Preset, Wait};
 pub use client::{Client, Incoming};
 pub use failure::Failure;
 pub use holder::{Holder, Mode};

@@ -97,22 +97,23 @@ impl<H: Host> Run<'_, H> {
             | Command::Join { node, .. } => node.clone(),
             _ => NodeArgs::default(),
         };
-        let metrics = match &cli.command {
-            Command::Nds { metrics, .. }
-            | Command::Serve { metrics, .. }
-            | Command::Chat { metrics, .. }
-            | Command::Listen { metrics, .. } => Some(metrics.clone()),
+        let monitor = match &cli.command {
+            Command::Nds { monitor, .. }
+            | Command::Serve { monitor, .. }
+            | Command::Chat { monitor, .. }
+            | Command::Listen { monitor, .. } => Some(monitor.clone()),
             // They are over before anybody could read them, and many may run beside each other.
             _ => None,
         };
-        let runs_for_longer = metrics.is_some();
+        let runs_for_longer = monitor.is_some();
         let mut settings = match &cli.command {
             Command::Completions { shell } => return self.completions(*shell),
             Command::Health { address, timeout } => return health::check(address, *timeout, self).await,
             Command::Demo => return demo::run(self).await,
-            _ => Settings::resolve(&cli.global, &node, &metrics.unwrap_or_default(), &self.env)?,
+            _ => Settings::resolve(&cli.global, &node, &monitor.unwrap_or_default(), &self.env)?,
         };
         settings.metrics = settings.metrics.filter(|_| runs_for_longer);
+        settings.otlp = settings.otlp.filter(|_| runs_for_longer);
         match cli.command {
             Command::Nds { listen, .. } => serve::discovery(self, &settings, listen).await,
             Command::Serve { create, join, .. } => serve::node(self, &settings, create, join).await,

@@ -128,12 +128,12 @@ pub(crate) struct Look {
 /// Where the log has to go because the screen is up, which it would tear: a file in the data directory. Nothing for
 /// commands without a screen.
 pub fn log_file(cli: &Cli, env: &Env) -> Option<PathBuf> {
-    let Command::Chat { node, metrics, plain: false, .. } = &cli.command else { return None };
+    let Command::Chat { node, monitor, plain: false, .. } = &cli.command else { return None };
     if cli.global.json || !has_screen(env) {
         return None;
     }
     // What is wrong with the settings is said by the command itself.
-    let settings = Settings::resolve(&cli.global, node, metrics, env).ok()?;
+    let settings = Settings::resolve(&cli.global, node, monitor, env).ok()?;
     Some(settings.data_dir.join("screen.log"))
 }
 

@@ -174,6 +174,7 @@ pub(crate) fn node_options(settings: &Settings, mode: Mode, listen: SocketAddr) 
         advertise: settings.advertise.clone(),
         preset: settings.preset,
         metrics: settings.metrics.clone(),
+        otlp: settings.otlp.clone(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use p2p_chat_model::{Name, view::Address};
 
 use crate::{
-    args::{Global, MetricsArgs, NodeArgs, Preset},
+    args::{Global, MonitorArgs, NodeArgs, Preset},
     config::FileConfig,
     failure::Failure,
     screen::Look,
@@ -80,13 +80,15 @@ pub(crate) struct Settings {
     pub(crate) metrics: Option<String>,
     /// Where a discovery service does.
     pub(crate) nds_metrics: Option<String>,
+    /// Which collector the traces of what runs for longer go to, if the user said so.
+    pub(crate) otlp: Option<ServiceUrl>,
     /// How the screen looks and behaves.
     pub(crate) screen: Look,
 }
 
 impl Settings {
     /// Puts the sources together. Every failure is [`Failure::Usage`].
-    pub(crate) fn resolve(global: &Global, node: &NodeArgs, metrics: &MetricsArgs, env: &Env) -> Result<Self, Failure> {
+    pub(crate) fn resolve(global: &Global, node: &NodeArgs, monitor: &MonitorArgs, env: &Env) -> Result<Self, Failure> {
         let given_dir = global.data_dir.clone().or_else(|| env.path("P2P_CHAT_DATA_DIR"));
         let data_dir_is_given = given_dir.is_some();
         let data_dir = checked_data_dir(given_dir.map_or_else(|| default_data_dir(env), Ok)?)?;
@@ -102,7 +104,8 @@ impl Settings {
             given => Some(given.to_vec()),
         };
         let name = node.name.clone().or(file.name);
-        let metrics = metrics.metrics.clone().map_or_else(|| env_metrics(env), |at| Ok(Some(at)))?;
+        let metrics = monitor.metrics.clone().map_or_else(|| env_metrics(env), |at| Ok(Some(at)))?;
+        let otlp = monitor.otlp.clone().map_or_else(|| env_otlp(env), |url| Ok(Some(url)))?;
         Ok(Self {
             data_dir,
             data_dir_is_given,
@@ -115,6 +118,7 @@ impl Settings {
             preset: node.preset.or(file.preset).unwrap_or_default(),
             metrics: metrics.clone().or(file.metrics),
             nds_metrics: metrics.or(file.nds_metrics),
+            otlp: otlp.or(file.otlp),
             screen: Look {
                 config: file.screen.unwrap_or_default(),
                 keys: file.keys.unwrap_or_default(),
@@ -206,6 +210,15 @@ fn env_metrics(env: &Env) -> Result<Option<String>, Failure> {
     env.text("P2P_CHAT_METRICS").map(read).transpose()
 }
 
+fn env_otlp(env: &Env) -> Result<Option<ServiceUrl>, Failure> {
+    let read = |text: &str| {
+        text.parse().map_err(|error| {
+            Failure::Usage(format!("the environment variable P2P_CHAT_OTLP has {text:?}: {error}; correct it"))
+        })
+    };
+    env.text("P2P_CHAT_OTLP").map(read).transpose()
+}
+
 fn default_nds() -> Result<Vec<ServiceUrl>, Failure> {
     let url = DEFAULT_NDS.parse().map_err(|error| Failure::Failed(format!("bug: {DEFAULT_NDS}: {error}")))?;
     Ok(vec![url])
@@ -227,7 +240,7 @@ mod tests {
         dir: tempfile::TempDir,
         global: Global,
         node: NodeArgs,
-        metrics: MetricsArgs,
+        monitor: MonitorArgs,
         env: Vec<(&'static str, String)>,
     }
 
@@ -239,7 +252,7 @@ mod tests {
                 dir,
                 global: Global::default(),
                 node: NodeArgs::default(),
-                metrics: MetricsArgs::default(),
+                monitor: MonitorArgs::default(),
                 env: vec![("HOME", home)],
             }
         }
@@ -252,7 +265,7 @@ mod tests {
         }
 
         fn resolve(&self) -> Result<Settings, Failure> {
-            Settings::resolve(&self.global, &self.node, &self.metrics, &self.env.iter().cloned().collect())
+            Settings::resolve(&self.global, &self.node, &self.monitor, &self.env.iter().cloned().collect())
         }
 
         fn name_and_nds(&self) -> (String, String) {
@@ -325,7 +338,7 @@ mod tests {
         assert!(failure.to_string().starts_with("the environment variable P2P_CHAT_NDS has \"what\""), "{failure}");
         assert_eq!(failure.exit_code(), 2);
         let failure =
-            Settings::resolve(&Global::default(), &NodeArgs::default(), &MetricsArgs::default(), &Env::default());
+            Settings::resolve(&Global::default(), &NodeArgs::default(), &MonitorArgs::default(), &Env::default());
         assert!(failure.expect_err("no home").to_string().contains("--data-dir DIR"));
     }
 
@@ -341,12 +354,29 @@ mod tests {
         assert_eq!(both(&world), pair("file:1", "file:2"));
         world.env.push(("P2P_CHAT_METRICS", "env:0".to_owned()));
         assert_eq!(both(&world), pair("env:0", "env:0"));
-        world.metrics.metrics = Some("flag:0".to_owned());
+        world.monitor.metrics = Some("flag:0".to_owned());
         assert_eq!(both(&world), pair("flag:0", "flag:0"));
-        world.metrics.metrics = None;
+        world.monitor.metrics = None;
         world.env[1].1 = "9500".to_owned();
         let failure = world.resolve().expect_err("no address");
         assert!(failure.to_string().starts_with("the environment variable P2P_CHAT_METRICS has"), "{failure}");
+    }
+
+    #[test]
+    fn traces_are_off_unless_a_flag_the_environment_or_a_file_asks_for_them() {
+        let mut world = World::new();
+        let otlp = |world: &World| world.resolve().expect("resolved").otlp.map(|url| url.to_string());
+        assert_eq!(otlp(&world), None);
+        world.file(".config/p2p-chat/config.toml", "otlp = \"file:1\"");
+        assert_eq!(otlp(&world).as_deref(), Some("http://file:1"));
+        world.env.push(("P2P_CHAT_OTLP", "http://env:2".to_owned()));
+        assert_eq!(otlp(&world).as_deref(), Some("http://env:2"));
+        world.monitor.otlp = Some("flag:3".parse().expect("a URL"));
+        assert_eq!(otlp(&world).as_deref(), Some("http://flag:3"));
+        world.monitor.otlp = None;
+        world.env[1].1 = "https://env:2".to_owned();
+        let failure = world.resolve().expect_err("no plaintext");
+        assert!(failure.to_string().starts_with("the environment variable P2P_CHAT_OTLP has"), "{failure}");
     }
 
     #[test]

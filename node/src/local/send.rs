@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use p2p_chat_engine::{Command, CommandError, Done, Event, Snapshot};
 use p2p_chat_model::{MessageId, PeerId, Seq, limits::MAX_TEXT_BYTES};
 use p2p_chat_proto::v1::{self, send_outcome};
+use p2p_chat_traces::{Context, Span};
 use tokio::{
     sync::{broadcast::error::RecvError, mpsc},
     time::{Instant, timeout_at},
@@ -42,22 +43,33 @@ struct Sending {
     wait: v1::Wait,
     deadline: Instant,
     begun: Begun,
+    /// Until it is on disk.
+    span: Span,
 }
 
 impl Local {
-    pub(super) async fn send_text(&self, request: v1::SendRequest) -> Result<v1::SendResponse, Status> {
-        let sending = self.begin_sending(request).await?;
+    /// `cause` is what the caller says that it is part of, here and below.
+    pub(super) async fn send_text(
+        &self,
+        request: v1::SendRequest,
+        cause: Option<Context>,
+    ) -> Result<v1::SendResponse, Status> {
+        let sending = self.begin_sending(request, cause).await?;
         self.finish_sending(sending).await
     }
 
     /// Sends what comes, up to [`IN_FLIGHT`] texts at a time. What was begun goes out, whether anybody waits for it or not.
-    pub(super) fn send_texts(&self, mut requests: Streaming<v1::SendRequest>) -> EventStream<v1::SendOutcome> {
+    pub(super) fn send_texts(
+        &self,
+        mut requests: Streaming<v1::SendRequest>,
+        cause: Option<Context>,
+    ) -> EventStream<v1::SendOutcome> {
         let (begun, mut under_way) = mpsc::channel(IN_FLIGHT);
         let (outcomes, stream) = mpsc::channel(IN_FLIGHT);
         let local = self.clone();
         tokio::spawn(async move {
             while let Ok(Some(request)) = requests.message().await {
-                if begun.send(local.begin_sending(request).await).await.is_err() {
+                if begun.send(local.begin_sending(request, cause.clone()).await).await.is_err() {
                     return;
                 }
             }
@@ -77,7 +89,7 @@ impl Local {
         Box::pin(ReceiverStream::new(stream))
     }
 
-    async fn begin_sending(&self, request: v1::SendRequest) -> Result<Sending, Status> {
+    async fn begin_sending(&self, request: v1::SendRequest, cause: Option<Context>) -> Result<Sending, Status> {
         if request.text.is_empty() {
             return Err(Status::invalid_argument("the text is empty"));
         }
@@ -90,15 +102,15 @@ impl Local {
         let deadline = Instant::now() + wait_of(request.timeout_ms, SEND_WAIT);
         let wait = request.wait();
         let network = self.hub.joined(&request.network).map_err(hub_status)?;
-        let text = request.text;
-        let begun = timeout_at(deadline, network.begin(Command::Send, Some(text.clone())));
+        let (text, span) = (request.text, self.span("send", &network.name, cause));
+        let begun = timeout_at(deadline, network.begin(Command::Send, Some(text.clone()), span.context()));
         let begun = begun.await.map_err(|_| not_ready(&network))?;
-        Ok(Sending { network, text, wait, deadline, begun })
+        Ok(Sending { network, text, wait, deadline, begun, span })
     }
 
     async fn finish_sending(&self, sending: Sending) -> Result<v1::SendResponse, Status> {
-        let Sending { network, text, wait, deadline, begun } = sending;
-        let outcome = written(&network, begun, text, deadline).await?;
+        let Sending { network, text, wait, deadline, begun, span } = sending;
+        let outcome = written(&network, (begun, text), deadline, span).await?;
         let (Done::Sent { seq, lamport }, Some(id)) = (outcome.done, outcome.message) else {
             return Err(Status::internal("bug: a message was sent as something else"));
         };
@@ -173,13 +185,39 @@ impl Local {
     }
 }
 
-/// Waits until the text is written. A node that is still joining, or takes back its own feed, is asked again.
-async fn written(network: &Network, mut begun: Begun, text: String, deadline: Instant) -> Result<Outcome, Status> {
+/// Waits until the text is written, which ends its span.
+async fn written(
+    network: &Network,
+    sent: (Begun, String),
+    deadline: Instant,
+    mut span: Span,
+) -> Result<Outcome, Status> {
+    let written = until_written(network, sent, deadline, span.context()).await;
+    match &written {
+        Ok(outcome) if span.is_recorded() => {
+            if let (Done::Sent { seq, .. }, Some(id)) = (&outcome.done, outcome.message) {
+                span.set("message_id", id.to_string());
+                span.set("seq", seq.to_string());
+            }
+        }
+        Ok(_) => {}
+        Err(status) => span.fail(&status.message()),
+    }
+    written
+}
+
+/// A node that is still joining, or takes back its own feed, is asked again.
+async fn until_written(
+    network: &Network,
+    (mut begun, text): (Begun, String),
+    deadline: Instant,
+    cause: Option<Context>,
+) -> Result<Outcome, Status> {
     loop {
         match timeout_at(deadline, network.outcome(begun)).await {
             Ok(Err(Unmet::Command(CommandError::Busy))) if Instant::now() + BUSY_WAIT < deadline => {
                 tokio::time::sleep(BUSY_WAIT).await;
-                begun = network.begin(Command::Send, Some(text.clone())).await;
+                begun = network.begin(Command::Send, Some(text.clone()), cause.clone()).await;
             }
             Ok(result) => return result.map_err(|error| unmet_status(&error)),
             Err(_) => return Err(not_ready(network)),

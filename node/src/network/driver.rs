@@ -7,22 +7,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use p2p_chat_engine::{
-    Command, CommandError, CommandId, Engine, Event, Input, Output, Request, RequestId, RunToken, Setup, Write,
-};
+use p2p_chat_engine::{Command, CommandId, Engine, Event, Input, Output, Request, RequestId, RunToken, Setup, Write};
 use p2p_chat_model::{MessageId, PeerId};
 use p2p_chat_store::{Pending, Store, StoreError};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use p2p_chat_traces::Context;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
 
 use super::{
-    Figures, Incoming, Look, Message, Network, Outcome, Refused, Reply, Shared,
+    Answer, Figures, Incoming, Look, Message, Network, Outcome, Refused, Reply, Shared,
     acks::Acks,
     batching::{Batching, Busy},
     clock::{moment, sleep_until, wall_ms},
     load::{dormant, load, stored_state},
     observe::{Batch, Brought, Observer},
     outbox::{Head, Outbox},
+    trail::FIRST,
 };
 use crate::{bus::Happening, outbound::Outbound, wire};
 
@@ -36,9 +36,9 @@ const MEND_INTERVAL: Duration = Duration::from_secs(5);
 /// How the engine starts; the first command is answered through the sender.
 pub(crate) enum Start {
     /// The network is new: its genesis run is on disk.
-    Found { genesis: p2p_chat_engine::EntryFacts, reply: oneshot::Sender<Result<Outcome, CommandError>> },
+    Found { genesis: p2p_chat_engine::EntryFacts, cause: Option<Context>, reply: Answer },
     /// The node joins.
-    Join { record: p2p_chat_engine::Record, reply: oneshot::Sender<Result<Outcome, CommandError>> },
+    Join { record: p2p_chat_engine::Record, cause: Option<Context>, reply: Answer },
     /// The node goes on.
     Resume,
 }
@@ -84,7 +84,7 @@ struct Work<'a> {
     head: Head,
     texts: BTreeMap<CommandId, String>,
     written: BTreeMap<CommandId, MessageId>,
-    commands: BTreeMap<CommandId, oneshot::Sender<Result<Outcome, CommandError>>>,
+    commands: BTreeMap<CommandId, Answer>,
     requests: BTreeMap<RequestId, oneshot::Sender<Reply>>,
     next_id: u64,
     incoming: Vec<Option<Incoming>>,
@@ -170,20 +170,21 @@ impl<'a> Work<'a> {
     async fn begin(driver: &'a mut Driver, start: Start, generation: u64) -> Result<Self, StoreError> {
         let me = driver.setup.identity.peer();
         let loaded = load(&driver.store, driver.network.id, me).await?;
-        let observer = Observer::new(&driver.network, me, driver.store.acked(driver.network.id).await?);
+        let mut observer = Observer::new(&driver.network, me, driver.store.acked(driver.network.id).await?);
         let (seq, hash) = loaded.own;
-        let first = CommandId(0);
         let mut commands = BTreeMap::new();
         let start = match start {
-            Start::Found { genesis, reply } => {
-                commands.insert(first, reply);
-                p2p_chat_engine::Start::Found { command: first, genesis }
+            Start::Found { genesis, cause, reply } => {
+                commands.insert(FIRST, reply);
+                observer.trail.on_command(FIRST, cause);
+                p2p_chat_engine::Start::Found { command: FIRST, genesis }
             }
-            Start::Join { record, reply } => {
-                commands.insert(first, reply);
+            Start::Join { record, cause, reply } => {
+                commands.insert(FIRST, reply);
+                observer.trail.on_command(FIRST, cause);
                 let (leader, contacts) = (record.leader, record.contacts);
                 let before = stored_state(&driver.store, driver.network.id).await?;
-                p2p_chat_engine::Start::Join { command: first, leader, contacts, before, log: loaded.log }
+                p2p_chat_engine::Start::Join { command: FIRST, leader, contacts, before, log: loaded.log }
             }
             Start::Resume => match stored_state(&driver.store, driver.network.id).await? {
                 Some(durable) => p2p_chat_engine::Start::Resume { durable, log: loaded.log },
@@ -302,10 +303,10 @@ impl<'a> Work<'a> {
                 self.batching.take().into_iter().for_each(|earlier| self.begin_command(earlier));
                 self.begin_command(message);
             }
-            Message::Request { from, request, reply } => self.take_request(from, request, reply),
-            Message::Deliver { from, runs, reply } => {
-                let facts = self.hold(runs, Brought::HandedOver);
-                self.take_request(from, Request::Deliver(facts), reply);
+            Message::Request { from, request, cause, reply } => self.take_request((from, request), cause, reply),
+            Message::Deliver { from, runs, cause, reply } => {
+                let facts = self.hold(runs, Brought::HandedOver(cause));
+                self.take_request((from, Request::Deliver(facts)), None, reply);
             }
             Message::Response { generation, call, result } if generation == self.generation => {
                 self.handle(Input::Response(call, result));
@@ -333,17 +334,19 @@ impl<'a> Work<'a> {
     }
 
     fn begin_command(&mut self, message: Message) {
-        let Message::Command { command, text, reply } = message else { return };
+        let Message::Command { command, text, cause, reply } = message else { return };
         let id = CommandId(self.next_number());
         if let (Command::Send, Some(text)) = (&command, text) {
             self.texts.insert(id, text);
         }
         self.commands.insert(id, reply);
+        self.observer.trail.on_command(id, cause);
         self.handle(Input::Command(id, command));
     }
 
-    fn take_request(&mut self, from: PeerId, request: Request, reply: oneshot::Sender<Reply>) {
-        let id = RequestId(self.next_number());
+    fn take_request(&mut self, asked: (PeerId, Request), cause: Option<Context>, reply: oneshot::Sender<Reply>) {
+        let (id, (from, request)) = (RequestId(self.next_number()), asked);
+        self.observer.trail.on_request(id, from, &request, cause);
         self.requests.insert(id, reply);
         self.handle(Input::Request(id, from, request));
     }
@@ -352,7 +355,7 @@ impl<'a> Work<'a> {
     fn hold(&mut self, runs: Vec<Incoming>, brought: Brought) -> Vec<p2p_chat_engine::RunFacts> {
         let first = self.incoming.len() as u64;
         let facts = (first..).zip(&runs).map(|(index, (run, _))| wire::facts(run, RunToken(index))).collect();
-        self.brought.extend(runs.iter().map(|_| brought));
+        self.brought.extend(runs.iter().map(|_| brought.clone()));
         self.incoming.extend(runs.into_iter().map(Some));
         facts
     }
@@ -377,14 +380,14 @@ impl<'a> Work<'a> {
                 Output::Write(write) => {
                     self.members_changed |= matches!(&write, Write::State(_) | Write::Own { op: Some(_), .. })
                         || matches!(&write, Write::Deliver { entry, .. } if entry.op.is_some());
-                    batch.on_write(&write, &self.incoming, &self.brought);
+                    self.observer.on_write(&mut batch, &write, &self.incoming, &self.brought);
                     if let Write::Ack { peer, upto, way } = &write {
                         self.observer.on_ack(*peer, *upto, *way);
                     }
                     let texts = &mut self.texts;
                     if let Some(written) = outbox.add(write, &mut self.incoming, |id| texts.remove(&id)) {
                         self.written.extend(written.command.map(|command| (command, written.message)));
-                        batch.on_written(written);
+                        self.observer.on_written(&mut batch, written);
                     }
                 }
                 output => effects.push(Effect::Output(Box::new(output))),
@@ -395,7 +398,7 @@ impl<'a> Work<'a> {
         self.incoming.clear();
         self.brought.clear();
         if !batch.is_empty() {
-            effects.insert(0, Effect::Observed(Box::new(batch)));
+            effects.insert(0, Effect::Observed(Box::new(self.observer.begin_commit(batch))));
         }
         if !writes.is_empty() {
             let pending = driver.store.commit(driver.network.id, writes);
@@ -443,7 +446,7 @@ impl<'a> Work<'a> {
     }
 
     fn carry_out(&mut self, output: Output) {
-        self.observer.on_output(&output);
+        let span = self.observer.on_output(&output);
         let driver = &*self.driver;
         match output {
             // Written before: see `flush`.
@@ -462,11 +465,11 @@ impl<'a> Work<'a> {
             }
             Output::Call { id, peer, address, call, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms);
-                driver.outbound.call(&driver.network, self.generation, id, (peer, address), call, timeout);
+                driver.outbound.call(&driver.network, (self.generation, id), span, (peer, address), call, timeout);
             }
             Output::Discover { id, service, call, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms);
-                driver.outbound.discover(&driver.network, self.generation, id, service, call, timeout);
+                driver.outbound.discover(&driver.network, (self.generation, id), span, service, call, timeout);
             }
             Output::Event(event) => self.tell(event),
         }
@@ -475,12 +478,6 @@ impl<'a> Work<'a> {
     fn tell(&mut self, event: Event) {
         self.stopped |= event == Event::Stopped;
         let _ = self.driver.network.bus().send(Happening::Event(event));
-    }
-}
-
-impl Network {
-    fn bus(&self) -> &broadcast::Sender<Happening> {
-        &self.bus
     }
 }
 

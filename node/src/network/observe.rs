@@ -8,18 +8,20 @@ use std::{
 
 use p2p_chat_engine::{DiscoveryCall, Engine, Event, Output, PeerCall, Way, Write};
 use p2p_chat_model::{EntryKind, Epoch, MessageId, PeerId, Seq};
+use p2p_chat_traces::{Context, Span};
 use tracing::{Level, debug, enabled, info, warn};
 
-use super::{Incoming, Network, outbox::Written, wall_ms};
+use super::{Incoming, Network, outbox::Written, trail::Trail, wall_ms};
 use crate::metrics::Counts;
 
 /// Own entries whose time of writing and id are kept, the newest ones: beyond that, an ack has no latency.
 const MAX_REMEMBERED: usize = 4_096;
 
 /// Who brought runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Brought {
-    HandedOver,
+    /// A call, whose span it is.
+    HandedOver(Option<Context>),
     Fetched,
 }
 
@@ -46,6 +48,9 @@ pub(super) struct Batch {
     stored: Vec<(PeerId, MessageId)>,
     handed_over: u64,
     fetched: u64,
+    causes: Vec<Context>,
+    /// Ends with the batch.
+    commit: Span,
 }
 
 impl Batch {
@@ -53,12 +58,7 @@ impl Batch {
         self.written.is_empty() && self.delivered.is_empty() && self.handed_over + self.fetched == 0
     }
 
-    pub(super) fn on_written(&mut self, written: Written) {
-        self.written.push(written);
-    }
-
-    /// Looks at a write before it is carried out; `incoming` are the runs that it may take.
-    pub(super) fn on_write(&mut self, write: &Write, incoming: &[Option<Incoming>], brought: &[Brought]) {
+    fn on_write(&mut self, write: &Write, incoming: &[Option<Incoming>], brought: &[Brought]) {
         match write {
             Write::Deliver { author, entry, .. } => self.delivered.push(Delivered {
                 author: *author,
@@ -92,6 +92,7 @@ pub(super) struct Observer {
     newest: Seq,
     acked: BTreeMap<PeerId, Seq>,
     stood_for: Epoch,
+    pub(super) trail: Trail,
 }
 
 impl Observer {
@@ -105,7 +106,41 @@ impl Observer {
             newest: 0,
             acked: acked.into_iter().collect(),
             stood_for: Epoch(0),
+            trail: Trail::new(network.traces.clone(), network.name.clone(), me),
         }
+    }
+
+    /// Looks at a write before it is carried out; `incoming` are the runs that it may take.
+    pub(super) fn on_write(
+        &mut self,
+        batch: &mut Batch,
+        write: &Write,
+        incoming: &[Option<Incoming>],
+        brought: &[Brought],
+    ) {
+        batch.on_write(write, incoming, brought);
+        let run = match write {
+            Write::Run(token) => {
+                incoming.get(token.0 as usize).and_then(Option::as_ref).zip(brought.get(token.0 as usize))
+            }
+            _ => None,
+        };
+        let handed_over = run.and_then(|(run, brought)| match brought {
+            Brought::HandedOver(cause) => Some((run, cause)),
+            Brought::Fetched => None,
+        });
+        batch.causes.extend(self.trail.on_write(write, handed_over));
+    }
+
+    /// An own entry goes into the commit.
+    pub(super) fn on_written(&mut self, batch: &mut Batch, written: Written) {
+        self.trail.on_written(&written);
+        batch.written.push(written);
+    }
+
+    /// The commit begins.
+    pub(super) fn begin_commit(&self, batch: Batch) -> Batch {
+        Batch { commit: self.trail.commit(&batch.causes), causes: Vec::new(), ..batch }
     }
 
     /// Counts runs that the engine did not take.
@@ -119,6 +154,7 @@ impl Observer {
 
     /// A commit is on disk.
     pub(super) fn on_committed(&mut self, batch: Batch) {
+        drop(batch.commit);
         for Written { seq, message, is_text, .. } in batch.written {
             if is_text {
                 self.counts.sent.increment();
@@ -180,8 +216,8 @@ impl Observer {
         }
     }
 
-    /// An output is about to be carried out.
-    pub(super) fn on_output(&mut self, output: &Output) {
+    /// An output is about to be carried out. Returns the span of the call that it is, if it is one.
+    pub(super) fn on_output(&mut self, output: &Output) -> Span {
         match output {
             Output::Call { call: PeerCall::Elect(epoch, _), .. } => self.on_standing(*epoch),
             Output::Call { peer, call: PeerCall::Deliver { author, from, upto }, .. } if enabled!(Level::DEBUG) => {
@@ -199,6 +235,7 @@ impl Observer {
             }
             _ => {}
         }
+        self.trail.on_output(output, &self.acked)
     }
 
     fn log_hand_over(&self, peer: &PeerId, author: &PeerId, (from, upto): (Seq, Seq)) {

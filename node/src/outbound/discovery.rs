@@ -8,7 +8,7 @@ use p2p_chat_proto::{
     v1::{self, discovery_client::DiscoveryClient},
 };
 use p2p_chat_transport::Line;
-use tonic::{Code, Status};
+use tonic::{Code, Status, codegen::http::HeaderValue};
 
 use super::Outbound;
 use crate::{network::Network, wire};
@@ -19,10 +19,11 @@ impl Outbound {
         network: &Network,
         service: usize,
         call: DiscoveryCall,
+        cause: Option<HeaderValue>,
     ) -> Result<Response, CallError> {
         let channel =
             self.directory.channel(service).ok_or_else(|| CallError::Failed("bug: no such service".into()))?;
-        let mut client = DiscoveryClient::new(channel);
+        let mut client = DiscoveryClient::new(channel.caused_by(cause));
         let answer = match call {
             DiscoveryCall::Create { view, admission, serial } => {
                 self.create(&mut client, network, view, &admission, serial).await?

@@ -1,12 +1,13 @@
 //! `Chat`: entries.
 
 use p2p_chat_engine::Request as Ask;
-use p2p_chat_model::{NetworkId, VectorClock};
+use p2p_chat_model::{MessageId, NetworkId, VectorClock};
 use p2p_chat_proto::{
     convert::{self, FieldError},
     v1::{self, chat_server},
 };
 use p2p_chat_store::Store;
+use p2p_chat_traces::Span;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, async_trait};
@@ -41,14 +42,18 @@ impl chat_server::Chat for Chat {
     async fn deliver(&self, request: Request<v1::DeliverRequest>) -> Result<Response<v1::DeliverResponse>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
         let runs = decode_runs(request.get_ref(), network.id)?;
-        let response = settle(network.deliver(peer, runs).await)?;
+        let mut span = self.gate.span("p2pchat.v1.Chat/Deliver", &request, peer, &network);
+        describe(&mut span, &runs);
+        let response = settle(network.deliver(peer, runs, span.context()).await, span)?;
         Ok(Response::new(answer::deliver(response)?))
     }
 
     async fn relay(&self, request: Request<v1::RelayRequest>) -> Result<Response<v1::RelayResponse>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
         let target = convert::peer(&request.get_ref().target, "target")?;
-        let response = settle(network.request(peer, Ask::Relay(target)).await)?;
+        let mut span = self.gate.span("p2pchat.v1.Chat/Relay", &request, peer, &network);
+        span.set("target", target.short());
+        let response = settle(network.request(peer, Ask::Relay(target), span.context()).await, span)?;
         Ok(Response::new(answer::relay(response)?))
     }
 
@@ -57,7 +62,8 @@ impl chat_server::Chat for Chat {
     async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
         let have = frontier(request.get_ref())?;
-        match settle(network.request(peer, Ask::Fetch(have)).await)? {
+        let span = self.gate.span("p2pchat.v1.Chat/Fetch", &request, peer, &network);
+        match settle(network.request(peer, Ask::Fetch(have), span.context()).await, span)? {
             p2p_chat_engine::Response::Serve { have, .. } => {
                 Ok(Response::new(stream(self.store.clone(), network, have)))
             }
@@ -74,6 +80,17 @@ pub(crate) fn decode_runs(request: &v1::DeliverRequest, network: NetworkId) -> R
     }
     let decode = |bytes: &bytes::Bytes| Ok((wire::run(bytes, network)?, bytes.clone()));
     request.runs.iter().map(decode).collect()
+}
+
+/// Says what is handed over: usually one run.
+fn describe(span: &mut Span, runs: &[Incoming]) {
+    let Some((run, _)) = runs.first().filter(|_| span.is_recorded()) else { return };
+    span.set("author", run.author.short());
+    span.set("entries", runs.iter().map(|(run, _)| run.entries.len() as i64).sum::<i64>());
+    span.set("from", run.first.to_string());
+    if let Some((hash, _)) = run.entries.first() {
+        span.set("message_id", MessageId::from(*hash).to_string());
+    }
 }
 
 /// What the caller of a Fetch has.

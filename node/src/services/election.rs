@@ -21,7 +21,9 @@ impl Election {
 impl election_server::Election for Election {
     async fn elect(&self, request: Request<v1::ElectRequest>) -> Result<Response<v1::ElectResponse>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
-        let response = settle(network.request(peer, request::elect(request.get_ref())).await)?;
+        let span = self.gate.span("p2pchat.v1.Election/Elect", &request, peer, &network);
+        let decoded = request::elect(request.get_ref());
+        let response = settle(network.request(peer, decoded, span.context()).await, span)?;
         Ok(Response::new(answer::elect(response)?))
     }
 
@@ -31,7 +33,8 @@ impl election_server::Election for Election {
     ) -> Result<Response<v1::CoordinateResponse>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
         let decoded = request::coordinate(request.get_ref())?;
-        let response = settle(network.request(peer, decoded).await)?;
+        let span = self.gate.span("p2pchat.v1.Election/Coordinate", &request, peer, &network);
+        let response = settle(network.request(peer, decoded, span.context()).await, span)?;
         Ok(Response::new(answer::coordinate(response)?))
     }
 }

@@ -4,6 +4,7 @@ use p2p_chat_proto::{
     convert,
     v1::{self, liveness_server},
 };
+use p2p_chat_traces::Span;
 use p2p_chat_transport::caller;
 use tonic::{Request, Response, Status, async_trait};
 
@@ -39,7 +40,7 @@ impl liveness_server::Liveness for Liveness {
         let (Some(peer), Some(standing)) = (peer, &wire.standing) else { return alive(leads_epoch) };
         self.gate.identify(&request)?;
         let standing = wire::decode_standing(standing)?;
-        match network.request(peer, p2p_chat_engine::Request::Ping(standing)).await {
+        match network.request(peer, p2p_chat_engine::Request::Ping(standing), None).await {
             Ok(p2p_chat_engine::Response::Standing(standing)) => {
                 let standing = Some(wire::encode_standing(&standing));
                 Ok(Response::new(v1::PingResponse { leads_epoch, standing }))
@@ -53,7 +54,8 @@ impl liveness_server::Liveness for Liveness {
     async fn ping_via(&self, request: Request<v1::PingViaRequest>) -> Result<Response<v1::PingViaResponse>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
         let target = convert::peer(&request.get_ref().target, "target")?;
-        let response = settle(network.request(peer, p2p_chat_engine::Request::PingVia(target)).await)?;
+        let response =
+            settle(network.request(peer, p2p_chat_engine::Request::PingVia(target), None).await, Span::default())?;
         Ok(Response::new(answer::ping_via(response)?))
     }
 }

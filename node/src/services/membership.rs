@@ -31,9 +31,11 @@ impl Membership {
 impl membership_server::Membership for Membership {
     async fn join(&self, request: Request<v1::JoinRequest>) -> Result<Response<v1::JoinResponse>, Status> {
         let peer = self.gate.identify(&request)?;
-        let wire = request.into_inner();
+        let wire = request.get_ref();
         let network = self.gate.network(&wire.network)?;
-        let response = settle(network.request(peer, request::join(&wire)?).await)?;
+        let decoded = request::join(wire)?;
+        let span = self.gate.span("p2pchat.v1.Membership/Join", &request, peer, &network);
+        let response = settle(network.request(peer, decoded, span.context()).await, span)?;
         let genesis = match response {
             p2p_chat_engine::Response::Admitted { .. } => self.genesis(network.id).await?,
             _ => bytes::Bytes::new(),
@@ -43,7 +45,8 @@ impl membership_server::Membership for Membership {
 
     async fn leave(&self, request: Request<v1::LeaveRequest>) -> Result<Response<v1::LeaveResponse>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
-        let response = settle(network.request(peer, p2p_chat_engine::Request::Leave).await)?;
+        let span = self.gate.span("p2pchat.v1.Membership/Leave", &request, peer, &network);
+        let response = settle(network.request(peer, p2p_chat_engine::Request::Leave, span.context()).await, span)?;
         Ok(Response::new(answer::leave(response)?))
     }
 
@@ -53,7 +56,8 @@ impl membership_server::Membership for Membership {
     ) -> Result<Response<v1::UpdateViewResponse>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
         let decoded = request::update_view(request.get_ref())?;
-        let response = settle(network.request(peer, decoded).await)?;
+        let span = self.gate.span("p2pchat.v1.Membership/UpdateView", &request, peer, &network);
+        let response = settle(network.request(peer, decoded, span.context()).await, span)?;
         Ok(Response::new(answer::update_view(response)?))
     }
 }

@@ -19,7 +19,7 @@ use tonic::{
     Code, Status,
     codegen::{
         Service,
-        http::{HeaderMap, Request, Response},
+        http::{HeaderMap, HeaderValue, Request, Response},
     },
     transport::Channel,
 };
@@ -27,6 +27,8 @@ use tower::Layer;
 
 /// Methods that are counted beside those of the wire contract; whatever else is asked for is counted together.
 const COMMON: [&str; 2] = ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"];
+/// The header in which a call says what caused it (W3C Trace Context).
+pub const TRACEPARENT: &str = "traceparent";
 /// The codes of gRPC, by number.
 const CODES: [&str; 17] = [
     "OK",
@@ -109,7 +111,7 @@ impl<S> Layer<S> for Observe {
     type Service = Observed<S>;
 
     fn layer(&self, inner: S) -> Observed<S> {
-        Observed { inner, calls: Arc::clone(&self.0), given_up: Code::Cancelled }
+        Observed { inner, calls: Arc::clone(&self.0), given_up: Code::Cancelled, cause: None }
     }
 }
 
@@ -122,12 +124,19 @@ pub struct Observed<S> {
     inner: S,
     calls: Arc<Calls>,
     given_up: Code,
+    cause: Option<HeaderValue>,
 }
 
 impl Line {
     /// Counts the calls made on `channel`.
     pub fn new(channel: Channel, calls: &Arc<Calls>) -> Self {
-        Self { inner: channel, calls: Arc::clone(calls), given_up: Code::DeadlineExceeded }
+        Self { inner: channel, calls: Arc::clone(calls), given_up: Code::DeadlineExceeded, cause: None }
+    }
+
+    /// The same channel, whose calls say in [`TRACEPARENT`] what caused them.
+    #[must_use]
+    pub fn caused_by(self, cause: Option<HeaderValue>) -> Self {
+        Self { cause, ..self }
     }
 }
 
@@ -143,7 +152,10 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<In>) -> Self::Future {
+    fn call(&mut self, mut request: Request<In>) -> Self::Future {
+        if let Some(cause) = &self.cause {
+            request.headers_mut().insert(TRACEPARENT, cause.clone());
+        }
         let row = Calls::row(request.uri().path());
         let ticket = Ticket { calls: Some(Arc::clone(&self.calls)), row, given_up: self.given_up };
         Answering { inner: self.inner.call(request), ticket: Some(ticket) }

@@ -69,8 +69,12 @@ impl Stage {
     /// A discovery service alone, with its data and that of the nodes to come below `at`.
     pub(crate) async fn new(at: &Path, processes: bool) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("p2p-chat-bench-").tempdir_in(at)?;
-        let options =
-            NdsOptions { listen: (Ipv4Addr::LOCALHOST, 0).into(), data_dir: dir.path().join("nds"), metrics: None };
+        let options = NdsOptions {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            data_dir: dir.path().join("nds"),
+            metrics: None,
+            otlp: None,
+        };
         let nds = ProcessHost.start_nds(options).await?;
         Ok(Self { nodes: Vec::new(), processes, nds, dir })
     }
@@ -189,6 +193,7 @@ impl Node {
                 advertise: None,
                 preset: Preset::Lan,
                 metrics: None,
+                otlp: None,
             };
             let node = ProcessHost.start(options).await?;
             self.listen = node.address().to_string();

@@ -18,6 +18,7 @@ pub(crate) const WORDS: &[&str] = &[
     "preset",
     "metrics",
     "nds_metrics",
+    "otlp",
     "=",
     "\"",
     "[",
@@ -102,6 +103,7 @@ fn written(config: &Config) -> String {
     set("preset", config.preset.map(preset));
     set("metrics", config.metrics.clone().map(quoted));
     set("nds_metrics", config.nds_metrics.clone().map(quoted));
+    set("otlp", config.otlp.as_ref().map(|url| quoted(url.to_string())));
     text
 }
 
@@ -138,7 +140,7 @@ fn arguments(text: &str) {
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let full = "name = \"alice\"\nnds = [\"http://nds:7400\", \"[::1]:7\"]\nlisten = \"0.0.0.0:1\"\n\
                 advertise = \"alice:7500\"\npreset = \"wan\"\n\
-                metrics = \"localhost:0\"\nnds_metrics = \"[::1]:9\"\n";
+                metrics = \"localhost:0\"\nnds_metrics = \"[::1]:9\"\notlp = \"collector:4317\"\n";
     let long = "x".repeat(MAX_TEXT_BYTES + 1);
     let seeds: [(u8, &str); 14] = [
         (0, full),

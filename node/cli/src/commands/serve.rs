@@ -42,6 +42,7 @@ pub(crate) async fn discovery<H: Host>(
         listen: listen.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, NDS_PORT).into()),
         data_dir,
         metrics: settings.nds_metrics.clone(),
+        otlp: settings.otlp.clone(),
     };
     let settings = Settings { data_dir: options.data_dir.clone(), ..settings.clone() };
     let started = tokio::select! {
