@@ -126,28 +126,17 @@ pub(super) fn send(model: &mut Model, text: String, effects: &mut Vec<Effect>) {
 
 /// An own message is on the disk, or it is not.
 pub(super) fn sent(model: &mut Model, id: &str, token: u64, result: Result<v1::SendResponse, Failure>) {
-    let me = model.me.clone();
-    let Some(network) = model.networks.get_mut(id) else { return };
-    let pending = &mut network.timeline.pending;
-    let found = pending.iter().position(|pending| pending.token == token).map(|at| pending.remove(at));
-    match (result, found, me) {
-        (Ok(sent), Some(pending), Some(me)) => {
-            let key = Key { lamport: sent.lamport, author: me.peer, seq: sent.seq };
-            if network.timeline.message(&key).is_none() {
-                network.timeline.arrived(Message {
-                    key,
-                    id: sent.id,
-                    author_name: me.name,
-                    time_ms: pending.time_ms,
-                    is_text: true,
-                    text: pending.shown,
-                    position: 0,
-                    is_late: false,
-                });
+    let pending = model.networks.get_mut(id).and_then(|network| {
+        let pending = &mut network.timeline.pending;
+        pending.iter().position(|pending| pending.token == token).map(|at| pending.remove(at))
+    });
+    match result {
+        Ok(sent) => {
+            if let Some(pending) = pending {
+                show_sent(model, id, sent, pending);
             }
         }
-        (Ok(_), ..) => {}
-        (Err(failure), pending, _) => {
+        Err(failure) => {
             if let Some(pending) = pending
                 && model.editor.is_empty()
             {
@@ -156,5 +145,23 @@ pub(super) fn sent(model: &mut Model, id: &str, token: u64, result: Result<v1::S
             }
             model.complain(format!("not sent: {failure}"));
         }
+    }
+}
+
+/// Shows an own message where it belongs, unless it has come back already.
+fn show_sent(model: &mut Model, id: &str, sent: v1::SendResponse, pending: Pending) {
+    let (Some(me), Some(network)) = (&model.me, model.networks.get_mut(id)) else { return };
+    let key = Key { lamport: sent.lamport, author: me.peer, seq: sent.seq };
+    if network.timeline.message(&key).is_none() {
+        network.timeline.arrived(Message {
+            key,
+            id: sent.id,
+            author_name: me.name.clone(),
+            time_ms: pending.time_ms,
+            is_text: true,
+            text: pending.shown,
+            position: 0,
+            is_late: false,
+        });
     }
 }

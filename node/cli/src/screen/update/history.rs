@@ -343,6 +343,7 @@ pub(super) fn can_say(model: &Model) -> Result<(), String> {
         (Link::Up, v1::Phase::Left | v1::Phase::Leaving) => {
             Err(format!("you have left {}; /join {} first", network.name, network.name))
         }
+        (Link::Up, v1::Phase::Joining) => Err(format!("you are not in {} yet; a moment", network.name)),
         (Link::Up, _) if network.timeline.pending.len() >= MAX_PENDING => {
             Err("your messages before this one are still on their way to the disk; a moment".to_owned())
         }

@@ -118,6 +118,18 @@ fn what_could_not_be_sent_is_given_back() {
 }
 
 #[test]
+fn nothing_is_said_before_the_network_is_entered_or_after_it_was_left() {
+    let mut screen = Screen::in_lab(vec![]);
+    for (phase, why) in [(v1::Phase::Joining, "you are not in lab yet"), (v1::Phase::Left, "you have left lab")] {
+        screen.status(status(vec![v1::NetworkState { phase: phase.into(), ..network_state("lab", LAB) }]));
+        assert_eq!(screen.enters("hello"), []);
+        assert!(said(&screen).starts_with(why), "{}", said(&screen));
+        assert_eq!(screen.model.editor.text(), "hello");
+        screen.key("ctrl-c");
+    }
+}
+
+#[test]
 fn only_so_many_messages_are_on_their_way_at_once() {
     let mut screen = Screen::in_lab(vec![]);
     let sent = (0..70).filter(|n| !screen.enters(&format!("message {n}")).is_empty()).count();
