@@ -45,7 +45,7 @@ pub struct Global {
     /// Read settings from this file only
     #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// Log more on stderr; twice for even more
+    /// Log more on stderr (the screen of chat: to DATA_DIR/screen.log); twice for even more
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
     /// What to log, for example "info" or "p2p_chat=debug"; overrides --verbose [env: RUST_LOG]

@@ -4,7 +4,7 @@ use p2p_chat_proto::v1::InspectResponse;
 use ratatui::{
     Frame,
     layout::Rect,
-    style::Style,
+    style::{Modifier, Style},
     text::{Line, Span},
     widgets::{Block, BorderType, Clear, Padding},
 };
@@ -121,7 +121,8 @@ fn help(model: &Model, width: usize) -> Vec<Line<'static>> {
 
 /// Two columns: what, and what it is.
 fn table(model: &Model, rows: &[(String, &str)], width: usize) -> Vec<Line<'static>> {
-    let (name_style, style) = (model.theme.style(Role::Match), model.theme.style(Role::Text));
+    let style = model.theme.style(Role::Text);
+    let name_style = style.add_modifier(Modifier::BOLD);
     let widest = rows.iter().map(|(name, _)| columns(name)).max().unwrap_or(0).min(width / 2);
     let mut lines = Vec::new();
     for (name, what) in rows {
@@ -158,6 +159,9 @@ fn inspected(model: &Model, inspection: &InspectResponse, width: usize) -> Vec<L
         }));
         lines.push(Line::default());
     }
+    let stored = inspection.custody.iter().filter(|custody| custody.state == "stored").count();
+    let known = format!("known to be on {stored} of {}", text::count(inspection.custody.len() as u64, "disk"));
+    lines.push(Line::styled(known, role(Role::Text)));
     let names = inspection.custody.iter().map(|custody| columns(&one_line(&custody.member_name)));
     let widest = names.max().unwrap_or(0).min(20);
     for custody in &inspection.custody {
