@@ -152,7 +152,7 @@ impl Drop for Process {
 
 /// The command that makes the system end a process with the thread that started it, where there is one: for tests that
 /// are killed before they can clean up.
-fn leash() -> &'static [&'static str] {
+pub(crate) fn leash() -> &'static [&'static str] {
     const LEASH: &[&str] = &["setpriv", "--pdeathsig", "KILL"];
     static WORKS: LazyLock<bool> = LazyLock::new(|| {
         let tried = Command::new(LEASH[0]).args(&LEASH[1..]).arg("true").stderr(Stdio::null()).status();

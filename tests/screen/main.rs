@@ -1,0 +1,13 @@
+//! The full-screen chat at real terminals: what a person sees and types, in tmux.
+//!
+//! tmux has to be installed; without it these tests fail and say so.
+
+mod restored;
+mod scene;
+mod talk;
+mod terminal;
+
+// Shared with the other test programs, each of which uses its part.
+#[allow(dead_code, unused_imports)]
+#[path = "../support/mod.rs"]
+mod support;

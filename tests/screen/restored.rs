@@ -1,0 +1,81 @@
+//! However a chat ends, the shell gets its terminal back as it was.
+
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::{
+    scene::{Scene, USUAL},
+    terminal::Terminal,
+};
+
+/// What a shell's terminal looks like.
+fn of_the_shell(terminal: &Terminal) -> bool {
+    let modes = terminal.modes();
+    !modes.alternate && modes.cursor && !modes.mouse && !modes.ended
+}
+
+/// A shell that has started a chat, which is on the screen.
+async fn chatting(scene: &Scene) -> Terminal {
+    let shell = scene.shell("alice", USUAL).await;
+    shell.enters("echo said before; stty -a > before");
+    shell.shows("said before\n").await;
+    shell.enters(&scene.chat_line("alice").join(" "));
+    shell.until_modes("a full screen", |modes| modes.alternate).await;
+    scene.is_in("alice").await;
+    shell.enters("is it there?");
+    shell.shows("is it there?").await;
+    shell
+}
+
+/// Waits for the shell, and checks its terminal.
+async fn is_restored(scene: &Scene, shell: &Terminal) {
+    shell.until_modes("the shell's terminal", |modes| !modes.alternate && modes.cursor && !modes.mouse).await;
+    shell
+        .until("what was said before", |screen| screen.contains("said before") && !screen.contains("is it there?"))
+        .await;
+    // Until the chat has ended, it takes what is typed.
+    shell.until("a prompt", |screen| screen.trim_end().ends_with('$')).await;
+    shell.enters("stty -a > after; echo written=$?");
+    shell.shows("written=0").await;
+    let told = |name: &str| fs::read_to_string(scene.path().join(name)).expect("the shell has written it");
+    assert_eq!(told("before"), told("after"));
+    // Were pastes still bracketed, the brackets would be shown.
+    shell.enters("cat -v");
+    shell.pastes("pasted\n");
+    let screen = shell.until("a paste", |screen| screen.matches("pasted").count() >= 2).await;
+    assert!(!screen.contains("200~"), "{screen}");
+    shell.presses(&["C-c"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaving_the_chat_restores_the_terminal() {
+    let scene = Scene::new().await;
+    let shell = chatting(&scene).await;
+    shell.enters("/quit");
+    is_restored(&scene, &shell).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_restores_the_terminal() {
+    let scene = Scene::new().await;
+    let shell = chatting(&scene).await;
+    scene.signal("alice", Signal::TERM).await;
+    is_restored(&scene, &shell).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspended_chat_gives_the_terminal_back_and_goes_on_in_the_foreground() {
+    let scene = Scene::new().await;
+    let shell = chatting(&scene).await;
+    shell.presses(&["C-z"]);
+    is_restored(&scene, &shell).await;
+    shell.enters("fg");
+    shell.until_modes("a full screen", |modes| modes.alternate).await;
+    shell.shows("is it there?").await;
+    shell.enters("back again");
+    shell.shows("back again").await;
+    assert!(!of_the_shell(&shell));
+    shell.enters("/quit");
+    shell.until_modes("the shell's terminal", |modes| !modes.alternate && modes.cursor && !modes.mouse).await;
+}

@@ -1,0 +1,92 @@
+//! People at terminals, and the discovery service between them.
+
+use std::path::{Path, PathBuf};
+
+use p2p_chat_proto::v1::{self, node_client::NodeClient};
+use p2p_chat_transport::dial;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{
+    support::{
+        LAB, Lines, Nds, eventually,
+        node::call,
+        process::BINARY,
+        wait::{ensure, secs},
+    },
+    terminal::{Size, Terminal},
+};
+
+/// What most terminals are at least.
+pub(crate) const USUAL: Size = (100, 30);
+
+/// A discovery service, and room for people's data.
+pub(crate) struct Scene {
+    nds: Nds,
+    dir: TempDir,
+}
+
+impl Scene {
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("p2p-").tempdir().expect("a temporary directory can be made");
+        let nds = Nds::start(dir.path().join("nds"), dir.path(), &Lines::Direct).await;
+        Self { nds, dir }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The command line with which somebody enters the network of the tests.
+    pub(crate) fn chat_line(&self, name: &str) -> Vec<String> {
+        let data = self.data(name).display().to_string();
+        let nds = self.nds.url();
+        let words =
+            [BINARY, "chat", LAB, "--nds", &nds, "--data-dir", &data, "--name", name, "--listen", "127.0.0.1:0"];
+        words.map(str::to_owned).into()
+    }
+
+    /// Somebody sits down, starts a chat, and is in the network.
+    pub(crate) async fn chat(&self, name: &str, size: Size) -> Terminal {
+        let line = self.chat_line(name);
+        let words: Vec<&str> = line.iter().map(String::as_str).collect();
+        let terminal = Terminal::start(name, self.dir.path(), size, &words).await;
+        self.is_in(name).await;
+        terminal
+    }
+
+    /// A shell at a terminal, for chats that are started and left.
+    pub(crate) async fn shell(&self, name: &str, size: Size) -> Terminal {
+        let terminal = Terminal::start(name, self.dir.path(), size, &["/bin/sh"]).await;
+        terminal.shows("$").await;
+        terminal
+    }
+
+    /// Waits until somebody's node is in the network; says which process it is.
+    pub(crate) async fn is_in(&self, name: &str) -> Pid {
+        eventually(secs(30), format!("{name} in {LAB}"), async || {
+            let status = self.status(name).await?;
+            let state = status.networks.iter().find(|state| state.name == LAB);
+            let is_in = state.is_some_and(|state| state.phase() == v1::Phase::Joined && state.node_id > 0);
+            ensure(is_in, || format!("{state:?}"))?;
+            Pid::from_raw(status.pid.cast_signed()).ok_or_else(|| "no process".to_owned())
+        })
+        .await
+    }
+
+    /// Sends a signal to somebody's chat.
+    pub(crate) async fn signal(&self, name: &str, signal: Signal) {
+        let pid = self.is_in(name).await;
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("could not signal {name}: {error}"));
+    }
+
+    async fn status(&self, name: &str) -> Result<v1::StatusResponse, String> {
+        let mut client = NodeClient::new(dial::unix(self.data(name).join("node.sock")));
+        let status = client.status(call(v1::StatusRequest {})).await;
+        status.map(tonic::Response::into_inner).map_err(|error| error.to_string())
+    }
+
+    fn data(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+}
