@@ -39,6 +39,8 @@ fn main() -> ExitCode {
 fn start_log(filter: EnvFilter, cli: &Cli) {
     let file = p2p_chat_cli::log_file(cli, &Env::of_process()).filter(|_| std::io::stderr().is_terminal());
     let goes_to_terminal = file.is_none() && std::io::stderr().is_terminal();
+    // Told on stderr, an error of the log would tear the screen as well.
+    let tells_own_errors = file.is_none();
     let writer = move || -> Box<dyn Write> {
         let Some(path) = &file else { return Box::new(std::io::stderr()) };
         // There is nowhere to say that the log can't be written.
@@ -46,6 +48,7 @@ fn start_log(filter: EnvFilter, cli: &Cli) {
         file.map_or_else(|_| Box::new(std::io::sink()) as Box<dyn Write>, |file| Box::new(file))
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    let log = log.log_internal_errors(tells_own_errors);
     match cli.global.log_format {
         LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
         LogFormat::Text => {

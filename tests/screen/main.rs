@@ -6,6 +6,7 @@ mod restored;
 mod scene;
 mod talk;
 mod terminal;
+mod trouble;
 
 // Shared with the other test programs, each of which uses its part.
 #[allow(dead_code, unused_imports)]

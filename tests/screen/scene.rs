@@ -86,7 +86,8 @@ impl Scene {
         status.map(tonic::Response::into_inner).map_err(|error| error.to_string())
     }
 
-    fn data(&self, name: &str) -> PathBuf {
+    /// Where somebody's node keeps its data.
+    pub(crate) fn data(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 }
