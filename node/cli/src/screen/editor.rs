@@ -16,17 +16,14 @@ mod words;
 
 use std::borrow::Cow;
 
-use p2p_chat_model::name::printable;
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
-use unicode_width::UnicodeWidthStr;
 
 pub(crate) use self::complete::{Candidates, Direction};
 use self::{complete::Completion, history::History};
+use super::{layout::wrap::columns, model::text::harmless};
 
 /// Most that the line holds, in bytes: more than can be sent, so that a text that is too long can be cut by its writer.
 pub(crate) const MAX_BYTES: usize = 256 << 10;
-/// What is shown of a tab.
-const TAB: &str = "    ";
 
 /// The input line.
 #[derive(Debug, Clone, Default)]
@@ -326,9 +323,9 @@ fn shown(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(printable(text).replace('\t', TAB))
+    Cow::Owned(harmless(text))
 }
 
 fn shown_width(text: &str) -> usize {
-    shown(text).width()
+    columns(&shown(text))
 }

@@ -47,7 +47,9 @@ fn everything_moves_by_what_readers_take_for_one_character() {
 
 #[test]
 fn columns_count_cells_of_what_is_shown() {
-    for (text, column) in [("ab|", 2), ("日本|", 4), ("e\u{301}|", 1), (&format!("{FAMILY}|"), 2), ("\t|x", 4)] {
+    for (text, column) in
+        [("ab|", 2), ("日本|", 4), ("e\u{301}|", 1), (&format!("{FAMILY}|"), 6), ("سلام|", 4), ("\t|x", 4)]
+    {
         assert_eq!(at(text).cursor(), (0, column), "{text:?}");
     }
     let editor = at("a\u{202e}b|\n\n日\tc");

@@ -5,9 +5,10 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// How many columns a text takes.
+/// How many columns a text takes: those of its graphemes, as each is drawn by itself. (By Unicode, some letters of Arabic
+/// take less together.)
 pub(crate) fn columns(text: &str) -> usize {
-    text.width()
+    text.graphemes(true).map(UnicodeWidthStr::width).sum()
 }
 
 /// Breaks `text` into rows of at most `width` columns: at line breaks, else at white space or beside a wide character,
@@ -149,5 +150,6 @@ mod tests {
         assert_eq!(shortened("x", 0), "");
         assert_eq!(fitted("你好世界", 6), "你好… ");
         assert_eq!(fitted("ab", 4), "ab  ");
+        assert_eq!(fitted("سلام", 6), "سلام  ");
     }
 }
