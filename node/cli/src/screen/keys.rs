@@ -335,6 +335,17 @@ mod tests {
     }
 
     #[test]
+    fn every_action_and_its_keys_are_in_the_document() {
+        let document = include_str!("../../../../docs/screen.md").to_lowercase();
+        for binding in TABLE.iter().filter(|binding| !binding.help.is_empty()) {
+            let row = document.lines().find(|line| line.starts_with(&format!("| `{}` |", binding.name)));
+            let row = row.unwrap_or_else(|| panic!("{} has no row", binding.name));
+            assert!(binding.chords.iter().all(|chord| row.contains(&format!("`{}`", chord.to_lowercase()))), "{row}");
+            assert!(row.contains(&binding.help.to_lowercase()), "{row}");
+        }
+    }
+
+    #[test]
     fn chords_are_printed_as_people_write_them() {
         let shown = |text: &str| text.parse::<Chord>().expect("a key").to_string();
         assert_eq!(shown("ctrl-n"), "Ctrl-n");
