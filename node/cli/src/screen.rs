@@ -199,8 +199,8 @@ enum Flow {
 impl<'a, N: Running> Screen<'a, N> {
     /// Until the user wants to end, or nothing goes on any more.
     async fn go<H: Host<Node = N>>(&mut self, host: &'a H) -> Result<(), Failure> {
-        let mut is_stale = true;
-        let mut drawn = Instant::now() - FRAME;
+        self.draw()?;
+        let (mut drawn, mut is_stale) = (Instant::now(), false);
         let mut ticked = Instant::now();
         loop {
             if is_stale && drawn.elapsed() >= FRAME {

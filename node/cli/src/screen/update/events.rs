@@ -91,8 +91,7 @@ fn happened(model: &mut Model, id: &str, notice: &v1::Notice, effects: &mut Vec<
             | NoticeKind::Leaderless
     );
     if changes_members {
-        network.members_at_ms = model.now_ms;
-        effects.push(Effect::Members { network: id.to_owned() });
+        status::ask_members(network, model.now_ms, effects);
     }
     status::ask(model, effects);
 }

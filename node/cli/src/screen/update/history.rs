@@ -2,7 +2,7 @@
 
 use p2p_chat_proto::v1;
 
-use super::{Effect, events};
+use super::{Effect, events, status};
 use crate::{
     failure::Failure,
     screen::{
@@ -102,8 +102,7 @@ pub(super) fn go_to(model: &mut Model, id: &str, effects: &mut Vec<Effect>) {
         load(network, Part::Newest, effects);
     }
     if network.members_at_ms == 0 {
-        network.members_at_ms = now_ms;
-        effects.push(Effect::Members { network: id.to_owned() });
+        status::ask_members(network, now_ms, effects);
     }
 }
 

@@ -40,10 +40,16 @@ pub(super) fn refresh(model: &mut Model, effects: &mut Vec<Effect>) {
     if let Some(network) = model.network_mut()
         && now_ms.saturating_sub(network.members_at_ms) >= MEMBERS_MS
     {
-        network.members_at_ms = now_ms;
-        effects.push(Effect::Members { network: network.id.clone() });
+        ask_members(network, now_ms, effects);
     }
     retry_wanted(model, effects);
+}
+
+/// Asks who the members are.
+pub(super) fn ask_members(network: &mut Network, now_ms: u64, effects: &mut Vec<Effect>) {
+    network.members_at_ms = now_ms;
+    network.truth.asked();
+    effects.push(Effect::Members { network: network.id.clone() });
 }
 
 /// Gets into the network that is wanted.
@@ -149,12 +155,11 @@ fn take_in(model: &mut Model, state: v1::NetworkState, effects: &mut Vec<Effect>
     network.is_mentioned &= network.unread > 0;
     if network.is_joined() && network.subscription == Subscription::None {
         network.subscription = Subscription::Asked;
-        effects.push(Effect::Subscribe { network: id.clone() });
+        effects.push(Effect::Subscribe { network: id });
     }
     let is_wanted_now = is_current || network.subscription == Subscription::Asked;
     if is_wanted_now && network.members_at_ms == 0 {
-        network.members_at_ms = model.now_ms;
-        effects.push(Effect::Members { network: id });
+        ask_members(network, model.now_ms, effects);
     }
 }
 
@@ -197,10 +202,8 @@ pub(super) fn subscribed(model: &mut Model, id: &str, result: Result<(), Failure
 
 /// The members of a network.
 pub(super) fn members(model: &mut Model, id: &str, result: Result<Vec<v1::Member>, Failure>) {
-    let now_ms = model.now_ms;
     match (model.networks.get_mut(id), result) {
         (Some(network), Ok(members)) => {
-            network.members_at_ms = now_ms;
             network.update_members(members);
         }
         (_, Err(failure)) => model.complain(failure.to_string()),
