@@ -24,7 +24,7 @@ const NAME_WIDTH: usize = 10;
 /// `~09:30 NAME │ `
 const GUTTER: usize = 1 + 5 + 1 + NAME_WIDTH + 3;
 /// Below this width a name stands before its text.
-const MIN_COLUMNS: usize = 60;
+const MIN_COLUMNS: usize = 52;
 /// What continues a message in a narrow timeline.
 const NARROW_INDENT: usize = 6;
 /// Rows of one message that are shown; the whole of a longer one is in its inspection.
