@@ -93,7 +93,7 @@ impl Engine {
         let (stored, view) = (self.feeds.stored(), self.state.view.as_ref());
         let written = stored.at(&self.me);
         let lacks = |peer: &PeerId| match self.roster.is_member(peer) && *peer != self.me {
-            true => written.saturating_sub(self.delivery.cursors.get(peer).map_or(0, |cursor| cursor.acked)),
+            true => written.saturating_sub(self.acked_by(peer)),
             false => 0,
         };
         let owed = self.roster.iter().map(|(peer, _)| lacks(peer)).sum();
@@ -138,8 +138,24 @@ impl Engine {
             asking: self.catchup.asking(self.feeds.stored()),
             frozen: self.state.frozen.clone(),
             writable: self.may_write(),
-            cursors: self.delivery.states(self.moment.now),
+            cursors: self.holds(),
         }
+    }
+
+    /// Each other member's hold on the own feed. Who has not been in the view since the start has no cursor, but what it
+    /// acknowledged before is known.
+    fn holds(&self) -> Vec<CursorState> {
+        let mut holds = self.delivery.states(self.moment.now);
+        let absent = self.roster.iter().map(|(peer, _)| *peer).filter(|peer| *peer != self.me);
+        let absent = absent.filter(|peer| !self.delivery.cursors.contains_key(peer));
+        let remembered = |peer| CursorState { peer, acked: self.acked_by(&peer), via: None, failing: false };
+        holds.extend(absent.map(remembered));
+        holds.sort_unstable_by_key(|hold| hold.peer);
+        holds
+    }
+
+    fn acked_by(&self, peer: &PeerId) -> Seq {
+        self.delivery.cursors.get(peer).map_or_else(|| self.state.acked.at(peer), |cursor| cursor.acked)
     }
 
     fn has_leader(&self) -> bool {

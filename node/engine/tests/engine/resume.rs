@@ -266,6 +266,18 @@ fn what_was_held_back_before_a_restart_is_shown_once_its_past_arrives() {
 }
 
 #[test]
+fn what_members_acknowledged_before_a_restart_is_known_also_of_those_that_are_away() {
+    let mut state = durable(&view(4, 5, ALICE, &[ALICE, BOB]));
+    state.acked = clock(&[(ALICE, 3), (CAROL, 2)]);
+    let (node, _) = resume(BOB, state, vec![founding_log(&[ALICE, BOB, CAROL, DAVE]), text_log(BOB, 3, 9)]);
+    let holds: Vec<_> = node.snapshot().cursors.iter().map(|hold| (hold.peer, hold.acked)).collect();
+    let mut expected = vec![(ALICE.peer(), 3), (CAROL.peer(), 2), (DAVE.peer(), 0)];
+    expected.sort_unstable();
+    assert_eq!(holds, expected);
+    assert_eq!((node.figures().owed, node.figures().owed_active), (1 + 3, 0));
+}
+
+#[test]
 fn whatever_the_engine_writes_down_can_be_read_back() {
     let mut node = Node::settled_with(BOB, 0, CONFIG, &view(3, 5, ALICE, &[ALICE, BOB, CAROL]));
     let reign = view(4, 6, CAROL, &[BOB, CAROL]);
