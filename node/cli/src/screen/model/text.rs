@@ -21,34 +21,40 @@ pub(crate) fn harmless(text: &str) -> String {
     shown
 }
 
-/// What is shown of a grapheme. Terminals add its characters' widths up, or know what some of them are together: where that
-/// makes a difference (emoji that are joined or varied), what joins and varies them is left out. Else all that follows in
-/// the row would be elsewhere than it is believed to be, and remain there when the row is drawn over.
+/// What is shown of a grapheme. Terminals add its characters' widths up, or know what some of them are together: where
+/// that makes a difference (emoji that are joined or varied), what joins and varies them is left out, and flags become
+/// the letters of their countries. Else all that follows in the row would be elsewhere than it is believed to be, and
+/// remain there when the row is drawn over.
 fn agreed(grapheme: &str) -> impl Iterator<Item = char> {
     let width = |c: char| c.width().unwrap_or(0);
     let is_disputed = grapheme.width() != grapheme.chars().map(width).sum::<usize>();
     let mut marks = 0;
-    grapheme
-        .chars()
-        .enumerate()
-        .filter(move |(at, c)| {
-            let is_mark = width(*c) == 0 && *c != '\n';
-            marks += usize::from(is_mark);
-            let is_left_out =
-                is_mark && (marks > MAX_MARKS || is_invisible(*c)) || is_disputed && *at > 0 && varies(*c);
-            !is_left_out
-        })
-        .map(|(_, c)| c)
+    let shown = grapheme.chars().enumerate().filter(move |(at, c)| {
+        let is_mark = width(*c) == 0 && *c != '\n';
+        marks += usize::from(is_mark);
+        let is_left_out = is_mark && (marks > MAX_MARKS || is_invisible(*c)) || is_disputed && *at > 0 && varies(*c);
+        !is_left_out
+    });
+    shown.map(|(_, c)| letter(c))
 }
 
-/// Characters that show nothing and are a column wide on some terminals: soft hyphens, spaces without width, fillers, tags.
+/// The letter that half a flag stands for; anything else as it is.
+fn letter(c: char) -> char {
+    match u32::from(c).checked_sub(0x1f1e6) {
+        Some(number @ 0..26) => char::from_u32(u32::from('A') + number).unwrap_or(c),
+        _ => c,
+    }
+}
+
+/// Characters that show nothing and have a width on some terminals, or give one to others: soft hyphens, spaces without
+/// width, fillers, tags, variation selectors.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e007f}')
+    matches!(c, '\u{ad}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Joiners, variation selectors and skin tones.
+/// Joiners and skin tones.
 fn varies(c: char) -> bool {
-    matches!(c, '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{1f3fb}'..='\u{1f3ff}')
+    matches!(c, '\u{200d}' | '\u{1f3fb}'..='\u{1f3ff}')
 }
 
 /// The same in one line.
@@ -72,8 +78,8 @@ mod tests {
             let most = shown.graphemes(true).map(|it| it.chars().filter(|c| c.width() == Some(0)).count()).max();
             assert!(most <= Some(MAX_MARKS) && !shown.contains(is_invisible), "{shown:?}");
         }
-        assert_eq!(harmless("👨‍👩‍👧 👍🏽 ❤️!"), "👨👩👧 👍 ❤!");
-        for plain in ["e\u{301} 日本語 한글 🙂🎉 🇩🇪", "שָׁלוֹם مرحبا", "می\u{200c}خواهم", "क\u{94d}\u{200d}ष नि", "🏻"]
+        assert_eq!(harmless("👨‍👩‍👧 👍🏽 ❤️! 🇩🇪🇿"), "👨👩👧 👍 ❤! DEZ");
+        for plain in ["e\u{301} 日本語 한글 🙂🎉", "שָׁלוֹם مرحبا", "می\u{200c}خواهم", "क\u{94d}\u{200d}ष नि", "🏻"]
         {
             assert_eq!(harmless(plain), plain);
         }
