@@ -46,6 +46,8 @@ async fn is_restored(scene: &Scene, shell: &Terminal) {
     let screen = shell.until("a paste", |screen| screen.matches("pasted").count() >= 2).await;
     assert!(!screen.contains("200~"), "{screen}");
     shell.presses(&["C-c"]);
+    // Until it has ended, what is typed is lost with it.
+    shell.until("a prompt", |screen| screen.trim_end().ends_with('$')).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
