@@ -49,3 +49,17 @@ async fn a_screen_that_changes_its_size_shows_what_was_said_in_the_new_one() {
     alice.enters("still here");
     alice.shows("still here").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_in_a_hurry_goes_out_in_the_order_in_which_it_was_said() {
+    let scene = Scene::new().await;
+    let alice = scene.chat("alice", USUAL).await;
+    let bob = scene.chat("bob", USUAL).await;
+    let said: Vec<String> = (10..30).map(|number| format!("line {number}")).collect();
+    let keys: Vec<&str> = said.iter().flat_map(|line| [line.as_str(), "Enter"]).collect();
+    alice.presses(&keys);
+    let at_bob = bob.until("the last line", |screen| screen.contains("line 29")).await;
+    let shown: Vec<&str> =
+        at_bob.lines().filter_map(|row| row.find("line ").and_then(|at| row.get(at..at + 7))).collect();
+    assert_eq!(shown, said, "{at_bob}");
+}

@@ -43,13 +43,21 @@ pub(super) struct Runner {
     client: Client,
     reports: mpsc::Sender<Report>,
     subscriptions: BTreeMap<String, AbortHandle>,
+    /// By network: what is said there goes out in the order in which it was said.
+    speakers: BTreeMap<String, mpsc::UnboundedSender<Words>>,
     /// What must not be cut off at the end: own messages, and what was read.
     words: JoinSet<()>,
 }
 
+/// An own message on its way.
+struct Words {
+    token: u64,
+    text: String,
+}
+
 impl Runner {
     pub(super) fn new(client: Client, reports: mpsc::Sender<Report>) -> Self {
-        Self { client, reports, subscriptions: BTreeMap::new(), words: JoinSet::new() }
+        Self { client, reports, subscriptions: BTreeMap::new(), speakers: BTreeMap::new(), words: JoinSet::new() }
     }
 
     /// Ends: the node has gone. What was asked of it is answered with that.
@@ -67,6 +75,8 @@ impl Runner {
     /// Waits a moment for what was said last.
     pub(super) async fn finish(mut self) {
         self.end_subscriptions();
+        // Each ends when it has said everything.
+        self.speakers.clear();
         // What takes longer is safe where it is, or was refused.
         let _ = timeout(LAST_WORDS, async { while self.words.join_next().await.is_some() {} }).await;
     }
@@ -77,10 +87,13 @@ impl Runner {
         let task = Task { client: self.client.clone(), reports: self.reports.clone() };
         match effect {
             Effect::Send { network, token, text } => {
-                self.words.spawn(async move {
-                    let result = task.client.send(&network, text, v1::Wait::None, SEND).await;
-                    task.answer(Answer::Sent { network, token, result: result.map_err(Failure::from) }).await;
+                let speaker = self.speakers.entry(network).or_insert_with_key(|network| {
+                    let (speaker, words) = mpsc::unbounded_channel();
+                    self.words.spawn(task.speak(network.clone(), words));
+                    speaker
                 });
+                // It listens for as long as there is a speaker.
+                let _ = speaker.send(Words { token, text });
             }
             Effect::MarkRead { network, position } => {
                 self.words.spawn(async move {
@@ -114,6 +127,14 @@ impl Task {
 
     async fn answer(&self, answer: Answer) {
         self.report(Report::Input(Box::new(Input::Answer(answer)))).await;
+    }
+
+    /// Says one thing after the other.
+    async fn speak(self, network: String, mut words: mpsc::UnboundedReceiver<Words>) {
+        while let Some(Words { token, text }) = words.recv().await {
+            let result = self.client.send(&network, text, v1::Wait::None, SEND).await.map_err(Failure::from);
+            self.answer(Answer::Sent { network: network.clone(), token, result }).await;
+        }
     }
 
     /// Asks the node something.
