@@ -60,9 +60,18 @@ async fn leaving_the_chat_restores_the_terminal() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sigterm_restores_the_terminal() {
+    is_restored_after(Signal::TERM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chat_whose_terminal_hangs_up_ends_as_if_it_were_left() {
+    is_restored_after(Signal::HUP).await;
+}
+
+async fn is_restored_after(signal: Signal) {
     let scene = Scene::new().await;
     let shell = chatting(&scene).await;
-    scene.signal("alice", Signal::TERM).await;
+    scene.signal("alice", signal).await;
     is_restored(&scene, &shell).await;
 }
 

@@ -85,9 +85,9 @@ pub(crate) async fn run<H: Host>(
     model.wanted = Some(network);
     let editor = run.env.text("VISUAL").or(run.env.text("EDITOR")).unwrap_or("vi").to_owned();
     let (reports, reported) = mpsc::channel(REPORTS);
-    let continued = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()));
-    let continued =
-        continued.map_err(|error| Failure::Failed(format!("cannot listen to signals: {error}; try again")))?;
+    let deaf = |error| Failure::Failed(format!("cannot listen to signals: {error}; try again"));
+    let continued = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw())).map_err(deaf)?;
+    let mut hung_up = signal(SignalKind::hangup()).map_err(deaf)?;
     let mut screen = Screen {
         model,
         display,
@@ -102,6 +102,8 @@ pub(crate) async fn run<H: Host>(
     let result = tokio::select! {
         result = screen.go(run.host) => result,
         () = run.interrupt.wait() => Ok(()),
+        // The terminal was closed: whoever did that wants to end.
+        _ = hung_up.recv() => Ok(()),
     };
     // The terminal is given back before anything is printed, or takes long.
     let Screen { link, display, .. } = screen;
