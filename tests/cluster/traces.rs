@@ -218,23 +218,26 @@ async fn a_collector_that_is_away_or_says_nothing_harms_nobody_and_is_complained
     let mut cluster = Cluster::new(Lines::Direct).await;
     let absent_url = format!("http://{absent}");
     for (name, how, url) in [("alice", "--create", &absent_url), ("bob", "--join", &silent_url)] {
-        cluster.add(name).await.start(&[how, LAB, "--otlp", url]).await;
+        cluster.add(name).await.start(&[how, LAB, "--otlp", url, "--log", "info,p2p_chat_traces=debug"]).await;
         cluster.node(name).is_in(LAB).await;
     }
-    let complaint = |name: &str| {
+    let told = |name: &str, what: &str| {
         let log = cluster.node(name).process().log();
-        log.lines().filter(|line| line.contains("can't export spans")).map(str::to_owned).collect::<Vec<_>>()
+        log.lines().filter(|line| line.contains(what)).map(str::to_owned).collect::<Vec<_>>()
     };
-    for number in 0..3 {
+    for (number, what) in ["can't export spans", "more spans are lost"].into_iter().enumerate() {
         let text = format!("heard by nobody else {number}");
         cluster.ledger.say_and_wait(cluster.node("alice"), &text, Wait::All).await.expect("bob stores it");
-        eventually(secs(15), "a complaint of each", async || {
-            let told = [complaint("alice"), complaint("bob")];
-            ensure(told.iter().all(|lines| lines.len() == 1), || format!("{told:?}"))
+        eventually(secs(20), format!("{what:?} of each"), async || {
+            let both = [told("alice", what), told("bob", what)];
+            ensure(both.iter().all(|lines| !lines.is_empty()), || format!("{both:?}"))
         })
         .await;
     }
-    assert!(complaint("alice")[0].contains(&absent_url), "{:?}", complaint("alice"));
+    for (name, url) in [("alice", &absent_url), ("bob", &silent_url)] {
+        let complaints = told(name, "can't export spans");
+        assert!(complaints.len() == 1 && complaints[0].contains(url), "{complaints:?}");
+    }
 
     let collector = Collector::at(absent).await;
     let again = cluster.ledger.say_and_wait(cluster.node("alice"), "heard again", Wait::All).await.expect("stored");

@@ -17,7 +17,7 @@ use opentelemetry_sdk::{
 };
 use p2p_chat_transport::{UrlError, dial::plaintext};
 use tokio::runtime::Handle;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::Traces;
 
@@ -115,7 +115,7 @@ impl Export for Watched {
             Some(error) if self.lost.fetch_add(count, Ordering::Relaxed) == 0 => {
                 warn!(%url, %error, "can't export spans; they are lost until the collector answers");
             }
-            Some(_) => {}
+            Some(error) => debug!(%url, %error, count, "more spans are lost"),
             None => match self.lost.swap(0, Ordering::Relaxed) {
                 0 => {}
                 lost => info!(%url, lost, "exporting spans again"),
