@@ -1,6 +1,8 @@
 //! The trace context, and its form in the metadata of a call: the header `traceparent` of W3C Trace Context, level 1.
 //! Its companion `tracestate`, which others may fill as they like, is neither read nor passed on.
 
+use std::sync::Arc;
+
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 use tonic::codegen::http::HeaderValue;
 
@@ -11,9 +13,17 @@ const LEN: usize = 55;
 
 /// Which span caused something, here or at another node. Clones are cheap.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Context(pub(crate) SpanContext);
+pub struct Context(Arc<SpanContext>);
 
 impl Context {
+    pub(crate) fn of(span: SpanContext) -> Self {
+        Self(Arc::new(span))
+    }
+
+    pub(crate) fn span(&self) -> SpanContext {
+        SpanContext::clone(&self.0)
+    }
+
     /// Reads a header; nothing unless it is one to the letter.
     pub(crate) fn parse(header: &[u8]) -> Option<Self> {
         let (head, rest) = header.split_at_checked(LEN)?;
@@ -33,7 +43,7 @@ impl Context {
         let flags = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED;
         let (trace, span) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?);
         let context = SpanContext::new(trace, span, flags, true, TraceState::NONE);
-        (fits && context.is_valid()).then_some(Self(context))
+        (fits && context.is_valid()).then(|| Self::of(context))
     }
 
     /// The header for a call that this causes.

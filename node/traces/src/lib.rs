@@ -65,7 +65,7 @@ impl Traces {
             Kind::Server => SpanKind::Server,
         };
         let under = OtelContext::new();
-        let under = parent.map_or_else(|| under.clone(), |parent| under.with_remote_span_context(parent.0.clone()));
+        let under = parent.map_or_else(|| under.clone(), |parent| under.with_remote_span_context(parent.span()));
         let builder = SpanBuilder::from_name(name).with_kind(kind);
         Span(Some(Box::new(exporting.tracer.build_with_context(builder, &under))), 0)
     }
@@ -97,7 +97,7 @@ impl Span {
     /// Says that `context` caused it too, beside its parent, and why. At most [`MAX_LINKS`].
     pub fn link(&mut self, context: &Context, key: &'static str, value: impl Into<Value>) {
         if let Some(span) = self.0.as_mut().filter(|_| self.1 < MAX_LINKS) {
-            span.add_link(context.0.clone(), vec![KeyValue::new(key, value)]);
+            span.add_link(context.span(), vec![KeyValue::new(key, value)]);
             self.1 += 1;
         }
     }
@@ -111,7 +111,7 @@ impl Span {
 
     /// What to name as the parent of what it causes.
     pub fn context(&self) -> Option<Context> {
-        self.0.as_ref().map(|span| Context(span.span_context().clone()))
+        self.0.as_ref().map(|span| Context::of(span.span_context().clone()))
     }
 }
 
