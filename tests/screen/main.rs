@@ -1,6 +1,6 @@
 //! The full-screen chat at real terminals: what a person sees and types, in tmux.
 //!
-//! tmux has to be installed; without it these tests fail and say so.
+//! Where tmux is not installed these tests are skipped, and say so.
 
 mod restored;
 mod scene;

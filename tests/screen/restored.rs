@@ -52,7 +52,7 @@ async fn is_restored(scene: &Scene, shell: &Terminal) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaving_the_chat_restores_the_terminal() {
-    let scene = Scene::new().await;
+    let Some(scene) = Scene::new().await else { return };
     let shell = chatting(&scene).await;
     shell.enters("/quit");
     is_restored(&scene, &shell).await;
@@ -69,7 +69,7 @@ async fn a_chat_whose_terminal_hangs_up_ends_as_if_it_were_left() {
 }
 
 async fn is_restored_after(signal: Signal) {
-    let scene = Scene::new().await;
+    let Some(scene) = Scene::new().await else { return };
     let shell = chatting(&scene).await;
     scene.signal("alice", signal).await;
     is_restored(&scene, &shell).await;
@@ -77,7 +77,7 @@ async fn is_restored_after(signal: Signal) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_suspended_chat_gives_the_terminal_back_and_goes_on_in_the_foreground() {
-    let scene = Scene::new().await;
+    let Some(scene) = Scene::new().await else { return };
     let shell = chatting(&scene).await;
     shell.presses(&["C-z"]);
     is_restored(&scene, &shell).await;

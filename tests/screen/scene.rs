@@ -12,6 +12,7 @@ use crate::{
         LAB, Lines, Nds, eventually,
         node::call,
         process::BINARY,
+        report::skip,
         wait::{ensure, secs},
     },
     terminal::{Size, Terminal},
@@ -27,10 +28,15 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    pub(crate) async fn new() -> Self {
+    /// Nothing where there is no tmux: the test is skipped, and that is said.
+    pub(crate) async fn new() -> Option<Self> {
+        if let Err(reason) = Terminal::are_there() {
+            skip(std::thread::current().name().unwrap_or("a test of the screen"), reason);
+            return None;
+        }
         let dir = tempfile::Builder::new().prefix("p2p-").tempdir().expect("a temporary directory can be made");
         let nds = Nds::start(dir.path().join("nds"), dir.path(), &Lines::Direct).await;
-        Self { nds, dir }
+        Some(Self { nds, dir })
     }
 
     pub(crate) fn path(&self) -> &Path {

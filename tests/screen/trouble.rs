@@ -7,7 +7,7 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_told_and_does_not_tear_the_screen() {
-    let scene = Scene::new().await;
+    let Some(scene) = Scene::new().await else { return };
     let disk = match SmallDisk::mount(&scene.data("alice"), 4) {
         Ok(disk) => disk,
         Err(reason) => return skip("a full disk is told and does not tear the screen", reason),

@@ -91,6 +91,7 @@ impl Network {
     /// Takes the members in.
     pub(crate) fn update_members(&mut self, members: Vec<v1::Member>) {
         self.truth.set(&members);
+        self.timeline.name(&members);
         self.members = members;
     }
 

@@ -16,6 +16,8 @@ const MAX_LOADED: usize = 2_000;
 const MAX_BYTES: usize = 8 << 20;
 /// Messages that are kept however long they are: more than a screen shows.
 const MIN_LOADED: usize = 250;
+/// How many digits of an identity the node shows where it knows no name.
+const SHORT_ID: usize = 8;
 /// Notices that are kept.
 const MAX_NOTICES: usize = 500;
 /// Own messages that may be on their way to the disk.
@@ -308,6 +310,19 @@ impl Timeline {
             && let Some(oldest) = self.notices.pop_front()
         {
             self.items.remove(&oldest);
+        }
+    }
+
+    /// Puts members' names where notices have only the beginnings of their identities: whoever has just joined is told of
+    /// before its admission has arrived.
+    pub(crate) fn name(&mut self, members: &[v1::Member]) {
+        for place in &self.notices {
+            let Some(Item::Notice(notice)) = self.items.get_mut(place) else { continue };
+            let Some((word, rest)) = notice.text.split_once(' ') else { continue };
+            let is_id = word.len() == SHORT_ID && word.bytes().all(|digit| digit.is_ascii_hexdigit());
+            if let Some(member) = members.iter().find(|member| is_id && member.peer.starts_with(word)) {
+                notice.text = format!("{} {rest}", harmless_line(&member.name));
+            }
         }
     }
 

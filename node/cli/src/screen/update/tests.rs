@@ -389,6 +389,7 @@ fn a_search_goes_from_match_to_match_and_loads_what_is_far() {
 fn when_the_node_goes_all_is_asked_for_anew() {
     let mut screen = Screen::in_lab(many(3));
     screen.input(Input::Lost);
+    assert!(screen.shows("no node") && !screen.shows("caught up"));
     assert!(screen.shows("the connection to the node broke"));
     assert_eq!(screen.enters("hello"), []);
     assert_eq!(said(&screen), "the node is not there yet; a moment");
@@ -414,6 +415,12 @@ fn notices_tell_what_happens_and_the_members_are_asked_for_again() {
     screen.happens(NoticeKind::Joined, "dave", 0, "dave joined");
     screen.arrives(v1::Message { kind: "admit".to_owned(), ..message(4, "bob", "bob admitted dave") });
     assert!(screen.shows("dave joined") && !screen.shows("admitted"));
+    // It is told of before its admission has arrived: the name follows.
+    let short = peer("erin").short();
+    screen.happens(NoticeKind::Joined, &short, 0, &format!("{short} joined"));
+    assert!(screen.shows(&format!("{short} joined")));
+    screen.answer(Answer::Members { network: LAB.to_owned(), result: Ok(vec![member("erin", 5, 0)]) });
+    assert!(screen.shows("erin joined") && !screen.shows(&short));
 }
 
 #[test]

@@ -88,7 +88,10 @@ fn standing(model: &Model) -> Vec<(String, Style)> {
             if let Some(reading) = reading(model, network) {
                 parts.push(reading);
             }
-            if network.is_joined() {
+            // What was true of a node that has gone need not be so any more.
+            if model.link == Link::Lost {
+                parts.push(("no node".to_owned(), role(Role::Error)));
+            } else if network.is_joined() {
                 parts.push(leader(model, &network.state));
                 parts.push(missing(model, network));
                 let (active, reachable) = network.others();
