@@ -1,6 +1,6 @@
 //! However a chat ends, the shell gets its terminal back as it was.
 
-use std::fs;
+use std::{fs, io::IsTerminal};
 
 use rustix::process::Signal;
 
@@ -66,6 +66,28 @@ async fn sigterm_restores_the_terminal() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chat_whose_terminal_hangs_up_ends_as_if_it_were_left() {
     is_restored_after(Signal::HUP).await;
+}
+
+/// What the shell of the next test starts.
+#[test]
+#[ignore = "takes the terminal and panics; started by `a_panic_gives_the_terminal_back`"]
+fn panics_at_the_terminal() {
+    if std::io::stdout().is_terminal() {
+        p2p_chat_cli::panic_at_the_terminal();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_gives_the_terminal_back() {
+    let Some(scene) = Scene::new().await else { return };
+    let shell = scene.shell("alice", USUAL).await;
+    shell.enters("echo said before; stty -a > before");
+    shell.shows("said before\n").await;
+    let program = std::env::current_exe().expect("a test has a program").display().to_string();
+    shell.enters(&format!("{program} --ignored --nocapture panics_at_the_terminal; echo ended=$?"));
+    shell.shows("on purpose, with the terminal taken").await;
+    shell.shows("ended=101").await;
+    is_restored(&scene, &shell).await;
 }
 
 async fn is_restored_after(signal: Signal) {

@@ -12,7 +12,6 @@ use tokio::{
 };
 
 use crate::{
-    args::NodeArgs,
     commands::networks::{Entered, ensure_in, state_of},
     console::{Console, one_line},
     failure::Failure,
@@ -34,18 +33,13 @@ const MARK_READ_AFTER: Duration = Duration::from_millis(100);
 const MAX_UNSEEN: usize = 4_096;
 
 /// `p2p-chat chat`
-pub(crate) async fn chat<H: Host>(
-    run: &mut Run<'_, H>,
-    settings: &Settings,
-    node: &NodeArgs,
-    network: String,
-) -> Result<(), Failure> {
+pub(crate) async fn chat<H: Host>(run: &mut Run<'_, H>, settings: &Settings, network: String) -> Result<(), Failure> {
     let session = tokio::select! {
         session = Session::open_chat(run.host, settings) => session?,
         () = run.interrupt.wait() => return Err(interrupted()),
     };
     if session.settings.data_dir == settings.data_dir {
-        run.explain_what_is_ignored(&session, node);
+        run.explain_what_is_ignored(&session);
     } else {
         let (name, at) = (&session.settings.name, session.settings.data_dir.display());
         run.console.aside(format!("your other chat goes on; this one is {name}, with its data in {at}"))?;

@@ -64,7 +64,7 @@ pub use failure::Failure;
 pub use holder::{Holder, Mode};
 pub use host::{Host, NdsOptions, NodeOptions, Running, StartFailure};
 pub use run::{parse, parse_from, run, run_in};
-pub use screen::log_file;
+pub use screen::{log_file, panic_at_the_terminal};
 pub use settings::{DEFAULT_NDS, Env, SOCKET};
 pub use surroundings::{Interrupt, Surroundings};
 pub use values::{ServiceUrl, ServiceUrlError};

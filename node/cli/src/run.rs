@@ -117,12 +117,12 @@ impl<H: Host> Run<'_, H> {
         match cli.command {
             Command::Nds { listen, .. } => serve::discovery(self, &settings, listen).await,
             Command::Serve { create, join, .. } => serve::node(self, &settings, create, join).await,
-            Command::Chat { network, node, plain, .. } => {
+            Command::Chat { network, plain, .. } => {
                 if self.has_screen && !plain && !cli.global.json {
                     // It takes a good deal of memory, which other commands need not carry around.
-                    return Box::pin(screen::run(self, &settings, &node, network)).await;
+                    return Box::pin(screen::run(self, &settings, network)).await;
                 }
-                chat::chat(self, &settings, &node, network).await
+                chat::chat(self, &settings, network).await
             }
             Command::Listen { network, from, .. } => messages::listen(self, &settings, &network, from).await,
             Command::Send { network, text, wait, timeout } => {
@@ -130,12 +130,12 @@ impl<H: Host> Run<'_, H> {
                 let send = async |client: &Client, console: &mut Console| {
                     messages::send(client, console, &network, text, wait, timeout).await
                 };
-                self.with_node(&settings, &node, send).await.map(drop)
+                self.with_node(&settings, send).await.map(drop)
             }
             command => {
                 let founds_or_joins = matches!(command, Command::Create { .. } | Command::Join { .. });
                 let ask = async |client: &Client, console: &mut Console| ask(client, console, &command).await;
-                let was_own = self.with_node(&settings, &node, ask).await?;
+                let was_own = self.with_node(&settings, ask).await?;
                 if founds_or_joins && was_own {
                     self.console.note("this node ends here; keep one running with p2p-chat serve, or chat");
                 }
@@ -148,11 +148,10 @@ impl<H: Host> Run<'_, H> {
     async fn with_node(
         &mut self,
         settings: &Settings,
-        node: &NodeArgs,
         command: impl AsyncFnOnce(&Client, &mut Console) -> Result<(), Failure>,
     ) -> Result<bool, Failure> {
         let session = self.open(settings, Mode::Command).await?;
-        self.explain_what_is_ignored(&session, node);
+        self.explain_what_is_ignored(&session);
         let result = tokio::select! {
             result = command(&session.client, &mut self.console) => result,
             () = self.interrupt.wait() => Err(interrupted()),
@@ -172,8 +171,8 @@ impl<H: Host> Run<'_, H> {
     }
 
     /// Says so where options for the node come too late.
-    pub(crate) fn explain_what_is_ignored(&mut self, session: &Session<H::Node>, node: &NodeArgs) {
-        if let Some(sentence) = what_is_ignored(session, node) {
+    pub(crate) fn explain_what_is_ignored(&mut self, session: &Session<H::Node>) {
+        if let Some(sentence) = what_is_ignored(session) {
             self.console.note(sentence);
         }
     }
@@ -218,11 +217,12 @@ async fn ask(client: &Client, console: &mut Console, command: &Command) -> Resul
 }
 
 /// What to say where options for the node come too late.
-pub(crate) fn what_is_ignored<N: Running>(session: &Session<N>, node: &NodeArgs) -> Option<String> {
-    let is_given = node.name.is_some() || node.listen.is_some() || node.advertise.is_some() || node.preset.is_some();
+pub(crate) fn what_is_ignored<N: Running>(session: &Session<N>) -> Option<String> {
+    let flags = &session.settings.node_flags;
     let at = session.settings.data_dir.display();
-    let sentence = || format!("a node runs on {at} already; --name, --listen, --advertise and --preset are ignored");
-    (is_given && !session.is_own()).then(sentence)
+    let are = if flags.len() == 1 { "is" } else { "are" };
+    let sentence = || format!("a node runs on {at} already; {} {are} ignored", flags.join(", "));
+    (!flags.is_empty() && !session.is_own()).then(sentence)
 }
 
 /// What to say when the user gives up.

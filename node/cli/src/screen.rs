@@ -45,7 +45,7 @@ use self::{
     update::{Effect, Input, update},
 };
 use crate::{
-    args::{Cli, Command, NodeArgs},
+    args::{Cli, Command},
     console::one_line,
     failure::Failure,
     holder::Mode,
@@ -72,12 +72,7 @@ const FRAME: Duration = Duration::from_millis(16);
 const REPORTS: usize = 512;
 
 /// `p2p-chat chat` on a terminal
-pub(crate) async fn run<H: Host>(
-    run: &mut Run<'_, H>,
-    settings: &Settings,
-    node: &NodeArgs,
-    network: String,
-) -> Result<(), Failure> {
+pub(crate) async fn run<H: Host>(run: &mut Run<'_, H>, settings: &Settings, network: String) -> Result<(), Failure> {
     let look = settings.screen.clone();
     let theme = Theme::new(&run.env, look.config.background, look.colours);
     let display = Display::take(look.config.mouse)?;
@@ -98,7 +93,7 @@ pub(crate) async fn run<H: Host>(
         continued,
         link: Link::Gone,
     };
-    screen.link = Link::Sought(Box::pin(open(run.host, settings, node)));
+    screen.link = Link::Sought(Box::pin(open(run.host, settings)));
     let result = tokio::select! {
         result = screen.go(run.host) => result,
         () = run.interrupt.wait() => Ok(()),
@@ -139,6 +134,13 @@ pub fn log_file(cli: &Cli, env: &Env) -> Option<PathBuf> {
     Some(settings.data_dir.join("screen.log"))
 }
 
+/// Takes the terminal as a chat does, and panics: for the test that it is given back.
+#[doc(hidden)]
+pub fn panic_at_the_terminal() {
+    let _display = Display::take(true);
+    panic!("on purpose, with the terminal taken");
+}
+
 /// A node that was found, and what to say about it.
 struct Found<N> {
     session: Session<N>,
@@ -155,10 +157,10 @@ enum Link<'a, N> {
     Gone,
 }
 
-async fn open<H: Host>(host: &H, settings: &Settings, node: &NodeArgs) -> Result<Found<H::Node>, Failure> {
+async fn open<H: Host>(host: &H, settings: &Settings) -> Result<Found<H::Node>, Failure> {
     let session = Session::open_chat(host, settings).await?;
     let remark = if session.settings.data_dir == settings.data_dir {
-        what_is_ignored(&session, node)
+        what_is_ignored(&session)
     } else {
         let (name, at) = (&session.settings.name, session.settings.data_dir.display());
         Some(one_line(&format!("your other chat goes on; this one is {name}, with its data in {at}")))

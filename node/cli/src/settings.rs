@@ -24,6 +24,19 @@ pub const DEFAULT_NDS: &str = "127.0.0.1:7400";
 /// Longest path of a Unix socket, in bytes (`sun_path` without its final zero).
 const MAX_SOCKET_PATH_BYTES: usize = 107;
 
+/// The flags for a node that were given.
+fn node_flags(node: &NodeArgs, monitor: &MonitorArgs) -> Vec<&'static str> {
+    let flags = [
+        ("--name", node.name.is_some()),
+        ("--listen", node.listen.is_some()),
+        ("--advertise", node.advertise.is_some()),
+        ("--preset", node.preset.is_some()),
+        ("--metrics", monitor.metrics.is_some()),
+        ("--otlp", monitor.otlp.is_some()),
+    ];
+    flags.into_iter().filter_map(|(flag, is_given)| is_given.then_some(flag)).collect()
+}
+
 /// Read access to environment variables. One that is empty counts as not set.
 #[derive(Debug, Clone, Default)]
 pub struct Env(Vec<(String, OsString)>);
@@ -84,6 +97,8 @@ pub(crate) struct Settings {
     pub(crate) otlp: Option<ServiceUrl>,
     /// How the screen looks and behaves.
     pub(crate) screen: Look,
+    /// The flags on the command line that are for a node that is started, and come too late for one that runs.
+    pub(crate) node_flags: Vec<&'static str>,
 }
 
 impl Settings {
@@ -124,6 +139,7 @@ impl Settings {
                 keys: file.keys.unwrap_or_default(),
                 colours: file.colours.unwrap_or_default(),
             },
+            node_flags: node_flags(node, monitor),
         })
     }
 

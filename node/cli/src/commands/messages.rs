@@ -73,6 +73,7 @@ pub(crate) async fn listen<H: Host>(
         From::Now => v1::Start::Now,
     };
     let session = run.open(settings, Mode::Command).await?;
+    run.explain_what_is_ignored(&session);
     let mut follower = match Follower::subscribe(session, network, start).await {
         Ok(follower) => follower,
         Err((session, failure)) => {

@@ -71,9 +71,12 @@ async fn a_command_uses_the_node_that_runs_and_says_what_it_ignores() {
     let _running = world.host.run_elsewhere(&dir, Mode::Serve);
     world.host.node.state().listed.push("lab".to_owned());
     let seen = world.run(&["join", "lab", "--name", "eve", "--data-dir", &at]).await;
-    let err =
-        format!("p2p-chat: a node runs on {at} already; --name, --listen, --advertise and --preset are ignored\n");
+    let err = format!("p2p-chat: a node runs on {at} already; --name is ignored\n");
     assert_eq!(seen, Outcome { err, ..ok("joined lab as node 3; bob leads epoch 4\n") });
+    let flags = ["--name", "eve", "--preset", "wan", "--metrics", "127.0.0.1:0", "--otlp", "http://127.0.0.1:1"];
+    let args = [&["chat", "lab", "--plain", "--data-dir", &at], &flags[..]].concat();
+    let err = format!("p2p-chat: a node runs on {at} already; --name, --preset, --metrics, --otlp are ignored\n");
+    assert_eq!(world.run(&args).await.err, err);
     assert_eq!((world.host.started(), world.host.stopped()), (vec![], 0));
 }
 
