@@ -1,5 +1,6 @@
 //! One network the node is in: a handle for everybody else, and behind it the task that owns the engine.
 
+mod absence;
 mod acks;
 mod batching;
 mod clock;

@@ -134,3 +134,25 @@ async fn members_say_how_much_of_the_own_feed_they_have_and_reading_is_remembere
     alice.client().mark_read(call(mark)).await.expect("the disk is fine");
     assert_eq!(alice.state().await.map(|state| state.read_position), Ok(position));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_said_while_a_node_was_away_is_marked_there_and_nowhere_else() {
+    let mut cluster = Cluster::of(Lines::Direct, &["alice", "bob", "carol"]).await;
+    let names = ["alice", "bob", "carol"];
+    cluster.rest(&names).await;
+    cluster.node_mut("bob").kill();
+    for text in ["said in his absence", "and another thing"] {
+        cluster.ledger.say(cluster.node("alice"), text).await.expect("the disk is fine");
+    }
+    cluster.node_mut("bob").restart().await;
+    cluster.rest(&names).await;
+    cluster.ledger.say(cluster.node("carol"), "said in his presence").await.expect("the disk is fine");
+    cluster.rest(&names).await;
+    let marked = async |name: &str| -> Vec<String> {
+        let history = cluster.node(name).history().await.into_iter();
+        history.filter(|message| message.kind == "text" && message.late).map(|message| message.text).collect()
+    };
+    assert_eq!(marked("bob").await, ["said in his absence", "and another thing"]);
+    assert_eq!(marked("alice").await, [""; 0]);
+    assert_eq!(marked("carol").await, [""; 0]);
+}

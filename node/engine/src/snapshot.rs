@@ -116,6 +116,12 @@ impl Engine {
         }
     }
 
+    /// Whether the node is in the view, has heard of another member how far things are (or has waited long enough for
+    /// that), and lacks nothing that it knows of.
+    pub fn has_everything(&self) -> bool {
+        self.node().is_some() && self.may_write() && self.catchup.missing(self.feeds.stored()).is_empty()
+    }
+
     /// Up to where the feed of `author` is on disk, or is being written.
     pub fn stored_of(&self, author: &PeerId) -> Seq {
         self.feeds.stored().at(author)

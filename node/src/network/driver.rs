@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use super::{
     Answer, Figures, Incoming, Look, Message, Network, Outcome, Refused, Reply, Shared,
+    absence::Absence,
     acks::Acks,
     batching::{Batching, Busy},
     clock::{moment, sleep_until, wall_ms},
@@ -92,6 +93,7 @@ struct Work<'a> {
     observer: Observer,
     commits: VecDeque<Commit>,
     acks: Acks,
+    absence: Absence,
     /// Texts that wait to be written together.
     batching: Batching<Message>,
     stopped: bool,
@@ -172,6 +174,7 @@ impl<'a> Work<'a> {
         let loaded = load(&driver.store, driver.network.id, me).await?;
         let mut observer = Observer::new(&driver.network, me, driver.store.acked(driver.network.id).await?);
         let (seq, hash) = loaded.own;
+        let absence = Absence::at_start(!loaded.log.is_empty());
         let mut commands = BTreeMap::new();
         let start = match start {
             Start::Found { genesis, cause, reply } => {
@@ -214,6 +217,7 @@ impl<'a> Work<'a> {
             observer,
             commits: VecDeque::new(),
             acks: Acks::default(),
+            absence,
             batching: Batching::default(),
             stopped: false,
             members_changed: true,
@@ -378,6 +382,7 @@ impl<'a> Work<'a> {
         while let Some(output) = self.engine.poll() {
             match output {
                 Output::Write(write) => {
+                    let write = self.absence.mark(write);
                     self.members_changed |= matches!(&write, Write::State(_) | Write::Own { op: Some(_), .. })
                         || matches!(&write, Write::Deliver { entry, .. } if entry.op.is_some());
                     self.observer.on_write(&mut batch, &write, &self.incoming, &self.brought);
@@ -390,9 +395,13 @@ impl<'a> Work<'a> {
                         self.observer.on_written(&mut batch, written);
                     }
                 }
-                output => effects.push(Effect::Output(Box::new(output))),
+                output => {
+                    self.absence.on_output(&output);
+                    effects.push(Effect::Output(Box::new(output)));
+                }
             }
         }
+        self.absence.after_step(|| self.engine.has_everything());
         let writes = self.acks.join(outbox.finish());
         self.observer.on_left_over(&self.engine, &self.incoming);
         self.incoming.clear();
