@@ -2,6 +2,7 @@
 
 mod follow;
 mod history;
+mod pages;
 mod send;
 mod show;
 mod status;

@@ -5,18 +5,15 @@ use p2p_chat_engine::{Event, Roster};
 use p2p_chat_model::{Epoch, NodeId, PeerId};
 use p2p_chat_proto::v1::{self, NoticeKind, Start, event};
 use p2p_chat_store::StoredMessage;
-use tokio::sync::{
-    broadcast::{
-        Receiver,
-        error::{RecvError, TryRecvError},
-    },
-    mpsc,
+use tokio::sync::broadcast::{
+    Receiver,
+    error::{RecvError, TryRecvError},
 };
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{
     EventStream, Local, hub_status,
+    pages::{PageSender, pages},
     show::{PAGE, is_shown, message, name_of},
     store_status,
 };
@@ -25,21 +22,18 @@ use crate::{
     network::{Network, wall_ms},
 };
 
-/// Events that may wait for a slow reader.
-const BUFFER: usize = 256;
-
 /// One network that is followed.
 struct Follower {
     local: Local,
     network: Network,
-    events: mpsc::Sender<Result<v1::Event, Status>>,
+    events: PageSender<v1::Event>,
     position: u64,
     roster: Roster,
 }
 
 impl Local {
     pub(super) async fn follow(&self, request: v1::SubscribeRequest) -> Result<EventStream<v1::Event>, Status> {
-        let (events, stream) = mpsc::channel(BUFFER);
+        let (events, stream) = pages();
         if request.network.is_empty() {
             if !matches!(request.start(), Start::Now | Start::Unspecified) {
                 return Err(Status::invalid_argument("all networks together can be followed from now on only"));
@@ -51,14 +45,14 @@ impl Local {
             let network = self.hub.joined(&request.network).map_err(hub_status)?;
             self.start_following(network, &request, events).await?;
         }
-        Ok(Box::pin(ReceiverStream::new(stream)))
+        Ok(Box::pin(stream))
     }
 
     async fn start_following(
         &self,
         network: Network,
         request: &v1::SubscribeRequest,
-        events: mpsc::Sender<Result<v1::Event, Status>>,
+        events: PageSender<v1::Event>,
     ) -> Result<(), Status> {
         let store = &self.hub.store;
         let position = match request.start() {
@@ -120,7 +114,7 @@ impl Follower {
     }
 
     async fn send(&self, event: event::Event) -> bool {
-        self.events.send(Ok(v1::Event { event: Some(event) })).await.is_ok()
+        self.events.send(Ok(vec![v1::Event { event: Some(event) }])).await.is_ok()
     }
 
     /// Sends what the log has beyond the last message sent.
@@ -139,11 +133,11 @@ impl Follower {
             if unknown || page.iter().any(|stored| stored.kind != p2p_chat_model::EntryKind::Text) {
                 self.look_at_roster().await;
             }
-            for stored in page.iter().filter(|stored| is_shown(stored.kind)) {
-                let shown = message(self.network.name.as_str(), &self.roster, stored);
-                if !self.send(event::Event::Message(shown)).await {
-                    return false;
-                }
+            let shown = page.iter().filter(|stored| is_shown(stored.kind));
+            let shown = shown.map(|stored| message(self.network.name.as_str(), &self.roster, stored));
+            let events = shown.map(|message| v1::Event { event: Some(event::Event::Message(message)) });
+            if self.events.send(Ok(events.collect())).await.is_err() {
+                return false;
             }
             self.position = last;
         }

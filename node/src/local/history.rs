@@ -4,12 +4,11 @@ use p2p_chat_engine::Roster;
 use p2p_chat_model::{EntryKind, id::IdError};
 use p2p_chat_proto::v1;
 use p2p_chat_store::{Store, StoreError, StoredMessage, TimelineKey};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{
     EventStream, Local, hub_status,
+    pages::{PageSender, pages},
     show::{PAGE, is_shown, message},
     store_status,
 };
@@ -31,7 +30,7 @@ struct Answer {
     network: Known,
     roster: Roster,
     wanted: Wanted,
-    messages: mpsc::Sender<Result<v1::Message, Status>>,
+    messages: PageSender<v1::Message>,
 }
 
 impl Local {
@@ -39,7 +38,7 @@ impl Local {
         let network = self.hub.find(&request.network).map_err(hub_status)?;
         let wanted = Wanted::of(&request)?;
         let roster = self.snapshot(&network).await?.roster;
-        let (messages, stream) = mpsc::channel(PAGE as usize);
+        let (messages, stream) = pages();
         let answer = Answer { store: self.hub.store.clone(), network, roster, wanted, messages };
         tokio::spawn(async move {
             if let Err(error) = answer.give().await {
@@ -47,7 +46,7 @@ impl Local {
                 let _ = answer.messages.send(Err(store_status(&error))).await;
             }
         });
-        Ok(Box::pin(ReceiverStream::new(stream)))
+        Ok(Box::pin(stream))
     }
 }
 
@@ -138,17 +137,15 @@ impl Answer {
             let page = self.store.history_after(self.network.id, after, size).await?;
             let Some(last) = page.last().map(StoredMessage::key) else { break };
             after = Some(last);
-            for stored in &page {
-                if left == 0 || end.is_some_and(|end| stored.key() >= end) {
-                    return Ok(());
-                }
-                if self.wanted.takes(stored) {
-                    let shown = message(self.network.name.as_str(), &self.roster, stored);
-                    if self.messages.send(Ok(shown)).await.is_err() {
-                        return Ok(());
-                    }
-                    left -= 1;
-                }
+            let wanted = page.iter().take_while(|stored| end.is_none_or(|end| stored.key() < end));
+            let wanted =
+                wanted.filter(|stored| self.wanted.takes(stored)).take(usize::try_from(left).unwrap_or(usize::MAX));
+            let shown: Vec<_> =
+                wanted.map(|stored| message(self.network.name.as_str(), &self.roster, stored)).collect();
+            left -= shown.len() as u64;
+            let is_over = end.is_some_and(|end| last >= end);
+            if self.messages.send(Ok(shown)).await.is_err() || is_over {
+                break;
             }
         }
         Ok(())

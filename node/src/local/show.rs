@@ -18,7 +18,7 @@ const MIN_PREFIX: usize = 4;
 
 /// The name of a member, or the beginning of its identity.
 pub(super) fn name_of(roster: &Roster, peer: &PeerId) -> String {
-    roster.member(peer).map_or_else(|| peer.short(), |member| member.name.to_string())
+    roster.member(peer).map_or_else(|| peer.short(), |member| member.name.as_str().to_owned())
 }
 
 /// A message as users see it.
