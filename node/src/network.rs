@@ -4,6 +4,7 @@ mod absence;
 mod acks;
 mod batching;
 mod clock;
+mod commits;
 mod driver;
 mod load;
 mod observe;

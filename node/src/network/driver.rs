@@ -2,14 +2,14 @@
 //! in their order, and not before everything written before them is on disk.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use p2p_chat_engine::{Command, CommandId, Engine, Event, Input, Output, Request, RequestId, RunToken, Setup, Write};
 use p2p_chat_model::{MessageId, PeerId};
-use p2p_chat_store::{Pending, Store, StoreError};
+use p2p_chat_store::{Store, StoreError};
 use p2p_chat_traces::Context;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info};
@@ -20,6 +20,7 @@ use super::{
     acks::Acks,
     batching::{Batching, Busy},
     clock::{moment, sleep_until, wall_ms},
+    commits::{Commits, Effect},
     load::{dormant, load, stored_state},
     observe::{Batch, Brought, Observer},
     outbox::{Head, Outbox},
@@ -42,21 +43,6 @@ pub(crate) enum Start {
     Join { record: p2p_chat_engine::Record, cause: Option<Context>, reply: Answer },
     /// The node goes on.
     Resume,
-}
-
-/// Something to be done once everything before it is on disk.
-enum Effect {
-    Observed(Box<Batch>),
-    Output(Box<Output>),
-    Stored(oneshot::Sender<()>),
-}
-
-/// What is on its way to the disk, and what follows from it.
-struct Commit {
-    pending: Pending,
-    effects: Vec<Effect>,
-    /// Whether it holds a run of the own feed.
-    is_own: bool,
 }
 
 /// What the task ends with.
@@ -91,7 +77,7 @@ struct Work<'a> {
     incoming: Vec<Option<Incoming>>,
     brought: Vec<Brought>,
     observer: Observer,
-    commits: VecDeque<Commit>,
+    commits: Commits,
     acks: Acks,
     absence: Absence,
     /// Texts that wait to be written together.
@@ -215,7 +201,7 @@ impl<'a> Work<'a> {
             incoming: Vec::new(),
             brought: Vec::new(),
             observer,
-            commits: VecDeque::new(),
+            commits: Commits::default(),
             acks: Acks::default(),
             absence,
             batching: Batching::default(),
@@ -237,13 +223,13 @@ impl<'a> Work<'a> {
             let deadline = self.engine.deadline().map(|at| self.started + Duration::from_millis(at));
             tokio::select! {
                 biased;
-                result = first_commit(&mut self.commits), if !self.commits.is_empty() => {
-                    if let Err(error) = result {
-                        self.settle_commits().await;
-                        return End::Failed(error);
-                    }
-                    if let Some(commit) = self.commits.pop_front() {
-                        self.execute(commit.effects);
+                result = self.commits.next(), if !self.commits.is_empty() => {
+                    match result {
+                        Ok(effects) => self.execute(effects),
+                        Err(error) => {
+                            self.commits.settle().await;
+                            return End::Failed(error);
+                        }
                     }
                     self.write_waiting();
                 }
@@ -267,16 +253,8 @@ impl<'a> Work<'a> {
                     self.flush();
                 }
                 () = sleep_until(self.acks.due()) => self.commit_acks(),
-                () = sleep_until(self.batching.due()), if !self.writes_own() => self.write_waiting(),
+                () = sleep_until(self.batching.due()), if !self.commits.write_own() => self.write_waiting(),
             }
-        }
-    }
-
-    /// After a failed commit: the ones behind it fail too, and nothing that followed from them is done.
-    async fn settle_commits(&mut self) {
-        self.commits.pop_front();
-        while let Some(commit) = self.commits.pop_front() {
-            let _ = commit.pending.await;
         }
     }
 
@@ -289,12 +267,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn writes_own(&self) -> bool {
-        self.commits.iter().any(|commit| commit.is_own)
-    }
-
     fn busy(&self) -> Busy {
-        Busy { with_own: self.writes_own(), with_all: self.engine.hands_over_to_all() }
+        Busy { with_own: self.commits.write_own(), with_all: self.engine.hands_over_to_all() }
     }
 
     fn take(&mut self, message: Message) {
@@ -319,7 +293,7 @@ impl<'a> Work<'a> {
                 let facts = self.hold(runs, Brought::Fetched);
                 self.handle(Input::Fetched(call, facts));
                 self.flush();
-                self.after_commits(Effect::Stored(stored));
+                self.after_commits(vec![Effect::Stored(stored)]);
             }
             Message::Look(reply) => {
                 let _ = reply.send(Look { snapshot: self.engine.snapshot(), problem: None });
@@ -327,7 +301,7 @@ impl<'a> Work<'a> {
             Message::WriteDown(reply) => {
                 self.flush();
                 self.commit_acks();
-                self.after_commits(Effect::Stored(reply));
+                self.after_commits(vec![Effect::Stored(reply)]);
             }
             Message::Figures(reply) => {
                 let _ = reply.send(Figures { engine: self.engine.figures(), commits: self.commits.len() });
@@ -395,6 +369,8 @@ impl<'a> Work<'a> {
                         self.observer.on_written(&mut batch, written);
                     }
                 }
+                // One says as much as many: whoever hears it looks at the log.
+                Output::Event(Event::Delivered { .. }) if effects.last().is_some_and(Effect::tells_of_deliveries) => {}
                 output => {
                     self.absence.on_output(&output);
                     effects.push(Effect::Output(Box::new(output)));
@@ -412,11 +388,9 @@ impl<'a> Work<'a> {
         if !writes.is_empty() {
             let pending = driver.store.commit(driver.network.id, writes);
             let is_own = self.head.seq > before;
-            self.commits.push_back(Commit { pending, effects, is_own });
-        } else if let Some(last) = self.commits.back_mut() {
-            last.effects.append(&mut effects);
+            self.commits.push(pending, effects, is_own);
         } else {
-            self.execute(effects);
+            self.after_commits(effects);
         }
         self.share();
     }
@@ -425,7 +399,7 @@ impl<'a> Work<'a> {
         let writes = self.acks.take();
         if !writes.is_empty() {
             let pending = self.driver.store.commit(self.driver.network.id, writes);
-            self.commits.push_back(Commit { pending, effects: Vec::new(), is_own: false });
+            self.commits.push(pending, Vec::new(), false);
         }
     }
 
@@ -435,11 +409,9 @@ impl<'a> Work<'a> {
         self.driver.shared.update(leads, admitted);
     }
 
-    fn after_commits(&mut self, effect: Effect) {
-        match self.commits.back_mut() {
-            Some(commit) => commit.effects.push(effect),
-            None => self.execute(vec![effect]),
-        }
+    fn after_commits(&mut self, effects: Vec<Effect>) {
+        let effects = self.commits.append(effects);
+        self.execute(effects);
     }
 
     fn execute(&mut self, effects: Vec<Effect>) {
@@ -487,12 +459,5 @@ impl<'a> Work<'a> {
     fn tell(&mut self, event: Event) {
         self.stopped |= event == Event::Stopped;
         let _ = self.driver.network.bus().send(Happening::Event(event));
-    }
-}
-
-async fn first_commit(commits: &mut VecDeque<Commit>) -> Result<(), StoreError> {
-    match commits.front_mut() {
-        Some(commit) => (&mut commit.pending).await,
-        None => std::future::pending().await,
     }
 }
