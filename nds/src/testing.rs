@@ -58,7 +58,7 @@ pub(crate) fn founding(claim: &Registration) -> Founding {
 pub(crate) fn admission(by: u8, whom: u8) -> Run {
     let op = RosterOp::Admit { peer: person(whom).peer(), name: "someone".parse().unwrap(), past: 0 };
     let header = Header { lamport: 9, wall_ms: 0, clock: VectorClock::new(), kind: op.kind() };
-    Run::sign(&person(by), lab(), 2, EntryHash::new([1; 32]), vec![Entry { header, body: op.encode() }])
+    Run::sign(&person(by), lab(), 2, EntryHash::new([1; 32]), vec![Entry { header, body: op.encode().into() }])
 }
 
 pub(crate) fn votes(epoch: u64, candidate: u8, voters: &[u8]) -> Vec<Vote> {

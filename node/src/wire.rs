@@ -1,6 +1,7 @@
 //! Between the engine's words and the wire's. Generated types stop here and in the services; decoding names the field
 //! that is wrong, and verifies what is signed.
 
+use bytes::Bytes;
 use p2p_chat_engine::{
     CallError, DiscoveryRefusal, EntryFacts, LeaderHint, Record, Refusal, Request, Response, RunFacts, RunToken,
     Standing,
@@ -12,6 +13,8 @@ use p2p_chat_proto::{
 };
 use p2p_chat_transport::{describe, is_unanswered};
 use tonic::{Code, Status};
+
+use crate::network::Incoming;
 
 /// An answer of the engine that does not belong to the request.
 const MISMATCH: &str = "bug: the answer does not fit the call";
@@ -39,6 +42,11 @@ pub(crate) fn entry_facts(entry: &Entry, hash: EntryHash) -> EntryFacts {
 pub(crate) fn run(bytes: &[u8], network: NetworkId) -> Result<Run, FieldError> {
     let run = Run::decode(bytes).map_err(|error| FieldError::bad("run", error))?;
     if run.network == network { Ok(run) } else { Err(FieldError::bad("run", "belongs to another network")) }
+}
+
+/// The same, with the bytes to be stored: a copy, so that what is kept of a call does not keep all of it in memory.
+pub(crate) fn incoming(bytes: &[u8], network: NetworkId) -> Result<Incoming, FieldError> {
+    Ok((run(bytes, network)?, Bytes::copy_from_slice(bytes)))
 }
 
 /// The status of a refused request.

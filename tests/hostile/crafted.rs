@@ -28,7 +28,7 @@ pub(crate) fn founding(identity: &Identity, name: &[u8]) -> (NetworkId, Run) {
     let mut body = Writer::default();
     body.fixed(&[3; 32]).byte(0).bytes(name).bytes(b"mallory");
     let header = Header { lamport: 1, wall_ms: 5, clock: VectorClock::new(), kind: EntryKind::Genesis };
-    let entry = Entry { header, body: body.0 };
+    let entry = Entry { header, body: body.0.into() };
     let hash = entry.hash(NetworkId::new([0; 32]), identity.peer(), 1, EntryHash::NONE);
     let network = NetworkId::new(*hash.as_bytes());
     (network, Run::sign(identity, network, 1, EntryHash::NONE, vec![entry]))

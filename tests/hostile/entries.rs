@@ -134,7 +134,7 @@ fn signatures(mallory: &Outlaw, alice: PeerId) -> Vec<Forgery> {
     }
     let in_alices_name = Run { author: alice, ..sound.clone() };
     let mut altered = sound.clone();
-    altered.entries[0].1.body = b"found".to_vec();
+    altered.entries[0].1.body = b"found".to_vec().into();
     let stranger = Identity::from_seed([0x64; 32]);
     let by_a_stranger = Run::sign(&stranger, sound.network, 1, EntryHash::NONE, vec![mallory.text("let me in")]);
     let elsewhere = NetworkId::new([0xab; 32]);

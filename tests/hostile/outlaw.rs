@@ -152,7 +152,7 @@ impl Outlaw {
         // Only the first entry says where the admission stands; later ones leave out what has not changed.
         let clock = if standing.last == 0 { standing.past.clone() } else { VectorClock::new() };
         let header = Header { lamport: standing.lamport + 1, wall_ms: 1_700_000_000_000, clock, kind };
-        Entry { header, body: body.into() }
+        Entry { header, body: body.into().into() }
     }
 
     /// A run that continues its feed.

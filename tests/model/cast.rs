@@ -122,7 +122,7 @@ fn address(who: Who) -> Address {
 fn admit(by: &Identity, network: NetworkId, place: (u64, EntryHash), whom: (PeerId, &str)) -> Run {
     let op = RosterOp::Admit { peer: whom.0, name: name(whom.1), past: 0 };
     let header = Header { lamport: place.0, wall_ms: 0, clock: VectorClock::new(), kind: op.kind() };
-    Run::sign(by, network, place.0, place.1, vec![Entry { header, body: op.encode() }])
+    Run::sign(by, network, place.0, place.1, vec![Entry { header, body: op.encode().into() }])
 }
 
 fn facts(run: &Run) -> impl Iterator<Item = EntryFacts> + '_ {

@@ -309,6 +309,6 @@ impl World {
 fn entry(like: &Entry, text: &str) -> Entry {
     let mut entry = like.clone();
     entry.header.kind = EntryKind::Text;
-    entry.body = text.as_bytes().to_vec();
+    entry.body = text.as_bytes().to_vec().into();
     entry
 }

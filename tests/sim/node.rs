@@ -156,7 +156,7 @@ impl Node {
             (None, Some(command)) => self.texts.get(&command).cloned().unwrap_or_default().into_bytes(),
             (None, None) => Vec::new(),
         };
-        Entry { header: Header { lamport, wall_ms, clock, kind }, body }
+        Entry { header: Header { lamport, wall_ms, clock, kind }, body: body.into() }
     }
 
     fn todo(&self, output: Output, tokens: &Tokens) -> Todo {

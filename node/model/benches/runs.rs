@@ -16,7 +16,7 @@ fn texts(count: u64) -> Vec<Entry> {
     let text = |number: u64| {
         let clock: VectorClock = (1..=3).map(|other| (PeerId::new([other; 32]), 1_000 + number)).collect();
         let header = Header { lamport: 9_000 + number, wall_ms: 1_700_000_000_000, clock, kind: EntryKind::Text };
-        Entry { header, body: vec![b'x'; BODY_BYTES] }
+        Entry { header, body: vec![b'x'; BODY_BYTES].into() }
     };
     (0..count).map(text).collect()
 }

@@ -1,12 +1,17 @@
 //! Entries: what a feed is made of.
 
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+
 use crate::{
     DecodeError, EntryHash, Name, NetworkId, PeerId, Seq, VectorClock,
     codec::{Reader, Writer},
     limits::{MAX_BODY_BYTES, MAX_MEMBERS, MAX_NAME_CHARS},
 };
 
-const HASH_DOMAIN: &str = "p2p-chat v1 entry";
+/// Keyed with the context of entry hashes.
+static HASHER: LazyLock<blake3::Hasher> = LazyLock::new(|| blake3::Hasher::new_derive_key("p2p-chat v1 entry"));
 /// UTF-8 takes at most four bytes a character.
 const MAX_NAME_BYTES: usize = 4 * MAX_NAME_CHARS;
 
@@ -65,7 +70,7 @@ pub struct Header {
 
 impl Header {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::default();
+        let mut writer = Writer(Vec::with_capacity(Self::USUAL_BYTES));
         writer.byte(self.kind.code()).varint(self.lamport).varint(self.wall_ms);
         self.clock.encode(&mut writer);
         writer.0
@@ -81,6 +86,8 @@ impl Header {
         Ok(Self { lamport, wall_ms, clock, kind })
     }
 
+    /// Most headers are not longer: those without a clock.
+    const USUAL_BYTES: usize = 24;
     /// Longest encoded header.
     pub(crate) const MAX_BYTES: usize = 32 + MAX_MEMBERS * 42;
 }
@@ -90,8 +97,9 @@ impl Header {
 pub struct Entry {
     /// The signed header.
     pub header: Header,
-    /// The body; at most [`MAX_BODY_BYTES`] bytes. Its meaning depends on [`Header::kind`].
-    pub body: Vec<u8>,
+    /// The body; at most [`MAX_BODY_BYTES`] bytes. Its meaning depends on [`Header::kind`]. Those of a decoded run share
+    /// one allocation.
+    pub body: Bytes,
 }
 
 impl Entry {
@@ -117,7 +125,7 @@ fn hash_parts(
 ) -> EntryHash {
     // The genesis entry can't contain its own hash, so there the network counts as 32 zero bytes.
     let network = if header.kind == EntryKind::Genesis { [0; 32] } else { *network.as_bytes() };
-    let mut hasher = blake3::Hasher::new_derive_key(HASH_DOMAIN);
+    let mut hasher = HASHER.clone();
     hasher
         .update(&network)
         .update(author.as_bytes())
@@ -143,7 +151,7 @@ impl Genesis {
     /// The genesis entry.
     pub fn entry(&self, wall_ms: u64) -> Entry {
         let header = Header { lamport: 1, wall_ms, clock: VectorClock::new(), kind: EntryKind::Genesis };
-        Entry { header, body: RosterOp::Genesis(self.clone()).encode() }
+        Entry { header, body: RosterOp::Genesis(self.clone()).encode().into() }
     }
 }
 
@@ -264,12 +272,12 @@ mod tests {
     fn the_hash_covers_every_part() {
         let entry = Entry {
             header: Header { lamport: 1, wall_ms: 2, clock: VectorClock::new(), kind: EntryKind::Text },
-            body: b"hello".to_vec(),
+            body: Bytes::from_static(b"hello"),
         };
         let (network, author) = (NetworkId::new([1; 32]), PeerId::new([2; 32]));
         let hash = entry.hash(network, author, 1, EntryHash::NONE);
         let mut other = entry.clone();
-        other.body = b"hellp".to_vec();
+        other.body = Bytes::from_static(b"hellp");
         let mut later = entry.clone();
         later.header.lamport = 2;
         let different = [

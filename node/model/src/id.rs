@@ -65,7 +65,9 @@ macro_rules! bytes_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex::encode(self.0))
+                let mut digits = [0; 64];
+                let text = hex::encode_to_slice(self.0, &mut digits).ok().and_then(|()| str::from_utf8(&digits).ok());
+                f.write_str(text.unwrap_or_default())
             }
         }
 

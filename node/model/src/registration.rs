@@ -88,7 +88,7 @@ mod tests {
     fn admit(by: &Identity, network: NetworkId, peer: PeerId) -> Run {
         let op = RosterOp::Admit { peer, name: "someone".parse().unwrap(), past: 0 };
         let header = Header { lamport: 9, wall_ms: 0, clock: VectorClock::new(), kind: op.kind() };
-        Run::sign(by, network, 2, EntryHash::new([1; 32]), vec![Entry { header, body: op.encode() }])
+        Run::sign(by, network, 2, EntryHash::new([1; 32]), vec![Entry { header, body: op.encode().into() }])
     }
 
     #[test]

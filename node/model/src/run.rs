@@ -2,6 +2,8 @@
 //! entry's hash vouch for all of them. A run is formed once, by its author, and is kept and passed on as those
 //! exact bytes.
 
+use bytes::Bytes;
+
 use crate::{
     BadSignature, DecodeError, Entry, EntryHash, EntryKind, Genesis, Header, Identity, NetworkId, PeerId, Seq,
     Signature,
@@ -108,7 +110,8 @@ impl Run {
 
     /// Decodes a run that was checked before it was stored. The signature is not checked again.
     pub fn decode_trusted(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader(bytes);
+        let bytes = Bytes::copy_from_slice(bytes);
+        let mut reader = Reader(&bytes);
         if reader.byte("run format")? != FORMAT {
             return Err(DecodeError::OutOfRange("run format"));
         }
@@ -119,7 +122,7 @@ impl Run {
         let mut entries = Vec::new();
         for _ in 0..reader.count(MAX_RUN_ENTRIES, "run length")? {
             let header = Header::decode(reader.bytes(Header::MAX_BYTES, "entry header")?)?;
-            let body = reader.bytes(MAX_BODY_BYTES, "entry body")?.to_vec();
+            let body = bytes.slice_ref(reader.bytes(MAX_BODY_BYTES, "entry body")?);
             entries.push(Entry { header, body });
         }
         let signature = reader.signature("run signature")?;

@@ -70,9 +70,9 @@ impl<'a> Outbox<'a> {
         match write {
             Write::Own { text: command, op, seq, lamport, wall_ms, clock } => {
                 let body = match (&op, command) {
-                    (Some(op), _) => op.encode(),
-                    (None, Some(command)) => text(command).unwrap_or_default().into_bytes(),
-                    (None, None) => Vec::new(),
+                    (Some(op), _) => op.encode().into(),
+                    (None, Some(command)) => Bytes::from(text(command).unwrap_or_default()),
+                    (None, None) => Bytes::new(),
                 };
                 let kind = op.map_or(EntryKind::Text, |op| op.kind());
                 let hash = self.append(Entry { header: Header { lamport, wall_ms, clock, kind }, body });

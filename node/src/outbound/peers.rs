@@ -18,7 +18,7 @@ use tonic::Status;
 use super::Outbound;
 use crate::{
     network::{Incoming, Network},
-    wire::{call_error, encode_standing, response, run},
+    wire::{call_error, encode_standing, incoming, response},
 };
 
 /// Most bytes of entries in one Deliver.
@@ -158,8 +158,7 @@ async fn liveness(channel: Line, network: &Network, call: PeerCall) -> Result<Re
 
 /// Decodes and verifies a chunk of a Fetch.
 pub(crate) fn decode_runs(runs: &[Bytes], network: NetworkId) -> Result<Vec<Incoming>, CallError> {
-    let decode = |bytes: &Bytes| Ok((run(bytes, network).map_err(nonsense)?, bytes.clone()));
-    runs.iter().map(decode).collect()
+    runs.iter().map(|bytes| incoming(bytes, network).map_err(nonsense)).collect()
 }
 
 fn failed(status: Status) -> CallError {

@@ -1,5 +1,6 @@
 //! `Chat`: entries.
 
+use bytes::Bytes;
 use p2p_chat_engine::Request as Ask;
 use p2p_chat_model::{MessageId, NetworkId, VectorClock};
 use p2p_chat_proto::{
@@ -74,12 +75,11 @@ impl chat_server::Chat for Chat {
 
 /// Decodes and verifies what a peer hands over.
 pub(crate) fn decode_runs(request: &v1::DeliverRequest, network: NetworkId) -> Result<Vec<Incoming>, Status> {
-    let size: usize = request.runs.iter().map(bytes::Bytes::len).sum();
+    let size: usize = request.runs.iter().map(Bytes::len).sum();
     if request.runs.len() > MAX_RUNS || size > MAX_DELIVER_BYTES {
         return Err(FieldError::bad("runs", "too many at once").into());
     }
-    let decode = |bytes: &bytes::Bytes| Ok((wire::run(bytes, network)?, bytes.clone()));
-    request.runs.iter().map(decode).collect()
+    request.runs.iter().map(|bytes| Ok(wire::incoming(bytes, network)?)).collect()
 }
 
 /// Says what is handed over: usually one run.

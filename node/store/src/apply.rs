@@ -56,7 +56,7 @@ struct EntryFacts {
 struct Fresh {
     id: MessageId,
     wall_ms: u64,
-    body: Vec<u8>,
+    body: Bytes,
 }
 
 impl RunFacts {

@@ -203,7 +203,7 @@ mod tests {
 
     fn message(position: u64, len: usize) -> StoredMessage {
         let (id, kind) = (MessageId::from(EntryHash::NONE), EntryKind::Text);
-        let (author, seq, lamport, body) = (ALICE, position, position, vec![0; len]);
+        let (author, seq, lamport, body) = (ALICE, position, position, Bytes::from(vec![0; len]));
         StoredMessage { id, author, seq, lamport, wall_ms: 0, kind, body, position, late: false, arrived_ms: 0 }
     }
 

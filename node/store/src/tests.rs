@@ -20,7 +20,7 @@ fn first_writes(run: &Run) -> Vec<Write> {
 fn text(identity: &Identity, network: NetworkId, seq: u64, previous: EntryHash) -> Run {
     let header = Header { lamport: seq, wall_ms: 0, clock: VectorClock::new(), kind: EntryKind::Text };
     let body = vec![b'x'; 60_000];
-    Run::sign(identity, network, seq, previous, vec![Entry { header, body }])
+    Run::sign(identity, network, seq, previous, vec![Entry { header, body: body.into() }])
 }
 
 // A cap on the file's pages fails like a full disk, on any machine.

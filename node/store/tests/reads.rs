@@ -111,7 +111,7 @@ async fn history_is_in_the_order_of_lamport_time_author_and_number() {
     let pair = |a: &str, b: &str| if lab.alice.peer() < lab.bob.peer() { [a, b].concat() } else { [b, a].concat() };
     assert_eq!(bodies[2..].concat(), [pair("a3", "b1"), pair("a4", "b2"), String::new(), "a5".into()].concat());
 
-    let text = all.iter().find(|message| message.body == b"b2").unwrap();
+    let text = all.iter().find(|message| message.body == "b2").unwrap();
     let expected = StoredMessage {
         id: message_id(&lab.runs[2], 2),
         author: lab.bob.peer(),
@@ -119,7 +119,7 @@ async fn history_is_in_the_order_of_lamport_time_author_and_number() {
         lamport: 4,
         wall_ms: 1_700_000_000_004,
         kind: EntryKind::Text,
-        body: b"b2".to_vec(),
+        body: b"b2".to_vec().into(),
         position: 4,
         late: false,
         arrived_ms: ARRIVED_MS + 2,

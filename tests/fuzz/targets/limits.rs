@@ -63,7 +63,7 @@ pub(crate) fn run(run: &Run, bytes: &[u8]) {
         clock(&entry.header.clock);
         assert_eq!(entry.header.clock.at(&run.author), 0);
         match entry.roster_op().expect("a body that was checked") {
-            Some(op) => assert_eq!((op.kind(), op.encode()), (entry.header.kind, entry.body.clone())),
+            Some(op) => assert_eq!((op.kind(), op.encode()), (entry.header.kind, entry.body.to_vec())),
             None if entry.header.kind == EntryKind::Text => {
                 assert!((1..=MAX_TEXT_BYTES).contains(&entry.body.len()) && std::str::from_utf8(&entry.body).is_ok());
             }

@@ -53,7 +53,10 @@ pub(crate) fn clock(positions: &[(usize, Seq)]) -> VectorClock {
 }
 
 pub(crate) fn entry(lamport: u64, kind: EntryKind, body: Vec<u8>, past: &[(usize, Seq)]) -> Entry {
-    Entry { header: Header { lamport, wall_ms: 1_700_000_000_000 + lamport, clock: clock(past), kind }, body }
+    Entry {
+        header: Header { lamport, wall_ms: 1_700_000_000_000 + lamport, clock: clock(past), kind },
+        body: body.into(),
+    }
 }
 
 pub(crate) fn text(lamport: u64, text: &str, past: &[(usize, Seq)]) -> Entry {

@@ -86,7 +86,7 @@ fn roster(bytes: &[u8]) {
     let kind = EntryKind::from_code(*kind);
     assert_eq!(EntryKind::from_code(kind.code()), kind);
     let header = Header { lamport: 1, wall_ms: 0, clock: VectorClock::new(), kind };
-    match (Entry { header, body: body.to_vec() }).roster_op() {
+    match (Entry { header, body: body.to_vec().into() }).roster_op() {
         Ok(Some(op)) => assert_eq!((op.kind(), op.encode()), (kind, body.to_vec())),
         Ok(None) => assert!(matches!(kind, EntryKind::Text | EntryKind::Unknown(_))),
         Err(error) => limits::sentence(&error.to_string()),

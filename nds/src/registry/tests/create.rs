@@ -80,7 +80,7 @@ fn the_founding_has_to_be_proved() {
     assert_eq!(prove(&found(2, "lab").1, &[], view(1, 1, &[1])), refused("it is of another network"));
 
     let header = Header { lamport: 2, wall_ms: 0, clock: VectorClock::new(), kind: EntryKind::Text };
-    let text = Entry { header, body: b"hi".to_vec() };
+    let text = Entry { header, body: b"hi".to_vec().into() };
     let founder = genesis.entries[0].1.clone();
     let two = Run::sign(&person(1), lab(), 1, EntryHash::NONE, vec![founder, text.clone()]);
     assert_eq!(prove(&two, &[], view(1, 1, &[1])), refused("it does not hold exactly one entry"));

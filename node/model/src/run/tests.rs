@@ -9,7 +9,7 @@ fn alice() -> Identity {
 
 fn text(lamport: u64, body: &str) -> Entry {
     let header = Header { lamport, wall_ms: 1_700_000_000_000, clock: VectorClock::new(), kind: EntryKind::Text };
-    Entry { header, body: body.as_bytes().to_vec() }
+    Entry { header, body: Bytes::copy_from_slice(body.as_bytes()) }
 }
 
 fn network() -> NetworkId {

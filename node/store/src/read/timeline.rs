@@ -1,5 +1,6 @@
 //! Delivered entries, as everybody sees them and as they came.
 
+use bytes::Bytes;
 use p2p_chat_model::{EntryKind, MessageId, NetworkId, PeerId, Seq};
 use rusqlite::{Connection, Params, Row};
 
@@ -29,7 +30,7 @@ pub struct StoredMessage {
     /// What it is.
     pub kind: EntryKind,
     /// What it says.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// The order of delivery at this node, from 1 without gaps.
     pub position: u64,
     /// Whether it is shown as late.

@@ -62,7 +62,7 @@ impl Author {
                     clock: VectorClock::new(),
                     kind,
                 },
-                body,
+                body: body.into(),
             })
             .collect();
         let run = Run::sign(&self.identity, self.network, self.last + 1, self.head, entries);
