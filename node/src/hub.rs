@@ -161,7 +161,7 @@ impl Hub {
         let (id, run) = Run::found(&self.identity, &genesis, wall_ms());
         let facts = first_entry(&run);
         let bytes = bytes::Bytes::from(run.encode());
-        let deliver = Write::Deliver { author: run.author, seq: 1, arrived_ms: wall_ms(), late: false };
+        let deliver = Write::Deliver { author: run.author, first: 1, last: 1, arrived_ms: wall_ms(), late: false };
         let writes = vec![Write::Network { name: name.clone() }, Write::Run { run, bytes }, deliver];
         self.store.commit(id, writes).await?;
         let (reply, answer) = oneshot::channel();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use p2p_chat_engine::{CommandId, Way, Write};
 use p2p_chat_model::{
-    Entry, EntryHash, EntryKind, Header, Identity, MessageId, NetworkId, Run, Seq,
+    Entry, EntryHash, EntryKind, Header, Identity, MessageId, NetworkId, PeerId, Run, Seq,
     limits::{MAX_BODY_BYTES, MAX_RUN_BYTES, MAX_RUN_ENTRIES},
 };
 use p2p_chat_store as store;
@@ -85,9 +85,7 @@ impl<'a> Outbox<'a> {
                     self.writes.push(store::Write::Fork { run, bytes });
                 }
             }
-            Write::Deliver { author, seq, late, .. } => {
-                self.writes.push(store::Write::Deliver { author, seq, arrived_ms: self.wall_ms, late });
-            }
+            Write::Deliver { author, seq, late, .. } => self.deliver(author, seq, late),
             Write::State(state) => {
                 // Of several states in one commit only the last one counts.
                 self.writes.retain(|write| !matches!(write, store::Write::State(_)));
@@ -116,8 +114,19 @@ impl<'a> Outbox<'a> {
         *self.head = Head { seq, hash };
         self.own.push(entry);
         self.own_bytes += size;
-        self.writes.push(store::Write::Deliver { author, seq, arrived_ms: self.wall_ms, late: false });
+        self.deliver(author, seq, false);
         hash
+    }
+
+    /// Delivers an entry, together with those right before it.
+    fn deliver(&mut self, author: PeerId, seq: Seq, late: bool) {
+        if let Some(store::Write::Deliver { author: of, last, late: are_late, .. }) = self.writes.last_mut()
+            && (*of, *last + 1, *are_late) == (author, seq, late)
+        {
+            *last = seq;
+            return;
+        }
+        self.writes.push(store::Write::Deliver { author, first: seq, last: seq, arrived_ms: self.wall_ms, late });
     }
 
     /// A run that came in; of the own feed, when it was lost here and comes back.
@@ -183,7 +192,7 @@ mod tests {
         assert_eq!(first, written(1, run.entries[0].0));
         assert_eq!(second, written(2, run.head()));
         assert_eq!((head.seq, head.hash), (2, run.head()));
-        assert_eq!(writes.len(), 3);
+        assert_eq!(writes.len(), 2, "one run, one delivery");
     }
 
     #[test]

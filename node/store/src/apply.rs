@@ -9,9 +9,10 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use crate::{
     error::Fault,
     number::{Id, Number},
-    read::StoredMessage,
+    read::{StoredMessage, last_position},
     recent::{Change, RECENT_BYTES},
     stored::{NetworkKey, StoredRun, network_key, peer_key, rank},
+    stretch::{Placed, Stretch, Tag, tag},
     sum,
     write::{Way, Write},
 };
@@ -35,7 +36,9 @@ pub(crate) struct Memo {
     /// The newest ack of each peer: up to where, and its number.
     acks: BTreeMap<(i64, i64), (Seq, i64)>,
     /// The last position of each network's timeline.
-    positions: BTreeMap<i64, i64>,
+    positions: BTreeMap<i64, u64>,
+    /// What the commit under way delivers and has not written yet.
+    stretch: Option<Stretch>,
 }
 
 /// What the timeline needs to know of a run.
@@ -47,7 +50,7 @@ struct RunFacts {
 struct EntryFacts {
     lamport: u64,
     kind: EntryKind,
-    tag: i64,
+    tag: Tag,
     /// The rest of it, if the run has just come in.
     fresh: Option<Fresh>,
 }
@@ -79,11 +82,6 @@ impl RunFacts {
     }
 }
 
-/// The first 48 bits of a message id, by which it is found.
-pub(crate) fn tag(id: &MessageId) -> i64 {
-    id.as_bytes().iter().take(6).fold(0, |tag, byte| tag << 8 | i64::from(*byte))
-}
-
 /// Makes the changes, in order. What becomes known with the commit is added to `changes`.
 pub(crate) fn apply(
     db: &Connection,
@@ -111,12 +109,16 @@ pub(crate) fn apply(
             }
         }
     }
+    if memo.stretch.is_some() {
+        let network = memo.network(db, network)?;
+        Commit { db, network, memo }.end_stretch()?;
+    }
     memo.write_feeds(db)
 }
 
 fn forget(db: &Connection, network: NetworkId) -> Result<(), Fault> {
     let Some(network) = network_key(db, network)? else { return Ok(()) };
-    for table in ["run", "timeline", "roster", "ack", "fork", "feed"] {
+    for table in ["run", "stretch", "roster", "ack", "fork", "feed"] {
         db.execute(&format!("DELETE FROM {table} WHERE network = ?1"), [network.key])?;
     }
     db.execute("DELETE FROM network WHERE key = ?1", [network.key])?;
@@ -225,16 +227,13 @@ impl Commit<'_> {
                 insert.execute((self.network.key, author, &bytes[..]))?;
                 Ok(())
             }
-            Write::Deliver { author, seq, arrived_ms, late } => {
-                self.deliver(author, *seq, (*arrived_ms, *late), changes)
+            Write::Deliver { author, first, last, arrived_ms, late } => {
+                self.deliver(author, (*first, *last), (*arrived_ms, *late), changes)
             }
             Write::Ack { peer, upto, way, time_ms } => self.ack(peer, *upto, *way, *time_ms),
             Write::MarkRead { position } => {
-                let position = i64::try_from(*position).unwrap_or(i64::MAX);
-                let mut update = self.db.prepare_cached(
-                    "UPDATE network SET read = max(read, min(?2, ifnull(
-                         (SELECT max(position) FROM timeline WHERE network = ?1), 0))) WHERE key = ?1",
-                )?;
+                let position = i64::try_from((*self.last_position()?).min(*position)).unwrap_or(i64::MAX);
+                let mut update = self.db.prepare_cached("UPDATE network SET read = max(read, ?2) WHERE key = ?1")?;
                 update.execute((self.network.key, position))?;
                 Ok(())
             }
@@ -263,18 +262,12 @@ impl Commit<'_> {
         Ok(feed)
     }
 
-    /// The next position of the timeline.
-    fn next_position(&mut self) -> Result<i64, Fault> {
-        let last = match self.memo.positions.entry(self.network.key) {
+    /// The last position of the timeline, to be changed.
+    fn last_position(&mut self) -> Result<&mut u64, Fault> {
+        Ok(match self.memo.positions.entry(self.network.key) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(vacant) => {
-                let mut query =
-                    self.db.prepare_cached("SELECT ifnull(max(position), 0) FROM timeline WHERE network = ?1")?;
-                vacant.insert(query.query_row([self.network.key], |row| row.get(0))?)
-            }
-        };
-        *last += 1;
-        Ok(*last)
+            Entry::Vacant(vacant) => vacant.insert(last_position(self.db, self.network.key)?),
+        })
     }
 
     fn run(&mut self, run: &Run, bytes: &Bytes, changes: &mut Vec<Change>) -> Result<(), Fault> {
@@ -312,33 +305,59 @@ impl Commit<'_> {
     fn deliver(
         &mut self,
         author: &PeerId,
-        seq: Seq,
-        (arrived_ms, late): (u64, bool),
+        (first, last): (Seq, Seq),
+        arrival: (u64, bool),
         changes: &mut Vec<Change>,
     ) -> Result<(), Fault> {
         let peer = self.memo.peer(self.db, author)?;
         let feed = self.feed(peer)?;
-        if seq.checked_sub(1) != Some(feed.delivered) || seq > feed.last {
-            let (short, delivered, last) = (author.short(), feed.delivered, feed.last);
+        if first.checked_sub(1) != Some(feed.delivered) || last < first || last > feed.last {
+            let (short, delivered, stored) = (author.short(), feed.delivered, feed.last);
             return Err(Fault::Refused(format!(
-                "entry {seq} of feed {short} can't be delivered: {delivered} of {last} stored ones are"
+                "entries {first} to {last} of feed {short} can't be delivered: {delivered} of {stored} stored ones are"
             )));
         }
-        (feed.delivered, feed.moved) = (seq, true);
-        let (position, network) = (self.next_position()?, self.network);
-        let key = (network.key, peer);
-        let facts = self.facts(key, seq)?;
-        let (lamport, kind, tag, fresh) = (facts.lamport, facts.kind, facts.tag, facts.fresh.take());
-        let mut insert = self.db.prepare_cached("INSERT INTO timeline VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
-        let numbers = (Number(seq), Number(lamport), Number(arrived_ms));
-        insert.execute((network.key, position, peer, numbers.0, numbers.1, kind.code(), tag, numbers.2, late))?;
-        let message = fresh.map(|Fresh { id, wall_ms, body }| {
-            self.memo.fresh_bytes = self.memo.fresh_bytes.saturating_sub(body.len());
-            let position = position.cast_unsigned();
-            StoredMessage { id, author: *author, seq, lamport, wall_ms, kind, body, position, late, arrived_ms }
-        });
-        changes.push(Change::Delivered { network: network.id, message });
+        (feed.delivered, feed.moved) = (last, true);
+        let mut messages = Some(Vec::with_capacity((last - first) as usize + 1));
+        for seq in first..=last {
+            let message = self.place((*author, peer), seq, arrival)?;
+            messages = messages.zip(message).map(|(mut messages, message)| {
+                messages.push(message);
+                messages
+            });
+        }
+        changes.push(Change::Delivered { network: self.network.id, messages });
         Ok(())
+    }
+
+    /// Puts an entry at the end of the timeline. Gives the message, if it is at hand.
+    fn place(
+        &mut self,
+        (author, peer): (PeerId, i64),
+        seq: Seq,
+        (arrived_ms, late): (u64, bool),
+    ) -> Result<Option<StoredMessage>, Fault> {
+        let last = self.last_position()?;
+        *last += 1;
+        let position = *last;
+        let facts = self.facts((self.network.key, peer), seq)?;
+        let (lamport, kind, tag, fresh) = (facts.lamport, facts.kind, facts.tag, facts.fresh.take());
+        let placed = Placed { author: peer, peer: author, seq, lamport, kind, position, arrived_ms, late };
+        if !self.memo.stretch.as_mut().is_some_and(|stretch| stretch.take(&placed, tag)) {
+            self.end_stretch()?;
+            self.memo.stretch = Some(Stretch::new(placed, tag));
+        }
+        Ok(fresh.map(|Fresh { id, wall_ms, body }| {
+            self.memo.fresh_bytes = self.memo.fresh_bytes.saturating_sub(body.len());
+            StoredMessage { id, author, seq, lamport, wall_ms, kind, body, position, late, arrived_ms }
+        }))
+    }
+
+    fn end_stretch(&mut self) -> Result<(), Fault> {
+        match self.memo.stretch.take() {
+            Some(stretch) => stretch.insert(self.db, self.network.key),
+            None => Ok(()),
+        }
     }
 
     fn facts(&mut self, feed: (i64, i64), seq: Seq) -> Result<&mut EntryFacts, Fault> {

@@ -19,7 +19,9 @@ mod recent;
 mod schema;
 mod sound;
 mod stored;
+mod stretch;
 mod sum;
+mod upgrade;
 mod write;
 mod writer;
 

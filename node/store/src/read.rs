@@ -3,6 +3,7 @@
 
 mod custody;
 mod feeds;
+mod order;
 mod runs;
 mod timeline;
 
@@ -19,6 +20,7 @@ pub use custody::Custody;
 pub(crate) use feeds::feeds;
 pub use feeds::{RosterEntry, StoredFeed, StoredNetwork};
 pub use runs::RunCursor;
+pub(crate) use timeline::last_position;
 pub use timeline::{Lookup, PAGE_BYTES, StoredMessage, TimelineKey};
 
 impl Store {

@@ -23,10 +23,10 @@ pub(crate) enum Change {
         last: Seq,
         bytes: Bytes,
     },
-    /// The timeline has grown by this message, or by one that is not at hand.
+    /// The timeline has grown by these messages, or by some that are not at hand.
     Delivered {
         network: NetworkId,
-        message: Option<StoredMessage>,
+        messages: Option<Vec<StoredMessage>>,
     },
     Forget(NetworkId),
 }
@@ -64,8 +64,8 @@ impl Recent {
                 Change::Run { network, author, first, last, bytes } => {
                     networks.entry(network).or_default().runs.push(author, first, last, bytes);
                 }
-                Change::Delivered { network, message } => {
-                    networks.entry(network).or_default().arrivals.push(message);
+                Change::Delivered { network, messages } => {
+                    networks.entry(network).or_default().arrivals.extend(messages);
                 }
                 Change::Forget(network) => drop(networks.remove(&network)),
             }
@@ -137,11 +137,14 @@ impl Runs {
 }
 
 impl Arrivals {
-    fn push(&mut self, message: Option<StoredMessage>) {
-        let Some(message) = message else {
-            *self = Self::default();
-            return;
-        };
+    fn extend(&mut self, messages: Option<Vec<StoredMessage>>) {
+        match messages {
+            Some(messages) => messages.into_iter().for_each(|message| self.push(message)),
+            None => *self = Self::default(),
+        }
+    }
+
+    fn push(&mut self, message: StoredMessage) {
         if self.messages.back().is_some_and(|last| last.position + 1 != message.position) {
             *self = Self::default();
         }
@@ -210,7 +213,10 @@ mod tests {
     #[test]
     fn what_has_just_been_delivered_is_at_hand_as_far_back_as_it_has_no_gap() {
         let recent = Recent::default();
-        let deliver = |message| recent.apply(vec![Change::Delivered { network: LAB, message }]);
+        let deliver = |message: Option<StoredMessage>| {
+            let messages = message.map(|message| vec![message]);
+            recent.apply(vec![Change::Delivered { network: LAB, messages }]);
+        };
         let after = |position, limit, max_bytes| {
             let page = recent.arrivals_after(LAB, position, limit, max_bytes);
             page.map(|page| page.iter().map(|message| message.position).collect::<Vec<_>>())

@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig};
 
-use crate::{StoreError, error::Fault, sound};
+use crate::{StoreError, error::Fault, sound, upgrade};
 
 /// Name of the database in the data directory.
 pub const FILE_NAME: &str = "p2p-chat.db";
@@ -19,7 +19,9 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// "p2pc" in the file's header (<https://sqlite.org/fileformat.html#application_id>).
 const APPLICATION_ID: i64 = 0x7032_7063;
-const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 2;
+/// With a row for each delivered entry: see [`upgrade`].
+const FORMAT_OF_ROWS: i64 = 1;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// The WAL is cut to this after a checkpoint, in bytes.
 const WAL_KEPT_BYTES: u32 = 16 << 20;
@@ -30,8 +32,6 @@ const PROBE_BYTES: u32 = 64 << 10;
 // run.rank: lamport time of the run's first entry, and 0 for the genesis: the order in which runs are caught up with.
 // run.digest: a checksum of the bytes; see `sum`. network.state has one in front.
 // integrity_check, not quick_check: an index that points elsewhere would show one entry twice and another never.
-// timeline.tag: the first 48 bits of the message id. Without an index: ids are random, so each message would change
-// another page of it, for the sake of searches that take a tenth of a second in a million entries.
 // fork.bytes: a run that contradicts what is stored of its author.
 // ack.number counts a peer's acks, so that the oldest can be dropped.
 const LAYOUT: &str = "
@@ -46,16 +46,32 @@ CREATE UNIQUE INDEX run_feed ON run (network, author, first);
 CREATE INDEX run_rank ON run (network, rank, author, last);
 CREATE TABLE roster (network INTEGER NOT NULL, author INTEGER NOT NULL, seq ANY NOT NULL,
     PRIMARY KEY (network, author, seq)) STRICT, WITHOUT ROWID;
-CREATE TABLE timeline (network INTEGER NOT NULL, position INTEGER NOT NULL, author INTEGER NOT NULL,
-    seq ANY NOT NULL, lamport ANY NOT NULL, kind INTEGER NOT NULL, tag INTEGER NOT NULL, arrived_ms ANY NOT NULL,
-    late INTEGER NOT NULL, PRIMARY KEY (network, position)) STRICT, WITHOUT ROWID;
-CREATE INDEX timeline_lamport ON timeline (network, lamport);
 CREATE TABLE ack (network INTEGER NOT NULL, peer INTEGER NOT NULL, upto ANY NOT NULL, number INTEGER NOT NULL,
     time_ms ANY NOT NULL, way INTEGER NOT NULL, relay INTEGER, PRIMARY KEY (network, peer, upto)) STRICT, WITHOUT ROWID;
 CREATE TABLE fork (network INTEGER NOT NULL, author INTEGER NOT NULL, bytes BLOB NOT NULL,
     PRIMARY KEY (network, author)) STRICT, WITHOUT ROWID;
 CREATE TABLE probe (bytes BLOB NOT NULL) STRICT;
 ";
+
+// The timeline: see `stretch`. Each row begins with what its first entry has.
+// tags: the first 48 bits of each message id. Without an index: ids are random, so each message would change another page
+// of it, for the sake of searches that take a tenth of a second in a million entries.
+pub(crate) const STRETCHES: &str = "
+CREATE TABLE stretch (network INTEGER NOT NULL, position INTEGER NOT NULL, author INTEGER NOT NULL,
+    seq ANY NOT NULL, lamport ANY NOT NULL, kind INTEGER NOT NULL, arrived_ms ANY NOT NULL, late INTEGER NOT NULL,
+    tags BLOB NOT NULL, PRIMARY KEY (network, position)) STRICT, WITHOUT ROWID;
+CREATE INDEX stretch_lamport ON stretch (network, lamport);
+";
+
+/// What a file is.
+enum Found {
+    /// Empty.
+    Nothing,
+    /// Sound, as far as SQLite can tell, and of format [`FORMAT_OF_ROWS`].
+    Rows,
+    /// Sound, and of this format.
+    Current,
+}
 
 /// Opens the connection that writes, after checking that the file is ours, sound and writable. `max_pages` caps the
 /// file's size, for tests of a full disk.
@@ -71,10 +87,15 @@ pub(crate) fn open_writer(file: &Path, max_pages: Option<u32>) -> Result<Connect
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         Ok(db)
     };
-    let db = connect().map_err(|fault| fault.at(file))?;
+    let mut db = connect().map_err(|fault| fault.at(file))?;
     // Nothing is written before the file is known to be ours: a stranger's stays byte for byte the same.
-    let fresh = check(&db, file)?;
-    configure(&db).and_then(|()| if fresh { lay_out(&db) } else { Ok(()) }).map_err(|fault| fault.at(file))?;
+    let found = check(&db, file)?;
+    let prepared = configure(&db).and_then(|()| match found {
+        Found::Nothing => lay_out(&db),
+        Found::Rows => upgrade::from_rows(&mut db),
+        Found::Current => Ok(()),
+    });
+    prepared.map_err(|fault| fault.at(file))?;
     if let Some(pages) = max_pages {
         db.pragma_update(None, "max_page_count", pages).map_err(|error| Fault::from(error).at(file))?;
     }
@@ -127,8 +148,8 @@ fn create(file: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Whether the file is empty. Refuses what is not ours, not known, or not sound.
-fn check(db: &Connection, file: &Path) -> Result<bool, StoreError> {
+/// What the file is. Refuses what is not ours, not known, or not sound.
+fn check(db: &Connection, file: &Path) -> Result<Found, StoreError> {
     let number = |sql: &str| -> Result<i64, StoreError> {
         db.query_row(sql, [], |row| row.get(0)).map_err(|error| Fault::from(error).at(file))
     };
@@ -136,13 +157,13 @@ fn check(db: &Connection, file: &Path) -> Result<bool, StoreError> {
     let version = number("PRAGMA user_version")?;
     let empty = number("SELECT count(*) FROM sqlite_schema")? == 0;
     if application == 0 && version == 0 && empty {
-        return Ok(true);
+        return Ok(Found::Nothing);
     }
     if application != APPLICATION_ID {
         let what = format!("its application id is {application}");
         return Err(StoreError::Foreign { file: file.to_owned(), what });
     }
-    if version != FORMAT {
+    if ![FORMAT_OF_ROWS, FORMAT].contains(&version) {
         return Err(StoreError::Newer { file: file.to_owned(), version });
     }
     let verdict: Option<String> = db
@@ -151,7 +172,8 @@ fn check(db: &Connection, file: &Path) -> Result<bool, StoreError> {
         .map_err(|error| Fault::from(error).at(file))?;
     match verdict {
         Some(verdict) if verdict != "ok" => Err(StoreError::Corrupt { file: file.to_owned(), what: verdict }),
-        _ => sound::check(db).map(|()| false).map_err(|fault| fault.at(file)),
+        _ if version == FORMAT_OF_ROWS => Ok(Found::Rows),
+        _ => sound::check(db).map(|()| Found::Current).map_err(|fault| fault.at(file)),
     }
 }
 
@@ -168,14 +190,12 @@ fn configure(db: &Connection) -> Result<(), Fault> {
     // What is forgotten is overwritten.
     db.pragma_update(None, "secure_delete", true)?;
     db.pragma_update_and_check(None, "journal_size_limit", WAL_KEPT_BYTES, |_| Ok(()))?;
-    // Logs of before had it.
-    db.execute_batch("DROP INDEX IF EXISTS timeline_tag")?;
     Ok(())
 }
 
 fn lay_out(db: &Connection) -> Result<(), Fault> {
     db.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {LAYOUT} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
+        "BEGIN IMMEDIATE; {LAYOUT} {STRETCHES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
     ))
     .inspect_err(|_| drop(db.execute_batch("ROLLBACK")))?;
     Ok(())

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use p2p_chat_model::{Name, PeerId, Run, Seq};
 
+use crate::stretch::MAX_ENTRIES;
+
 /// One change of what is stored of a network. A commit is a list of them, taken in order and as a whole.
 #[derive(Debug, Clone)]
 pub enum Write {
@@ -27,16 +29,18 @@ pub enum Write {
         /// The exact bytes it was decoded from.
         bytes: Bytes,
     },
-    /// The next entry of a feed is delivered: it enters the timeline and gets the network's next position. Positions
-    /// count from 1 without gaps. The run of the entry is in this or in an earlier commit.
+    /// The next entries of a feed are delivered: they enter the timeline and get the network's next positions. Positions
+    /// count from 1 without gaps. The runs of the entries are in this or in an earlier commit.
     Deliver {
-        /// Whose entry.
+        /// Whose entries.
         author: PeerId,
-        /// Its number: the one after the author's last delivered entry.
-        seq: Seq,
-        /// When it arrived, milliseconds since 1970, by this node's clock.
+        /// The number of the first: the one after the author's last delivered entry.
+        first: Seq,
+        /// The number of the last.
+        last: Seq,
+        /// When they arrived, milliseconds since 1970, by this node's clock.
         arrived_ms: u64,
-        /// Whether it is shown as late.
+        /// Whether they are shown as late.
         late: bool,
     },
     /// A peer has this node's feed on disk up to an entry. Nothing new if it was known to have as much. The newest
@@ -68,6 +72,7 @@ impl Write {
         match self {
             Self::State(state) => ROW + state.len(),
             Self::Run { bytes, .. } | Self::Fork { bytes, .. } => ROW + bytes.len(),
+            Self::Deliver { first, last, .. } => ROW + ROW * (last.saturating_sub(*first) / MAX_ENTRIES) as usize,
             _ => ROW,
         }
     }

@@ -74,14 +74,14 @@ async fn what_contradicts_the_log_is_refused() {
     fork.head = p2p_chat_model::EntryHash::new([9; 32]);
     let one = alice.texts(&["one"]);
     let two = alice.texts(&["two"]);
-    let deliver = |seq| Write::Deliver { author: one.author, seq, arrived_ms: 0, late: false };
+    let deliver = |seq| Write::Deliver { author: one.author, first: seq, last: seq, arrived_ms: 0, late: false };
     let contradictions = [
         (alice.network, write(&genesis)),
         (alice.network, write(&two)),
         (alice.network, write(&fork.texts(&["fork"]))),
         (alice.network, deliver(0)),
         (alice.network, deliver(2)),
-        (alice.network, Write::Deliver { author: den.peer(), seq: 1, arrived_ms: 0, late: false }),
+        (alice.network, Write::Deliver { author: den.peer(), first: 1, last: 1, arrived_ms: 0, late: false }),
         (den.network, Write::State(vec![])),
         (den.network, write(&one)),
     ];
@@ -175,7 +175,7 @@ async fn forgetting_leaves_nothing_of_a_network_and_all_of_the_others() {
     let rows = |table: &str| -> i64 {
         sql(&store).query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
     };
-    let counts = ["network", "peer", "feed", "run", "roster", "timeline", "ack"].map(rows);
+    let counts = ["network", "peer", "feed", "run", "roster", "stretch", "ack"].map(rows);
     assert_eq!(counts, [1, 1, 1, 1, 1, 1, 0]);
 
     // From the beginning, with the same feed.

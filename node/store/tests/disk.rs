@@ -140,7 +140,7 @@ fn files_of_others_and_damaged_ones_are_refused_and_left_as_they_are() {
     let mut scribbled = sound.clone();
     scribbled[4096..3 * 4096].fill(0xa5);
     let mut later = sound.clone();
-    later[60..64].copy_from_slice(&2u32.to_be_bytes());
+    later[60..64].copy_from_slice(&3u32.to_be_bytes());
     let mut foreign = sound.clone();
     foreign[68..72].copy_from_slice(&1u32.to_be_bytes());
     let mut no_database = sound.clone();
@@ -151,7 +151,7 @@ fn files_of_others_and_damaged_ones_are_refused_and_left_as_they_are() {
     let cases: [(&str, Vec<u8>, Expected); 7] = [
         ("torn", torn, corrupt),
         ("scribbled", scribbled, corrupt),
-        ("later", later, |error| matches!(error, StoreError::Newer { version: 2, .. })),
+        ("later", later, |error| matches!(error, StoreError::Newer { version: 3, .. })),
         ("foreign database", foreign, not_ours),
         ("header", no_database, not_ours),
         ("a text", b"shopping list: milk, bread, more bread".to_vec(), not_ours),

@@ -35,7 +35,7 @@ async fn lab() -> Lab {
     runs[1..5].iter().for_each(|run| writes.extend(write_and_deliver(run)));
     writes.push(write(&runs[5]));
     // The first half of the held run goes out, so that delivery ends inside a run.
-    writes.push(Write::Deliver { author: alice.peer(), seq: 5, arrived_ms: 77, late: true });
+    writes.push(Write::Deliver { author: alice.peer(), first: 5, last: 5, arrived_ms: 77, late: true });
     store.commit(alice.network, writes).await.unwrap();
     Lab { _directory: directory, store, alice, bob, runs }
 }
@@ -345,7 +345,7 @@ async fn a_page_ends_when_its_bodies_are_large() {
     let network = alice.network;
     store.commit(network, found).await.unwrap();
     store
-        .commit(network, vec![Write::Deliver { author: alice.peer(), seq: 1, arrived_ms: 0, late: false }])
+        .commit(network, vec![Write::Deliver { author: alice.peer(), first: 1, last: 1, arrived_ms: 0, late: false }])
         .await
         .unwrap();
     let long = "x".repeat(65_536);
@@ -425,8 +425,11 @@ async fn tables_that_contradict_each_other_are_refused() {
         "UPDATE feed SET last = last - 1 WHERE last > 1",
         "UPDATE feed SET head = zeroblob(32) WHERE last > 1",
         "UPDATE feed SET delivered = delivered + 1 WHERE last > delivered",
-        "UPDATE timeline SET seq = 1 WHERE position = 2",
-        "DELETE FROM timeline WHERE position = 2",
+        "UPDATE stretch SET seq = 1 WHERE position = 2",
+        "DELETE FROM stretch WHERE position = 2",
+        "UPDATE stretch SET tags = zeroblob(12) WHERE position = 2",
+        "UPDATE stretch SET tags = zeroblob(5) WHERE position = 2",
+        "UPDATE stretch SET tags = zeroblob(390) WHERE position = 2",
         "DELETE FROM peer WHERE key = 2",
         "DELETE FROM network",
     ];

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use p2p_chat_engine::{Durable, Phase};
-use p2p_chat_model::{NetworkId, Run, VectorClock};
+use p2p_chat_model::{NetworkId, Run, Seq, VectorClock};
 use p2p_chat_store::{FILE_NAME, RosterEntry, Store, StoreError, StoredFeed, StoredMessage, Way, Write};
 
 use super::{
@@ -167,7 +167,8 @@ async fn go_on(store: &Store) {
     let Some(feed) = feeds.iter().find(|feed| feed.author == author.peer()) else { return };
     let run = Run::sign(author, network, feed.last + 1, feed.head, vec![valid::text(1_000, "on", &[])]);
     let bytes = run.encode().into();
-    let deliver = Write::Deliver { author: run.author, seq: run.first, arrived_ms: ARRIVED_MS, late: false };
+    let deliver =
+        Write::Deliver { author: run.author, first: run.first, last: run.first, arrived_ms: ARRIVED_MS, late: false };
     let ack = Write::Ack { peer: valid::peer(1), upto: run.first, way: Way::Direct, time_ms: 1 };
     let written = store.commit(network, vec![Write::Run { run: run.clone(), bytes }, deliver, ack]).await;
     if written.is_ok() {
@@ -235,9 +236,14 @@ fn commits() -> Vec<Vec<Write>> {
     let deliver = |run: &Run| {
         let author = run.author;
         let late = run.first == 2;
-        (run.first..=run.last())
-            .map(move |seq| Write::Deliver { author, seq, arrived_ms: ARRIVED_MS + seq, late })
-            .collect::<Vec<_>>()
+        // In one go, or one by one.
+        let portion = if run.first.is_multiple_of(2) { run.entries.len() } else { 1 };
+        let firsts = (run.first..=run.last()).step_by(portion);
+        let deliver = |first: Seq| {
+            let last = run.last().min(first + portion as Seq - 1);
+            Write::Deliver { author, first, last, arrived_ms: ARRIVED_MS + first, late }
+        };
+        firsts.map(deliver).collect::<Vec<_>>()
     };
     let state = |serial| Write::State(Durable::new(Phase::Joined, serial).encode());
     let (alice, bob) = (valid::alices_feed(), valid::bobs_feed());

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use p2p_chat_model::{EntryKind, MessageId, NetworkId, PeerId, Seq};
-use rusqlite::{Connection, Params, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::order::{FROM, Way, walk};
 use crate::{
     Store, StoreError,
     error::Fault,
-    number::{Id, Number},
     stored::{Entries, NetworkKey},
+    stretch::{self, COLUMNS, Placed, Stretch},
 };
 
 /// Bodies in one page of messages, in bytes (1 MiB); a page ends with the message that goes beyond.
@@ -87,9 +88,7 @@ impl Store {
     ) -> Result<Vec<StoredMessage>, StoreError> {
         let end = before.unwrap_or(TimelineKey::END);
         self.read(network, move |db, network| {
-            let sql = [SELECT, BEFORE].concat();
-            let bounds = (network.key, Number(end.lamport), end.author.as_bytes(), Number(end.seq), limit);
-            let mut page = messages(db, network, &sql, bounds)?;
+            let mut page = page(db, network, (Way::Back, end), limit)?;
             page.reverse();
             Ok(page)
         })
@@ -104,12 +103,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<StoredMessage>, StoreError> {
         let start = after.unwrap_or(TimelineKey::START);
-        self.read(network, move |db, network| {
-            let sql = [SELECT, AFTER].concat();
-            let bounds = (network.key, Number(start.lamport), start.author.as_bytes(), Number(start.seq), limit);
-            messages(db, network, &sql, bounds)
-        })
-        .await
+        self.read(network, move |db, network| page(db, network, (Way::On, start), limit)).await
     }
 
     /// The message before the newest `count` of those before `before`, or of all, for streaming these with
@@ -136,11 +130,7 @@ impl Store {
             return Ok(page);
         }
         let Ok(position) = i64::try_from(position) else { return Ok(Vec::new()) };
-        self.read(network, move |db, network| {
-            let sql = [SELECT, ARRIVALS].concat();
-            messages(db, network, &sql, (network.key, position, limit))
-        })
-        .await
+        self.read(network, move |db, network| arrivals(db, network, position, limit)).await
     }
 
     /// The message whose id begins with `prefix`: hexadecimal digits, with or without hyphens and capitals. Looks
@@ -155,7 +145,7 @@ impl Store {
 
     /// The position of the last delivered entry; 0 if there is none.
     pub async fn last_position(&self, network: NetworkId) -> Result<u64, StoreError> {
-        self.read(network, |db, network| Ok(last_position(db, network)?.cast_unsigned())).await
+        self.read(network, |db, network| last_position(db, network.key)).await
     }
 
     /// Up to which position everything has been read.
@@ -171,72 +161,113 @@ impl Store {
     pub async fn unread_count(&self, network: NetworkId, me: PeerId) -> Result<u64, StoreError> {
         self.read(network, move |db, network| {
             let mut query = db.prepare_cached(
-                "SELECT count(*) FROM timeline WHERE network = ?1 AND kind = ?2
-                 AND position > (SELECT read FROM network WHERE key = ?1)
-                 AND author IS NOT (SELECT key FROM peer WHERE id = ?3)",
+                "SELECT s.position + length(s.tags) / 6 - 1 - n.read, length(s.tags) / 6
+                 FROM network n CROSS JOIN stretch s ON s.network = n.key
+                 WHERE n.key = ?1 AND s.kind = ?2 AND s.position > n.read - ?4
+                 AND s.author IS NOT (SELECT key FROM peer WHERE id = ?3)",
             )?;
-            let of_text = (network.key, EntryKind::Text.code(), me.as_bytes());
-            Ok(query.query_row(of_text, |row| row.get::<_, i64>(0))?.cast_unsigned())
+            let of_text = (network.key, EntryKind::Text.code(), me.as_bytes(), stretch::MAX_ENTRIES as i64);
+            let beyond = |row: &Row<'_>| Ok(row.get::<_, i64>(0)?.clamp(0, row.get(1)?));
+            let mut unread = 0;
+            for beyond in query.query_map(of_text, beyond)? {
+                unread += beyond?.cast_unsigned();
+            }
+            Ok(unread)
         })
         .await
     }
 }
 
-/// `CROSS JOIN` keeps SQLite from starting with the peers: so the index on (network, lamport) gives the order, and only
-/// entries of equal time are sorted.
-const SELECT: &str = "SELECT t.position, t.author, t.seq, t.late, t.arrived_ms, t.lamport, t.kind
-    FROM timeline t CROSS JOIN peer p ON p.key = t.author WHERE t.network = ?1 AND ";
-const KEYS: &str = "SELECT t.lamport, p.id, t.seq, t.kind
-    FROM timeline t CROSS JOIN peer p ON p.key = t.author WHERE t.network = ?1 AND ";
-const BEFORE: &str = "t.lamport <= ?2 AND (t.lamport, p.id, t.seq) < (?2, ?3, ?4)
-    ORDER BY t.lamport DESC, p.id DESC, t.seq DESC LIMIT ?5";
-const AFTER: &str = "t.lamport >= ?2 AND (t.lamport, p.id, t.seq) > (?2, ?3, ?4)
-    ORDER BY t.lamport, p.id, t.seq LIMIT ?5";
-const ARRIVALS: &str = "t.position > ?2 ORDER BY t.position LIMIT ?3";
-const TAGGED: &str = "t.tag BETWEEN ?2 AND ?3";
+const ARRIVALS: &str = "s.position > ?2 ORDER BY s.position";
 
-fn messages(db: &Connection, network: NetworkKey, sql: &str, bounds: impl Params) -> Result<Vec<StoredMessage>, Fault> {
-    let mut query = db.prepare_cached(sql)?;
-    let mut rows = query.query(bounds)?;
-    let mut entries = Entries::new(db, network);
-    let (mut page, mut size) = (Vec::new(), 0);
-    while size < PAGE_BYTES
-        && let Some(row) = rows.next()?
-    {
-        let message = message(&mut entries, row)?;
-        size += message.body.len();
-        page.push(message);
-    }
-    Ok(page)
+/// A page of messages that is being filled.
+struct Page<'db> {
+    entries: Entries<'db>,
+    messages: Vec<StoredMessage>,
+    size: usize,
+    limit: usize,
 }
 
-fn message(entries: &mut Entries<'_>, row: &Row<'_>) -> Result<StoredMessage, Fault> {
-    let seq = row.get::<_, Number>(2)?.0;
-    let (run, index) = entries.find(row.get(1)?, seq)?;
+impl<'db> Page<'db> {
+    fn new(db: &'db Connection, network: NetworkKey, limit: u32) -> Self {
+        Self { entries: Entries::new(db, network), messages: Vec::new(), size: 0, limit: limit as usize }
+    }
+
+    fn has_room(&self) -> bool {
+        self.messages.len() < self.limit && self.size < PAGE_BYTES
+    }
+
+    /// Takes a message in and says whether there is room for another.
+    fn push(&mut self, placed: Placed) -> Result<bool, Fault> {
+        let message = message(&mut self.entries, placed)?;
+        self.size += message.body.len();
+        self.messages.push(message);
+        Ok(self.has_room())
+    }
+}
+
+fn page(
+    db: &Connection,
+    network: NetworkKey,
+    start: (Way, TimelineKey),
+    limit: u32,
+) -> Result<Vec<StoredMessage>, Fault> {
+    let mut page = Page::new(db, network, limit);
+    if page.has_room() {
+        walk(db, network, start, |placed| page.push(placed))?;
+    }
+    Ok(page.messages)
+}
+
+fn arrivals(db: &Connection, network: NetworkKey, after: i64, limit: u32) -> Result<Vec<StoredMessage>, Fault> {
+    let mut query = db.prepare_cached(&["SELECT ", COLUMNS, " ", FROM, ARRIVALS].concat())?;
+    // The stretch in which the position lies, too.
+    let mut rows = query.query((network.key, after.saturating_sub(stretch::MAX_ENTRIES as i64)))?;
+    let mut page = Page::new(db, network, limit);
+    while page.has_room()
+        && let Some(row) = rows.next()?
+    {
+        let stretch = Stretch::of_row(row)?;
+        let mut placed = (0..stretch.len()).map(|index| stretch.at(index));
+        while page.has_room()
+            && let Some(placed) = placed.find(|placed| placed.position > after.cast_unsigned())
+        {
+            page.push(placed)?;
+        }
+    }
+    Ok(page.messages)
+}
+
+fn message(entries: &mut Entries<'_>, placed: Placed) -> Result<StoredMessage, Fault> {
+    let Placed { author, seq, position, late, arrived_ms, .. } = placed;
+    let (run, index) = entries.find(author, seq)?;
     let Some((hash, entry)) = run.entries.get(index) else {
         return Err(Fault::Corrupt(format!("entry {seq} is not in its run")));
     };
-    let (lamport, kind) = (entry.header.lamport, entry.header.kind.code());
-    if (row.get::<_, Number>(5)?.0, row.get::<_, i64>(6)?) != (lamport, i64::from(kind)) {
+    let header = &entry.header;
+    if (placed.lamport, placed.kind) != (header.lamport, header.kind) {
         return Err(Fault::Corrupt(format!("entry {seq} of {} is in the wrong place", run.author.short())));
     }
     Ok(StoredMessage {
         id: MessageId::from(*hash),
         author: run.author,
         seq,
-        lamport: entry.header.lamport,
-        wall_ms: entry.header.wall_ms,
-        kind: entry.header.kind,
+        lamport: header.lamport,
+        wall_ms: header.wall_ms,
+        kind: header.kind,
         body: entry.body.clone(),
-        position: row.get::<_, i64>(0)?.cast_unsigned(),
-        late: row.get(3)?,
-        arrived_ms: row.get::<_, Number>(4)?.0,
+        position,
+        late,
+        arrived_ms,
     })
 }
 
-fn last_position(db: &Connection, network: NetworkKey) -> Result<i64, Fault> {
-    let mut query = db.prepare_cached("SELECT ifnull(max(position), 0) FROM timeline WHERE network = ?1")?;
-    Ok(query.query_row([network.key], |row| row.get(0))?)
+/// The last position of a network's timeline; 0 if there is none.
+pub(crate) fn last_position(db: &Connection, network: i64) -> Result<u64, Fault> {
+    let sql = ["SELECT ", COLUMNS, " ", FROM, "true ORDER BY s.position DESC LIMIT 1"].concat();
+    let mut query = db.prepare_cached(&sql)?;
+    let last = query.query_row([network], |row| Ok(Stretch::of_row(row))).optional()?;
+    Ok(last.transpose()?.map_or(0, |stretch| stretch.last().position))
 }
 
 fn before_newest(
@@ -246,63 +277,63 @@ fn before_newest(
     count: u64,
 ) -> Result<Option<TimelineKey>, Fault> {
     // Positions have no gaps.
-    if count >= last_position(db, network)?.cast_unsigned() {
+    if count >= last_position(db, network.key)? {
         return Ok(None);
     }
-    let mut query = db.prepare_cached(&[KEYS, BEFORE].concat())?;
-    let bounds = (network.key, Number(end.lamport), end.author.as_bytes(), Number(end.seq), i64::MAX);
-    let mut rows = query.query(bounds)?;
-    let mut passed = 0;
-    while let Some(row) = rows.next()? {
+    let (mut passed, mut found) = (0, None);
+    walk(db, network, (Way::Back, end), |placed| {
         if passed == count {
-            let (lamport, author) = (row.get::<_, Number>(0)?.0, row.get::<_, Id>(1)?.into());
-            return Ok(Some(TimelineKey { lamport, author, seq: row.get::<_, Number>(2)?.0 }));
+            found = Some(placed.key());
+            return Ok(false);
         }
-        passed += u64::from(!matches!(EntryKind::from_code(row.get(3)?), EntryKind::Unknown(_)));
-    }
-    Ok(None)
+        passed += u64::from(!matches!(placed.kind, EntryKind::Unknown(_)));
+        Ok(true)
+    })?;
+    Ok(found)
 }
 
+/// `digits` are 1 to 32 of them.
 fn by_id(db: &Connection, network: NetworkKey, digits: &str) -> Result<Lookup, Fault> {
-    // The tag is the first 12 digits.
-    let head = digits.get(..12).unwrap_or(digits);
-    let bound = |fill: char| {
-        let padded: String = head.chars().chain(std::iter::repeat(fill)).take(12).collect();
-        i64::from_str_radix(&padded, 16).map_err(|error| Fault::Refused(error.to_string()))
-    };
-    let mut query = db.prepare_cached(&[SELECT, TAGGED].concat())?;
-    let mut rows = query.query((network.key, bound('0')?, bound('f')?))?;
+    let head = digits.get(..2 * size_of::<stretch::Tag>()).unwrap_or(digits);
+    let mut query = db.prepare_cached(&["SELECT ", COLUMNS, " ", FROM, "true"].concat())?;
+    let mut rows = query.query([network.key])?;
     let mut entries = Entries::new(db, network);
     let mut found = Lookup::Missing;
     while let Some(row) = rows.next()? {
-        let candidate = message(&mut entries, row)?;
-        if candidate.id.to_string().replace('-', "").starts_with(digits) {
-            if found != Lookup::Missing {
-                return Ok(Lookup::Ambiguous);
+        let stretch = Stretch::of_row(row)?;
+        for (index, _) in (0..).zip(stretch.tags()).filter(|(_, tag)| begins_with(tag, head)) {
+            let candidate = message(&mut entries, stretch.at(index))?;
+            if candidate.id.to_string().replace('-', "").starts_with(digits) {
+                if found != Lookup::Missing {
+                    return Ok(Lookup::Ambiguous);
+                }
+                found = Lookup::Found(Box::new(candidate));
             }
-            found = Lookup::Found(Box::new(candidate));
         }
     }
     Ok(found)
 }
 
+/// Whether the hexadecimal digits of `tag` begin with these.
+fn begins_with(tag: &[u8], digits: &str) -> bool {
+    let of_tag = tag.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.chars().zip(of_tag).all(|(digit, half)| digit.to_digit(16) == Some(half.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema;
+    use crate::{read::order, schema};
 
     #[test]
     fn a_page_of_history_is_read_along_the_index() {
         let directory = tempfile::tempdir().unwrap();
         let db = schema::open_writer(&directory.path().join(schema::FILE_NAME), None).unwrap();
-        let plan = |tail| schema::plan(&db, &[SELECT, tail].concat());
-        let keys = schema::plan(&db, &[KEYS, BEFORE].concat());
-        for (history, range) in [(plan(AFTER), "lamport>?"), (plan(BEFORE), "lamport<?"), (keys, "lamport<?")] {
-            assert!(history.contains(&format!("timeline_lamport (network=? AND {range})")), "{history}");
-            assert!(history.contains("LAST 2 TERMS"), "{history}");
+        let plan = |tail| schema::plan(&db, &["SELECT ", COLUMNS, " ", FROM, tail].concat());
+        for (history, range) in [(plan(order::ON), "lamport>?"), (plan(order::BACK), "lamport<?")] {
+            assert!(history.contains(&format!("stretch_lamport (network=? AND {range})")), "{history}");
+            assert!(!history.contains("TEMP B-TREE"), "{history}");
         }
-        let search = plan(TAGGED);
-        assert!(search.contains("PRIMARY KEY (network=?)"), "{search}");
         let arrivals = plan(ARRIVALS);
         assert!(arrivals.contains("PRIMARY KEY (network=? AND position>?)"), "{arrivals}");
         assert!(!arrivals.contains("TEMP B-TREE"), "{arrivals}");

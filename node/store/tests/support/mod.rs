@@ -97,7 +97,7 @@ pub fn write(run: &Run) -> Write {
 pub fn deliver(run: &Run) -> Vec<Write> {
     let author = run.author;
     (run.first..=run.last())
-        .map(|seq| Write::Deliver { author, seq, arrived_ms: ARRIVED_MS + seq, late: false })
+        .map(|seq| Write::Deliver { author, first: seq, last: seq, arrived_ms: ARRIVED_MS + seq, late: false })
         .collect()
 }
 
