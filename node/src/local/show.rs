@@ -44,7 +44,7 @@ fn content(roster: &Roster, stored: &StoredMessage) -> (&'static str, String) {
     let op = || Entry { header: header.clone(), body: stored.body.clone() }.roster_op().ok().flatten();
     let author = || name_of(roster, &stored.author);
     match stored.kind {
-        EntryKind::Text => ("text", String::from_utf8_lossy(&stored.body).into_owned()),
+        EntryKind::Text => ("text", text_of(&stored.body)),
         EntryKind::Genesis => ("create", format!("{} created the network", author())),
         EntryKind::Leave => ("leave", format!("{} left", author())),
         EntryKind::Admit => match op() {
@@ -53,6 +53,11 @@ fn content(roster: &Roster, stored: &StoredMessage) -> (&'static str, String) {
         },
         EntryKind::Unknown(_) => ("unknown", String::new()),
     }
+}
+
+/// What is stored was checked to be UTF-8.
+fn text_of(body: &[u8]) -> String {
+    str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body).into_owned(), str::to_owned)
 }
 
 impl Local {

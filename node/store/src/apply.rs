@@ -288,7 +288,7 @@ impl Commit<'_> {
         )?;
         insert.execute(named_params! {
             ":network": self.network.key, ":author": author, ":first": Number(run.first), ":last": Number(last),
-            ":rank": Number(rank(run)), ":digest": sum::of_run(bytes), ":bytes": &bytes[..],
+            ":rank": Number(rank(run)), ":digest": sum::of_run(run), ":bytes": &bytes[..],
         })?;
         for (seq, (_, entry)) in (run.first..).zip(&run.entries) {
             if !matches!(entry.header.kind, EntryKind::Text | EntryKind::Unknown(_)) {

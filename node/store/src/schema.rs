@@ -30,7 +30,7 @@ const PROBE_BYTES: u32 = 64 << 10;
 
 // Networks and peers are named by small integers everywhere but in their own tables. `ANY` columns hold `Number`s.
 // run.rank: lamport time of the run's first entry, and 0 for the genesis: the order in which runs are caught up with.
-// run.digest: a checksum of the bytes; see `sum`. network.state has one in front.
+// run.digest: a checksum; see `sum`. network.state has one in front.
 // integrity_check, not quick_check: an index that points elsewhere would show one entry twice and another never.
 // fork.bytes: a run that contradicts what is stored of its author.
 // ack.number counts a peer's acks, so that the oldest can be dropped.

@@ -70,7 +70,7 @@ impl StoredRun {
             && (run.first, run.last()) == (first, last)
             && !run.entries.is_empty()
             && rank(&run) == row.get::<_, Number>(2)?.0
-            && [sum::of_run(&bytes), sum::of_head(run.head())].contains(&row.get::<_, i64>(3)?);
+            && sum::is_of_run(row.get(3)?, &run, &bytes);
         if agrees { Ok(Self { run, bytes }) } else { Err(damage("is not what its index says")) }
     }
 
@@ -79,8 +79,9 @@ impl StoredRun {
         let mut query = db.prepare_cached("SELECT digest, bytes FROM run WHERE key = ?1")?;
         let mut rows = query.query([key])?;
         let Some(row) = rows.next()? else { return Ok(false) };
-        let bytes = Bytes::copy_from_slice(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?);
-        Ok(row.get::<_, i64>(0)? == sum::of_run(&bytes))
+        let bytes = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        let digest = row.get(0)?;
+        Ok(Run::decode_trusted(bytes).is_ok_and(|run| sum::is_of_run(digest, &run, bytes)))
     }
 
     /// The run that contains an entry, or, if that is not stored, the last before it.

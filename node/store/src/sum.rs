@@ -1,6 +1,6 @@
 //! Checksums. SQLite notices a page that makes no sense, but not one in which a byte has become another.
 
-use p2p_chat_model::{EntryHash, NetworkId};
+use p2p_chat_model::{NetworkId, Run};
 
 use crate::error::Fault;
 
@@ -9,14 +9,16 @@ const SUMMED: u8 = 0xfe;
 const UNSUMMED: u8 = 1;
 const SUM_BYTES: usize = 8;
 
-/// What is kept of a run's bytes.
-pub(crate) fn of_run(bytes: &[u8]) -> i64 {
-    i64::from_be_bytes(sum(&[b"run", bytes]))
+/// What is kept of a run. Its last hash covers all that its encoding holds, but for the signature.
+pub(crate) fn of_run(run: &Run) -> i64 {
+    i64::from_be_bytes(sum(&[b"signed", run.head().as_bytes(), run.signature.as_bytes()]))
 }
 
-/// What was kept of a run at first: the beginning of its last hash. It tells nothing of the signature.
-pub(crate) fn of_head(head: EntryHash) -> i64 {
-    head.as_bytes().iter().take(SUM_BYTES).fold(0, |digest, byte| digest << 8 | i64::from(*byte))
+/// Whether a digest is a run's: as it is kept now, or as it was in earlier versions, of all the bytes or, at first, the
+/// beginning of the last hash.
+pub(crate) fn is_of_run(digest: i64, run: &Run, bytes: &[u8]) -> bool {
+    let head = || run.head().as_bytes().iter().take(SUM_BYTES).fold(0, |digest, byte| digest << 8 | i64::from(*byte));
+    digest == of_run(run) || digest == i64::from_be_bytes(sum(&[b"run", bytes])) || digest == head()
 }
 
 /// A state as it is stored.
