@@ -10,7 +10,7 @@ const CAPACITY: usize = 1_024;
 /// Something that happened in a network.
 #[derive(Debug, Clone)]
 pub(crate) enum Happening {
-    /// An event of the engine; what it speaks of is on disk.
+    /// An event of the engine; what it speaks of is on disk. Of deliveries in a row only the first is told.
     Event(Event),
     /// The node can't write its data.
     Broken(String),

@@ -110,8 +110,7 @@ impl Run {
 
     /// Decodes a run that was checked before it was stored. The signature is not checked again.
     pub fn decode_trusted(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let bytes = Bytes::copy_from_slice(bytes);
-        let mut reader = Reader(&bytes);
+        let mut reader = Reader(bytes);
         if reader.byte("run format")? != FORMAT {
             return Err(DecodeError::OutOfRange("run format"));
         }
@@ -119,17 +118,20 @@ impl Run {
         let author = PeerId::new(reader.array("run author")?);
         let first = reader.varint("run start")?;
         let previous = EntryHash::new(reader.array("run predecessor")?);
-        let mut entries = Vec::new();
+        let (mut headers, mut bodies) = (Vec::new(), Vec::new());
         for _ in 0..reader.count(MAX_RUN_ENTRIES, "run length")? {
-            let header = Header::decode(reader.bytes(Header::MAX_BYTES, "entry header")?)?;
-            let body = bytes.slice_ref(reader.bytes(MAX_BODY_BYTES, "entry body")?);
-            entries.push(Entry { header, body });
+            headers.push(Header::decode(reader.bytes(Header::MAX_BYTES, "entry header")?)?);
+            bodies.push(reader.bytes(MAX_BODY_BYTES, "entry body")?);
         }
         let signature = reader.signature("run signature")?;
         reader.end()?;
         if first.checked_add(MAX_RUN_ENTRIES as Seq).is_none() {
             return Err(DecodeError::OutOfRange("run start"));
         }
+        // Nothing but the bodies: whoever keeps one keeps all of this.
+        let mut rest = Bytes::from(bodies.concat());
+        let bodies = bodies.iter().map(|body| rest.split_to(body.len()));
+        let entries = headers.into_iter().zip(bodies).map(|(header, body)| Entry { header, body }).collect();
         let entries = chain(network, author, first, previous, entries);
         Ok(Self { network, author, first, previous, entries, signature })
     }

@@ -136,7 +136,10 @@ impl Follower {
             let shown = page.iter().filter(|stored| is_shown(stored.kind));
             let shown = shown.map(|stored| message(self.network.name.as_str(), &self.roster, stored));
             let events = shown.map(|message| v1::Event { event: Some(event::Event::Message(message)) });
-            if self.events.send(Ok(events.collect())).await.is_err() {
+            let events = events.collect();
+            // Not kept while a slow reader is waited for.
+            drop(page);
+            if self.events.send(Ok(events)).await.is_err() {
                 return false;
             }
             self.position = last;

@@ -144,6 +144,8 @@ impl Answer {
                 wanted.map(|stored| message(self.network.name.as_str(), &self.roster, stored)).collect();
             left -= shown.len() as u64;
             let is_over = end.is_some_and(|end| last >= end);
+            // Not kept while a slow reader is waited for.
+            drop(page);
             if self.messages.send(Ok(shown)).await.is_err() || is_over {
                 break;
             }

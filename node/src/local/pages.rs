@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tonic::Status;
 
-/// Pages that may wait for a slow reader.
+/// Pages that may wait for a slow reader: each of what one look at the log gives, a MiB of texts at most.
 const BUFFER: usize = 16;
 
 /// Where pages, or the error that ends the stream, are put in.

@@ -46,7 +46,7 @@ impl Commits {
     }
 
     /// Whether a run of the own feed is under way.
-    pub(super) fn write_own(&self) -> bool {
+    pub(super) fn has_own(&self) -> bool {
         self.0.iter().any(|commit| commit.is_own)
     }
 

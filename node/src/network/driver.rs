@@ -253,7 +253,7 @@ impl<'a> Work<'a> {
                     self.flush();
                 }
                 () = sleep_until(self.acks.due()) => self.commit_acks(),
-                () = sleep_until(self.batching.due()), if !self.commits.write_own() => self.write_waiting(),
+                () = sleep_until(self.batching.due()), if !self.commits.has_own() => self.write_waiting(),
             }
         }
     }
@@ -268,7 +268,7 @@ impl<'a> Work<'a> {
     }
 
     fn busy(&self) -> Busy {
-        Busy { with_own: self.commits.write_own(), with_all: self.engine.hands_over_to_all() }
+        Busy { with_own: self.commits.has_own(), with_all: self.engine.hands_over_to_all() }
     }
 
     fn take(&mut self, message: Message) {

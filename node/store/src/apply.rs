@@ -318,7 +318,7 @@ impl Commit<'_> {
             )));
         }
         (feed.delivered, feed.moved) = (last, true);
-        let mut messages = Some(Vec::with_capacity((last - first) as usize + 1));
+        let mut messages = Some(Vec::new());
         for seq in first..=last {
             let message = self.place((*author, peer), seq, arrival)?;
             messages = messages.zip(message).map(|(mut messages, message)| {

@@ -90,15 +90,15 @@ pub(crate) fn open_writer(file: &Path, max_pages: Option<u32>) -> Result<Connect
     let mut db = connect().map_err(|fault| fault.at(file))?;
     // Nothing is written before the file is known to be ours: a stranger's stays byte for byte the same.
     let found = check(&db, file)?;
-    let prepared = configure(&db).and_then(|()| match found {
-        Found::Nothing => lay_out(&db),
-        Found::Rows => upgrade::from_rows(&mut db),
-        Found::Current => Ok(()),
-    });
-    prepared.map_err(|fault| fault.at(file))?;
     if let Some(pages) = max_pages {
         db.pragma_update(None, "max_page_count", pages).map_err(|error| Fault::from(error).at(file))?;
     }
+    if let Found::Rows = found {
+        tracing::info!(file = %file.display(), "taking over a log of an earlier format; older programs can't read it then");
+        upgrade::from_rows(&mut db).map_err(|fault| fault.at(file))?;
+    }
+    let prepared = configure(&db).and_then(|()| if let Found::Nothing = found { lay_out(&db) } else { Ok(()) });
+    prepared.map_err(|fault| fault.at(file))?;
     probe(&db).map_err(|fault| fault.at(file))?;
     Ok(db)
 }

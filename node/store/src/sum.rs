@@ -9,9 +9,11 @@ const SUMMED: u8 = 0xfe;
 const UNSUMMED: u8 = 1;
 const SUM_BYTES: usize = 8;
 
-/// What is kept of a run. Its last hash covers all that its encoding holds, but for the signature.
+/// What is kept of a run. Its last hash covers all that its encoding holds, but for the signature and, in a genesis, the
+/// network.
 pub(crate) fn of_run(run: &Run) -> i64 {
-    i64::from_be_bytes(sum(&[b"signed", run.head().as_bytes(), run.signature.as_bytes()]))
+    let head = run.head();
+    i64::from_be_bytes(sum(&[b"signed", run.network.as_bytes(), head.as_bytes(), run.signature.as_bytes()]))
 }
 
 /// Whether a digest is a run's: as it is kept now, or as it was in earlier versions, of all the bytes or, at first, the

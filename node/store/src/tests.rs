@@ -71,6 +71,34 @@ async fn commits_fail_together_when_the_file_can_not_grow_and_go_on_when_there_i
 }
 
 #[tokio::test]
+async fn what_was_delivered_on_a_disk_that_is_full_is_delivered_when_there_is_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open_capped(directory.path(), Some(120)).unwrap();
+    let (alice, genesis) = found(1);
+    let (_, ballast) = found(2);
+    let (lab, den) = (genesis.network, ballast.network);
+    store.commit(lab, first_writes(&genesis)).await.unwrap();
+    let mut writes = first_writes(&ballast);
+    writes.push(Write::State(vec![1; 300_000]));
+    store.commit(den, writes).await.unwrap();
+    let run = text(&alice, lab, 2, genesis.head());
+    let author = alice.peer();
+    let deliver = Write::Deliver { author, first: 1, last: 2, arrived_ms: 5, late: false };
+    let write = || vec![Write::Run { run: run.clone(), bytes: Bytes::from(run.encode()) }, deliver.clone()];
+    // Too much, after what was delivered.
+    let writes = [write(), vec![Write::State(vec![3; 200_000])]].concat();
+    assert!(matches!(store.commit(lab, writes).await, Err(StoreError::Full { .. })));
+    assert_eq!(store.arrivals_after(lab, 0, 9).await, Ok(vec![]));
+
+    store.commit(den, vec![Write::Forget]).await.unwrap();
+    store.check_writable(lab).await.unwrap();
+    store.commit(lab, write()).await.unwrap();
+    let positions = |page: Vec<StoredMessage>| page.iter().map(|it| it.position).collect::<Vec<_>>();
+    assert_eq!(positions(store.arrivals_after(lab, 0, 9).await.unwrap()), [1, 2]);
+    assert_eq!(positions(store.history(lab, None, 9).await.unwrap()), [1, 2]);
+}
+
+#[tokio::test]
 async fn more_than_may_wait_is_refused_until_it_is_checked() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();

@@ -11,9 +11,11 @@ use crate::{
     stretch::{Placed, Stretch},
 };
 
-/// From format 1, which had a row for each delivered entry. Takes some seconds a million entries; if the result is not
-/// sound, the file stays as it is.
+/// From format 1, which had a row for each delivered entry. Takes some seconds and about 100 MB a million entries, for as
+/// long as it takes; if there is no room, or the result is not sound, the file stays as it is.
 pub(crate) fn from_rows(db: &mut Connection) -> Result<(), Fault> {
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "secure_delete", true)?;
     let upgrade = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     upgrade.execute_batch(STRETCHES)?;
     join_rows(&upgrade)?;
@@ -25,7 +27,7 @@ pub(crate) fn from_rows(db: &mut Connection) -> Result<(), Fault> {
 fn join_rows(db: &Connection) -> Result<(), Fault> {
     let mut query = db.prepare(
         "SELECT t.network, t.position, t.author, t.seq, t.lamport, t.kind, t.arrived_ms, t.late, p.id, t.tag
-         FROM timeline t JOIN peer p ON p.key = t.author ORDER BY t.network, t.position",
+         FROM timeline t CROSS JOIN peer p ON p.key = t.author ORDER BY t.network, t.position",
     )?;
     let mut rows = query.query([])?;
     let mut open: Option<(i64, Stretch)> = None;

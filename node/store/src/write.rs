@@ -3,8 +3,6 @@
 use bytes::Bytes;
 use p2p_chat_model::{Name, PeerId, Run, Seq};
 
-use crate::stretch::MAX_ENTRIES;
-
 /// One change of what is stored of a network. A commit is a list of them, taken in order and as a whole.
 #[derive(Debug, Clone)]
 pub enum Write {
@@ -72,7 +70,10 @@ impl Write {
         match self {
             Self::State(state) => ROW + state.len(),
             Self::Run { bytes, .. } | Self::Fork { bytes, .. } => ROW + bytes.len(),
-            Self::Deliver { first, last, .. } => ROW + ROW * (last.saturating_sub(*first) / MAX_ENTRIES) as usize,
+            // Where they don't make up a stretch, there is a row for each.
+            Self::Deliver { first, last, .. } => {
+                ROW.saturating_mul(last.saturating_sub(*first).saturating_add(1) as usize)
+            }
             _ => ROW,
         }
     }

@@ -96,6 +96,36 @@ async fn what_contradicts_the_log_is_refused() {
 }
 
 #[tokio::test]
+async fn what_a_refused_commit_had_delivered_is_nowhere() {
+    let (_directory, store) = open();
+    let (mut alice, genesis, found) = Author::found(1, "lab");
+    let (mut den, other_genesis, other_found) = Author::found(3, "den");
+    store.commit(alice.network, [found, deliver(&genesis)].concat()).await.unwrap();
+    store.commit(den.network, [other_found, deliver(&other_genesis)].concat()).await.unwrap();
+    let (run, other) = (alice.texts(&["one", "two"]), den.texts(&["three"]));
+    let beyond = Write::Deliver { author: run.author, first: 4, last: 9, arrived_ms: 0, late: false };
+    // What comes while the file is locked shares a transaction.
+    let rival = sql(&store);
+    rival.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let holder = store.commit(den.network, vec![Write::MarkRead { position: 1 }]);
+    let refused = store.commit(alice.network, [write_and_deliver(&run), vec![beyond]].concat());
+    let taken = store.commit(den.network, write_and_deliver(&other));
+    rival.execute_batch("COMMIT").unwrap();
+    holder.await.unwrap();
+    assert!(matches!(refused.await, Err(StoreError::Refused { .. })));
+    taken.await.unwrap();
+    assert_eq!(store.last_position(alice.network).await, Ok(1));
+    assert_eq!(store.arrivals_after(alice.network, 1, 9).await.unwrap(), []);
+    assert_eq!(store.arrivals_after(den.network, 1, 9).await.unwrap().len(), 1);
+
+    store.check_writable(alice.network).await.unwrap();
+    store.commit(alice.network, write_and_deliver(&run)).await.unwrap();
+    let positions = |page: Vec<p2p_chat_store::StoredMessage>| page.iter().map(|it| it.position).collect::<Vec<_>>();
+    assert_eq!(positions(store.arrivals_after(alice.network, 1, 9).await.unwrap()), [2, 3]);
+    assert_eq!(positions(store.history(alice.network, None, 9).await.unwrap()), [1, 2, 3]);
+}
+
+#[tokio::test]
 async fn a_locked_file_fails_everybody_and_works_again_once_it_is_free() {
     let (_directory, store) = open();
     let (mut alice, _, found) = Author::found(1, "lab");

@@ -415,6 +415,22 @@ async fn damaged_runs_are_told_and_not_handed_on() {
 }
 
 #[tokio::test]
+async fn a_damaged_genesis_does_not_keep_other_networks_from_being_read() {
+    let (directory, store) = open();
+    let (alice, genesis, found) = Author::found(1, "lab");
+    let (den, other, other_found) = Author::found(3, "den");
+    store.commit(alice.network, [found, deliver(&genesis)].concat()).await.unwrap();
+    store.commit(den.network, [other_found, deliver(&other)].concat()).await.unwrap();
+    // A byte of the network's id, which the hash of a genesis doesn't cover.
+    let damage = "UPDATE run SET bytes = CAST(substr(bytes, 1, 9) || x'00' || substr(bytes, 11) AS BLOB) WHERE key = 1";
+    assert_eq!(sql(&store).execute(damage, []), Ok(1));
+    drop(store);
+    let store = Store::open(directory.path()).unwrap();
+    assert!(matches!(store.history(alice.network, None, 9).await, Err(StoreError::Corrupt { .. })));
+    assert_eq!(store.history(den.network, None, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn tables_that_contradict_each_other_are_refused() {
     let lab = lab().await;
     let directory = lab.store.file().parent().unwrap().to_owned();

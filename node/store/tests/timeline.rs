@@ -4,8 +4,8 @@
 
 mod support;
 
-use p2p_chat_model::EntryKind;
-use p2p_chat_store::{Lookup, Store, StoredMessage, TimelineKey, Write};
+use p2p_chat_model::{EntryKind, NetworkId};
+use p2p_chat_store::{Lookup, Store, StoreError, StoredMessage, TimelineKey, Write};
 use proptest::prelude::*;
 use support::{ARRIVED_MS, Author, open, sql, write};
 
@@ -19,59 +19,65 @@ struct Deed {
     kind: EntryKind,
     portion: u64,
     late: bool,
+    arrived_ms: u64,
+    /// Whether each write is a commit of its own, or what comes next goes into the same.
+    alone: bool,
 }
 
 fn deeds() -> impl Strategy<Value = Vec<Deed>> {
     let kind = prop_oneof![8 => Just(EntryKind::Text), 1 => Just(EntryKind::Unknown(99))];
+    let step = prop_oneof![4 => Just(1u64), 1 => 2..9u64];
+    let entries = (0..4usize, 1..80u64, 1..=64usize, step, kind);
+    let delivery = (1..100u64, any::<bool>(), ARRIVED_MS..ARRIVED_MS + 2, any::<bool>());
     let deed =
-        (0..4usize, 1..80u64, 1..=64usize, prop_oneof![4 => Just(1u64), 1 => 2..9u64], kind, 1..100u64, any::<bool>());
-    let deed = deed.prop_map(|(who, jump, entries, step, kind, portion, late)| Deed {
-        who,
-        jump,
-        entries,
-        step,
-        kind,
-        portion,
-        late,
-    });
+        (entries, delivery).prop_map(|((who, jump, entries, step, kind), (portion, late, arrived_ms, alone))| Deed {
+            who,
+            jump,
+            entries,
+            step,
+            kind,
+            portion,
+            late,
+            arrived_ms,
+            alone,
+        });
     proptest::collection::vec(deed, 1..12)
 }
 
 /// Writes what is done and gives it as it was delivered.
-async fn written(store: &Store, deeds: &[Deed]) -> (p2p_chat_model::NetworkId, Vec<StoredMessage>) {
-    let (_, _, found) = Author::found(9, "lab");
-    let network = Author::found(9, "lab").0.network;
+async fn written(store: &Store, deeds: &[Deed]) -> (NetworkId, Vec<StoredMessage>) {
+    let (_, genesis, found) = Author::found(9, "lab");
+    let network = genesis.network;
     store.commit(network, found).await.unwrap();
     let mut authors: Vec<Author> = (1..=4).map(|seed| Author::join(seed, network)).collect();
-    let mut delivered = Vec::new();
+    let (mut delivered, mut commits) = (Vec::new(), vec![Vec::new()]);
     for deed in deeds {
         let author = &mut authors[deed.who];
         let start = author.lamport + deed.jump;
-        let entries =
-            (0..deed.entries as u64).map(|at| (start + at * deed.step, deed.kind, format!("{at}").into_bytes()));
-        let run = author.sign(entries.collect());
-        store.commit(network, vec![write(&run)]).await.unwrap();
-        let mut first = run.first;
-        while first <= run.last() {
+        let text = |at: u64| (start + at * deed.step, deed.kind, format!("{at}").into_bytes());
+        let run = author.sign((0..deed.entries as u64).map(text).collect());
+        let (author, arrived_ms, late) = (run.author, deed.arrived_ms, deed.late);
+        let mut writes = vec![write(&run), Write::State(vec![1])];
+        for first in (run.first..=run.last()).step_by(deed.portion as usize) {
             let last = run.last().min(first + deed.portion - 1);
-            let (author, arrived_ms, late) = (run.author, ARRIVED_MS, deed.late);
-            store.commit(network, vec![Write::Deliver { author, first, last, arrived_ms, late }]).await.unwrap();
-            first = last + 1;
+            writes.push(Write::Deliver { author, first, last, arrived_ms, late });
+        }
+        if deed.alone {
+            commits.extend(writes.into_iter().map(|write| vec![write]));
+            commits.push(Vec::new());
+        } else {
+            commits.last_mut().unwrap().extend(writes);
         }
         for (seq, (hash, entry)) in (run.first..).zip(&run.entries) {
-            delivered.push(StoredMessage {
-                id: (*hash).into(),
-                author: run.author,
-                seq,
-                lamport: entry.header.lamport,
-                wall_ms: entry.header.wall_ms,
-                kind: entry.header.kind,
-                body: entry.body.clone(),
-                position: delivered.len() as u64 + 1,
-                late: deed.late,
-                arrived_ms: ARRIVED_MS,
-            });
+            let header = &entry.header;
+            let (id, position) = ((*hash).into(), delivered.len() as u64 + 1);
+            let (lamport, wall_ms, kind, body) = (header.lamport, header.wall_ms, header.kind, entry.body.clone());
+            let message = StoredMessage { id, author, seq, lamport, wall_ms, kind, body, position, late, arrived_ms };
+            delivered.push(message);
         }
+    }
+    for writes in commits {
+        store.commit(network, writes).await.unwrap();
     }
     (network, delivered)
 }
@@ -86,7 +92,7 @@ fn before_newest(sorted: &[StoredMessage], count: usize) -> Option<TimelineKey> 
 }
 
 /// Asks everything that can be asked of a timeline.
-async fn compare(store: &Store, network: p2p_chat_model::NetworkId, delivered: &[StoredMessage]) {
+async fn compare(store: &Store, network: NetworkId, delivered: &[StoredMessage]) {
     let mut sorted = delivered.to_vec();
     sorted.sort_by_key(StoredMessage::key);
     assert_eq!(store.last_position(network).await, Ok(delivered.len() as u64));
@@ -162,8 +168,10 @@ fn downgrade(db: &rusqlite::Connection) {
 #[tokio::test]
 async fn a_file_with_a_row_for_each_entry_is_taken_over_or_left_as_it_is() {
     let (directory, store) = open();
-    let deed =
-        |who, entries, portion| Deed { who, jump: 3, entries, step: 1, kind: EntryKind::Text, portion, late: false };
+    let deed = |who, entries, portion| {
+        let (jump, step, kind, late, arrived_ms, alone) = (3, 1, EntryKind::Text, false, ARRIVED_MS, true);
+        Deed { who, jump, entries, step, kind, portion, late, arrived_ms, alone }
+    };
     let (network, delivered) = written(&store, &[deed(0, 64, 64), deed(1, 40, 1), deed(0, 3, 2)]).await;
     let rows = |db: &rusqlite::Connection, table| {
         db.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap()
@@ -175,11 +183,12 @@ async fn a_file_with_a_row_for_each_entry_is_taken_over_or_left_as_it_is() {
     downgrade(&db);
     db.execute("UPDATE timeline SET seq = 1 WHERE position = 9", []).unwrap();
     drop(db);
+    let before = std::fs::read(&file).unwrap();
     let error = Store::open(directory.path()).unwrap_err();
-    assert!(matches!(error, p2p_chat_store::StoreError::Corrupt { .. }), "{error}");
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    assert!(std::fs::read(&file).unwrap() == before, "a damaged one is not touched");
 
     let db = rusqlite::Connection::open(&file).unwrap();
-    assert_eq!(rows(&db, "timeline"), 107, "a damaged one is not touched");
     db.execute("UPDATE timeline SET seq = 9 WHERE position = 9", []).unwrap();
     drop(db);
     let store = Store::open(directory.path()).unwrap();

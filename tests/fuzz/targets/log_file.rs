@@ -300,7 +300,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         }
     }
     for table in 0..11u8 {
-        for column in 0..6u8 {
+        for column in 0..9u8 {
             seeds.push(vec![0, 1, 0, table, column, column, 1 + column % 4, 200, 1, 0, 0, 0, 0, 0, 0, 0, column, 3]);
         }
     }

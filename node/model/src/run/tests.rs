@@ -88,3 +88,20 @@ proptest! {
         let _ = Run::decode(&bytes);
     }
 }
+
+#[test]
+fn whoever_keeps_a_body_keeps_no_more_than_the_bodies_of_its_run() {
+    let clock = (0..200).map(|author| (crate::PeerId::new([author; 32]), 1)).collect();
+    let header = Header { lamport: 9, wall_ms: 0, clock, kind: EntryKind::Text };
+    let entry = |body: &'static str| Entry { header: header.clone(), body: Bytes::from_static(body.as_bytes()) };
+    let mut second = entry("two");
+    second.header.lamport = 10;
+    let run = Run::sign(&alice(), network(), 4, EntryHash::new([5; 32]), vec![entry("one"), second]);
+    let decoded = Run::decode(&run.encode()).unwrap();
+    assert_eq!(decoded, run);
+    let mut bodies = decoded.entries.into_iter().map(|(_, entry)| entry.body);
+    let (first, second) = (bodies.next().unwrap(), bodies.next().unwrap());
+    drop(second);
+    // The only one left, it can have its memory back: what there is of it is what it shared.
+    assert!(first.try_into_mut().is_ok_and(|memory| memory.capacity() <= 8));
+}
