@@ -20,10 +20,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(FILES, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    fs::write(out.join("descriptors.bin"), served(descriptors.clone()).encode_to_vec())?;
     fs::write(out.join("methods.rs"), methods(&descriptors))?;
     tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
     Ok(())
+}
+
+/// What reflection serves: of where things stand in the sources only what carries a comment, for each server keeps all of
+/// it in memory.
+fn served(mut descriptors: FileDescriptorSet) -> FileDescriptorSet {
+    for info in descriptors.file.iter_mut().filter_map(|file| file.source_code_info.as_mut()) {
+        info.location.retain(|place| place.leading_comments.is_some() || place.trailing_comments.is_some());
+    }
+    descriptors
 }
 
 /// The paths of all methods, sorted, as a Rust expression.
