@@ -19,6 +19,8 @@ use crate::{
 const AHEAD: usize = 100;
 /// Matches that are asked for at a time.
 pub(in crate::screen) const MATCHES: u64 = 100;
+/// What is said where a search has come to its end.
+const NO_MORE: &str = "no more matches in this direction";
 /// If so many messages before are read, those before them are too.
 const SURELY_READ: usize = 30;
 
@@ -295,6 +297,8 @@ pub(super) fn found(
             search.matches.extend(messages.iter().rev().map(|message| message.key));
             if search.matches.len() > first {
                 search.at = first;
+            } else if first > 0 {
+                return model.say(NO_MORE);
             }
         }
         Err(failure) => return model.complain(format!("can't search: {failure}")),
@@ -318,7 +322,7 @@ pub(super) fn next_match(model: &mut Model, towards: Keep, effects: &mut Vec<Eff
             return effects.push(Effect::Search { network, text, before });
         }
         Keep::Newest if search.at > 0 => search.at -= 1,
-        _ => return model.say("no more matches in this direction"),
+        _ => return model.say(NO_MORE),
     }
     if let Some(key) = search.matches.get(search.at).copied() {
         show(model, key, effects);

@@ -6,6 +6,8 @@ use crate::screen::{
     model::network::Scroll,
 };
 
+mod search;
+
 const OPS: &str = "0b500000b5000000b5000000b5000000b5000000b5000000b5000000b5000000";
 
 fn send(text: &str) -> Effect {
@@ -362,27 +364,6 @@ fn the_first_unread_message_is_looked_for_in_what_is_not_loaded() {
     assert_eq!(screen.key("alt-u"), [Effect::Load { network: LAB.to_owned(), part: before }]);
     screen.loaded(before, page(601));
     assert!(screen.shows("message 701") && screen.shows(" unread "), "{:#?}", screen.rows());
-}
-
-#[test]
-fn a_search_goes_from_match_to_match_and_loads_what_is_far() {
-    let mut screen = Screen::in_lab(many(100));
-    let search = Effect::Search { network: LAB.to_owned(), text: "needle".to_owned(), before: None };
-    assert_eq!(screen.enters("/search needle"), [search]);
-    let matches = [message(50, "bob", "a needle"), message(90, "bob", "message 90")];
-    let matches = matches.into_iter().filter_map(Message::from_wire).collect();
-    let found = Answer::Found { network: LAB.to_owned(), text: "needle".to_owned(), result: Ok(matches) };
-    screen.answer(found);
-    assert!(screen.shows("message 90") && screen.shows("\"needle\" 1/2"), "{:#?}", screen.rows());
-    screen.key("n");
-    assert!(screen.shows("message 50") && screen.shows("\"needle\" 2/2"));
-    assert_eq!(screen.key("n"), []);
-    assert_eq!(said(&screen), "no more matches in this direction");
-    screen.key("N");
-    assert!(screen.shows("message 90"));
-    screen.key("esc");
-    screen.types("n");
-    assert_eq!(screen.model.editor.text(), "n", "no search any more");
 }
 
 #[test]
