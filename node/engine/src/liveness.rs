@@ -129,8 +129,13 @@ impl Engine {
             self.follow_hint(theirs.leader.as_ref());
         } else if self.is_leading() {
             self.look_after(peer, theirs);
-        } else if self.leader() == Some(peer) && theirs.epoch == self.state.epoch && !theirs.peer_active {
-            self.go_outside(theirs.leader.as_ref());
+        } else if self.leader() == Some(peer) && theirs.epoch == self.state.epoch {
+            if !theirs.peer_active {
+                self.go_outside(theirs.leader.as_ref());
+            } else if theirs.leader.as_ref().is_some_and(|leader| leader.peer != peer) {
+                // It has given way to another leader of this epoch: so does who followed it.
+                self.follow_hint(theirs.leader.as_ref());
+            }
         }
     }
 

@@ -208,25 +208,30 @@ impl Engine {
     /// Tells a member who is active.
     pub(crate) fn tell_view(&mut self, peer: PeerId) {
         let Some(view) = self.view().cloned() else { return };
-        if self.is_asking(&Purpose::Tell(peer)) {
+        if self.is_telling(peer) {
             return;
         }
         let timeout = self.setup.config.deliver_timeout_ms;
         self.call_peer(Purpose::Tell(peer), peer, PeerCall::UpdateView(view, None), timeout);
     }
 
+    fn is_telling(&self, peer: PeerId) -> bool {
+        self.is_asking(&Purpose::Tell(peer)) || self.is_asking(&Purpose::Announce(peer))
+    }
+
     /// COORDINATOR: tells a peer that this node leads.
     pub(crate) fn coordinate(&mut self, peer: PeerId) {
         let Some(view) = self.view().cloned() else { return };
-        if self.is_asking(&Purpose::Tell(peer)) {
+        if self.is_telling(peer) {
             return;
         }
         let call = PeerCall::Coordinate(view, self.state.certificate.clone());
         let timeout = self.setup.config.deliver_timeout_ms;
-        self.call_peer(Purpose::Tell(peer), peer, call, timeout);
+        self.call_peer(Purpose::Announce(peer), peer, call, timeout);
     }
 
-    pub(crate) fn on_told(&mut self, peer: PeerId, result: Result<Response, CallError>) {
+    /// A peer was told of a view; if `announced`, together with how the reign was won.
+    pub(crate) fn on_told(&mut self, peer: PeerId, announced: bool, result: Result<Response, CallError>) {
         match result {
             Ok(Response::Taken(true, _)) => {
                 self.liveness.unconfirmed = false;
@@ -236,7 +241,7 @@ impl Engine {
             }
             Ok(Response::Taken(false, hint)) => {
                 self.heard(peer);
-                self.on_not_followed(peer, hint);
+                self.on_not_followed(peer, announced, hint);
             }
             Err(CallError::Unreachable(_)) if self.is_leading() => self.suspect(peer),
             Err(CallError::NotMember(_)) if self.is_leading() => {
@@ -250,12 +255,12 @@ impl Engine {
     }
 
     /// A member does not follow this leader.
-    fn on_not_followed(&mut self, peer: PeerId, hint: Option<LeaderHint>) {
+    fn on_not_followed(&mut self, peer: PeerId, announced: bool, hint: Option<LeaderHint>) {
         let Some(hint) = hint.filter(|hint| hint.peer != self.me) else { return };
         if !self.is_leading() || hint.epoch > self.state.epoch {
             self.follow_hint(Some(&hint));
-        } else if hint.epoch == self.state.epoch && hint.peer == peer {
-            // The other leader of this epoch is the better founded one, and says so itself.
+        } else if hint.epoch == self.state.epoch && hint.peer == peer && announced {
+            // The other leader of this epoch has seen how this reign was won, and finds its own the better founded one.
             self.follow_hint(Some(&hint));
         } else if hint.epoch == self.state.epoch {
             self.remember_address(hint.peer, hint.address);

@@ -2,7 +2,7 @@
 //! their order. The past is what the author's disk held, not what the entry's clock says. And an entry's Lamport
 //! time is above that of all its past: so the order for everybody, by Lamport times, is a causal one.
 
-use p2p_chat_model::{PeerId, Run, Seq};
+use p2p_chat_model::{EntryHash, PeerId, Run, Seq};
 
 use super::{
     Finding,
@@ -39,7 +39,7 @@ impl Shown {
     pub(crate) fn wrote(&mut self, ledger: &Ledger, who: Who, run: &Run) -> Finding {
         let node = &mut self.nodes[who];
         let first = run.entries.first().map_or(0, |(_, entry)| entry.header.lamport);
-        for (author, seq) in &node.delivered {
+        for (author, seq) in node.delivered.iter().filter(|(author, _)| Some(**author) != self.bad) {
             if let Some(seen) = ledger.entry(*author, *seq).filter(|seen| seen.lamport >= first) {
                 let (me, times) = (run.author, (first, seen.lamport));
                 return Err(format!("{me:?} writes {} after {author:?}:{seq}, at Lamport times {times:?}", run.first));
@@ -57,16 +57,16 @@ impl Shown {
         ledger: &Ledger,
         name: &str,
         who: Who,
-        place: (PeerId, Seq),
+        (author, seq, hash): (PeerId, Seq, EntryHash),
         late: bool,
     ) -> Finding {
-        let (author, seq) = place;
         let node = &mut self.nodes[who];
         let before = node.delivered.insert(author, seq).unwrap_or(0);
         if seq != before + 1 {
             return Err(format!("{name} delivers entry {seq} of {author:?} after {before}"));
         }
-        let Some(written) = ledger.entry(author, seq) else { return Ok(()) };
+        // Of what a bad member said besides, nobody knows what it rests on.
+        let Some(written) = ledger.entry(author, seq).filter(|written| written.hash == hash) else { return Ok(()) };
         for (other, needed) in written.past.iter().filter(|(other, _)| Some(**other) != self.bad) {
             let has = node.delivered.get(other).copied().unwrap_or(0);
             if has < *needed {

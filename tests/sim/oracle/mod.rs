@@ -139,7 +139,7 @@ impl Oracle {
                 self.note("no_phantom", found);
                 // A bad author's Lamport times may go up and down: what comes after them is not known after a restart.
                 let late = *late || self.bad.is_some();
-                let found = self.shown.deliver(&self.ledger, node.name, who, (*author, *seq), late);
+                let found = self.shown.deliver(&self.ledger, node.name, who, (*author, *seq, *hash), late);
                 self.note("causal_order", found);
             }
             Record::State(_) | Record::Fork(_) | Record::Ack { .. } => {}

@@ -200,6 +200,31 @@ fn a_leader_that_a_better_founded_one_of_its_epoch_lets_in_follows_it_whatever_i
 }
 
 #[test]
+fn who_refuses_a_mere_view_is_shown_how_the_reign_was_won_before_it_is_followed() {
+    let mut node = Node::settled_with(CAROL, 0, CONFIG, &view(3, 50, CAROL, &[BOB, CAROL, DAVE]));
+    let outputs = node.request(DAVE, Request::Leave);
+    let refusal = Ok(Response::Taken(false, Some(BOB.hint(3))));
+    let outputs = node.answer(call_to(&outputs, BOB), refusal.clone());
+    let reign = node.snapshot().view.unwrap();
+    let coordinate = PeerCall::Coordinate(reign, certificate(Rank::Registered, Vec::new()));
+    assert_eq!(outputs, [node.call(1, BOB, coordinate, CONFIG.deliver_timeout_ms)]);
+    let outputs = node.answer(call_to(&outputs, BOB), refusal);
+    let [Output::Call { peer, call, .. }] = &outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!((*peer, call), (BOB.peer(), &PeerCall::Join { request: 99 }));
+}
+
+#[test]
+fn who_follows_a_leader_that_has_given_way_to_another_one_asks_that_one_to_be_let_in() {
+    let mut node = bob();
+    let gives_way = p2p_chat_engine::Standing { leader: Some(CAROL.hint(3)), ..node.standing(None) };
+    let mine = node.standing(None);
+    let outputs = node.request(ALICE, Request::Ping(gives_way));
+    let [reply, Output::Call { peer, call, .. }] = &outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(*reply, node.reply(Ok(Response::Standing(mine))));
+    assert_eq!((*peer, call), (CAROL.peer(), &PeerCall::Join { request: 99 }));
+}
+
+#[test]
 fn a_member_that_follows_an_older_reign_is_told_of_this_one() {
     let mut node = Node::settled_with(ALICE, 0, CONFIG, &view(3, 5, ALICE, &[ALICE, BOB, CAROL]));
     let behind = p2p_chat_engine::Standing { epoch: Epoch(2), ..node.standing(None) };
