@@ -13,7 +13,7 @@ use std::{
 };
 
 use p2p_chat_store::{FILE_NAME, Store, StoreError, Write};
-use support::{Author, open, write};
+use support::{Author, deliver, downgrade, open, write, write_and_deliver};
 
 /// A small file system in memory, as long as this lives. `None`, said loudly, where it can't be mounted.
 struct SmallDisk(tempfile::TempDir);
@@ -93,6 +93,31 @@ async fn a_full_disk_refuses_what_is_new_keeps_what_is_old_and_recovers() {
     let store = Store::open(disk.path()).unwrap();
     assert_eq!(store.feeds(alice.network).await.unwrap()[0].head, run.head());
     assert_eq!(store.entry_count(bob.network).await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_log_of_the_first_format_waits_until_there_is_room_to_take_it_over() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let store = Store::open(disk.path()).unwrap();
+    let (mut alice, genesis, found) = Author::found(1, "lab");
+    store.commit(alice.network, [found, deliver(&genesis)].concat()).await.unwrap();
+    for _ in 0..60 {
+        store.commit(alice.network, write_and_deliver(&alice.texts(&["x"; 50]))).await.unwrap();
+    }
+    drop(store);
+    let file = disk.path().join(FILE_NAME);
+    let rows = || {
+        let db = rusqlite::Connection::open(&file).unwrap();
+        db.query_row("SELECT count(*) FROM timeline", [], |row| row.get::<_, i64>(0))
+    };
+    downgrade(&rusqlite::Connection::open(&file).unwrap());
+    let filler = disk.fill(96 << 10);
+    assert_eq!(Store::open(disk.path()).unwrap_err(), StoreError::Full { file: file.clone() });
+    fs::remove_file(filler).unwrap();
+    assert_eq!(rows(), Ok(3_001), "all of it is as it was");
+    let store = Store::open(disk.path()).unwrap();
+    assert_eq!(store.last_position(alice.network).await, Ok(3_001));
+    assert!(rows().is_err(), "taken over");
 }
 
 #[tokio::test]

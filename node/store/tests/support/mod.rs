@@ -120,3 +120,33 @@ pub fn open() -> (tempfile::TempDir, Store) {
 pub fn sql(store: &Store) -> rusqlite::Connection {
     rusqlite::Connection::open(store.file()).unwrap()
 }
+
+/// Puts the timeline back to a row for each entry, as in the first format of the file.
+pub fn downgrade(db: &rusqlite::Connection) {
+    db.execute_batch(
+        "BEGIN;
+         CREATE TABLE timeline (network INTEGER NOT NULL, position INTEGER NOT NULL, author INTEGER NOT NULL,
+             seq ANY NOT NULL, lamport ANY NOT NULL, kind INTEGER NOT NULL, tag INTEGER NOT NULL,
+             arrived_ms ANY NOT NULL, late INTEGER NOT NULL, PRIMARY KEY (network, position)) STRICT, WITHOUT ROWID;
+         CREATE INDEX timeline_lamport ON timeline (network, lamport);",
+    )
+    .unwrap();
+    let mut query = db
+        .prepare("SELECT network, position, author, seq, lamport, kind, tags, arrived_ms, late FROM stretch")
+        .unwrap();
+    let mut rows = query.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let number = |column| row.get::<_, i64>(column).unwrap();
+        for (at, tag) in (0..).zip(row.get::<_, Vec<u8>>(6).unwrap().chunks(6)) {
+            let tag = tag.iter().fold(0, |tag, byte| tag << 8 | i64::from(*byte));
+            let place = (number(0), number(1) + at, number(2), number(3) + at, number(4) + at, number(5));
+            let rest = (tag, number(7), number(8));
+            db.execute(
+                "INSERT INTO timeline VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                (place.0, place.1, place.2, place.3, place.4, place.5, rest.0, rest.1, rest.2),
+            )
+            .unwrap();
+        }
+    }
+    db.execute_batch("DROP TABLE stretch; PRAGMA user_version = 1; COMMIT").unwrap();
+}
