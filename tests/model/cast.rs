@@ -24,6 +24,7 @@ const CONFIG: Config = Config {
     elect_timeout_ms: 1_500,
     lease_renewal_ms: 20_000,
     anti_entropy_ms: 30_000,
+    missing_retry_ms: 30_000,
     ..Config::LAN
 };
 

@@ -204,12 +204,21 @@ impl Engine {
     }
 
     pub(crate) fn on_anti_entropy(&mut self) {
-        // Who leaves wants to know soon that somebody has everything.
+        let mut witnesses = self.feeds.witnesses_of_missing();
+        witnesses.retain(|peer| *peer != self.me && self.is_active(peer));
+        // Who leaves wants to know soon that somebody has everything; who lacks something, who has it.
         let config = &self.setup.config;
-        let period = if self.leaving.is_some() { config.join_retry_ms } else { config.anti_entropy_ms };
+        let period = match (self.leaving.is_some(), witnesses.is_empty()) {
+            (true, _) => config.join_retry_ms,
+            (false, true) => config.anti_entropy_ms,
+            (false, false) => config.missing_retry_ms,
+        };
         let jitter = self.draw(period / 4 + 1);
         self.set_timer(Timer::AntiEntropy, period - period / 8 + jitter);
-        if let Some(peer) = self.choose(&self.others()) {
+        let random = self.choose(&self.others());
+        // Their authors had seen what entries wait for here. Not only they are asked: one may say so and not have it.
+        let witness = self.choose(&witnesses.into_iter().collect::<Vec<_>>());
+        for peer in random.into_iter().chain(witness) {
             self.compare(peer);
         }
         self.seek_admission();

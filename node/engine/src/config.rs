@@ -31,6 +31,8 @@ pub struct Config {
     pub discovery_timeout_ms: u64,
     /// How often a node compares frontiers with a random member.
     pub anti_entropy_ms: u64,
+    /// The same, while entries are held back for others that are not here: then who wrote them is asked, too.
+    pub missing_retry_ms: u64,
     /// How long missing entries may be under way from their author before they are fetched.
     pub fetch_grace_ms: u64,
     /// How long a member is not asked again that did not have what it said it has.
@@ -94,6 +96,7 @@ impl Config {
         lease_retry_ms: 2_000,
         discovery_timeout_ms: 3_000,
         anti_entropy_ms: 10_000,
+        missing_retry_ms: 2_000,
         fetch_grace_ms: 300,
         fruitless_ms: 10_000,
         own_claim_ms: 10_000,

@@ -224,6 +224,16 @@ impl Feeds {
         self.waiting.contains_key(author)
     }
 
+    /// Whose next entry waits for one that is not stored here. Its author had it.
+    pub(crate) fn witnesses_of_missing(&self) -> BTreeSet<PeerId> {
+        let lacks = |author: &PeerId, missing: &PeerId| {
+            let next = self.feeds.get(author).and_then(|feed| feed.held.front());
+            next.is_some_and(|entry| entry.clock.at(missing) > self.stored.at(missing))
+        };
+        let waiting = self.waiting.iter().flat_map(|(missing, authors)| authors.iter().map(move |it| (it, missing)));
+        waiting.filter(|(author, missing)| lacks(author, missing)).map(|(author, _)| *author).collect()
+    }
+
     /// How many entries that `entry` depends on are not waited for.
     fn lacking(&self, entry: &EntryFacts) -> u64 {
         let beyond = |(author, seq): (PeerId, Seq)| seq.saturating_sub(self.delivered.at(&author));

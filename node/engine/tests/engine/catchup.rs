@@ -186,6 +186,31 @@ fn frontiers_are_compared_with_one_member_now_and_then() {
 }
 
 #[test]
+fn who_wrote_what_is_held_back_is_asked_for_what_it_rests_on() {
+    let mut node = bob();
+    let rests_on_dave = run(1, CAROL, 1, vec![text(CAROL, 1, 9, &[(DAVE, 1)])]);
+    node.request(CAROL, Request::Deliver(vec![rests_on_dave]));
+    let end = node.now + 2 * CONFIG.anti_entropy_ms;
+    let mut asked = BTreeMap::new();
+    while node.now < end {
+        for output in node.pass(500) {
+            let Output::Call { id, peer, call: PeerCall::Ping(standing), .. } = output else { continue };
+            if standing.frontier.is_some() {
+                *asked.entry(peer).or_insert(0) += 1;
+            }
+            let standing = node.standing(None);
+            node.answer(id, Ok(Response::Standing(standing)));
+        }
+        let standing = node.standing(None);
+        node.request(ALICE, Request::Ping(standing));
+    }
+    // Each time; the others by chance only.
+    let rounds = (CONFIG.anti_entropy_ms / CONFIG.missing_retry_ms) as i32;
+    assert!(asked[&CAROL.peer()] >= rounds, "{asked:?}");
+    assert!(asked.len() > 1, "not only carol: {asked:?}");
+}
+
+#[test]
 fn a_frontier_that_claims_more_than_can_be_counted_is_borne() {
     let mut bob = Node::settled(BOB, ALICE, &[ALICE, BOB, CAROL]);
     let claimed = clock(&[(ALICE, u64::MAX), (CAROL, u64::MAX)]);
