@@ -8,7 +8,7 @@ use p2p_chat_model::{Epoch, NodeId, PeerId, Vote};
 
 use crate::{
     engine::{Engine, Purpose},
-    io::{CallError, PeerCall, Refusal, RequestId, Response, Standing},
+    io::{CallError, PeerCall, Refusal, RequestId, Response},
 };
 
 /// A request to vote, which waits until this node has pinged the leader itself.
@@ -62,26 +62,29 @@ impl Engine {
         if !std::mem::replace(&mut self.voting.checking, true) {
             let standing = self.standing(&leader);
             let timeout = self.setup.config.ping_timeout_ms;
-            self.call_peer(Purpose::VoterCheck, leader, PeerCall::Ping(standing), timeout);
+            self.call_peer(Purpose::VoterCheck(leader), leader, PeerCall::Ping(standing), timeout);
         }
     }
 
-    pub(crate) fn on_voter_checked(&mut self, result: Result<Response, CallError>) {
+    /// Whoever led when the check began has answered, or not.
+    pub(crate) fn on_voter_checked(&mut self, checked: PeerId, result: Result<Response, CallError>) {
         self.voting.checking = false;
-        let leader = self.leader();
-        let leads = |theirs: &Standing| leader.is_none_or(|leader| !self.has_resigned(&leader, theirs));
-        let alive = matches!(&result, Ok(Response::Standing(theirs)) if leads(theirs));
-        if let (Ok(Response::Standing(standing)), Some(leader)) = (result, leader) {
+        let alive = matches!(&result, Ok(Response::Standing(theirs)) if !self.has_resigned(&checked, theirs));
+        if let Ok(Response::Standing(standing)) = result {
             if alive {
-                self.heard(leader);
+                self.heard(checked);
             }
-            self.learn(leader, &standing);
+            self.learn(checked, &standing);
         }
+        let another = self.leader().is_some_and(|leader| leader != checked && leader != self.me);
         for (id, asker) in std::mem::take(&mut self.voting.askers) {
             if asker.epoch <= self.state.epoch {
                 let hint = self.hint();
                 let answer = hint.map(Response::Outdated).ok_or(Refusal::Busy("no leader is known"));
                 self.reply(id, answer);
+            } else if another {
+                self.voting.askers.insert(id, asker);
+                self.check_leader();
             } else if alive || self.is_leading() {
                 self.reply(id, Ok(Response::LeaderAlive));
             } else if self.can_lead() && self.node().is_some_and(|mine| mine < asker.node) {

@@ -17,3 +17,4 @@ mod registration;
 mod relay;
 mod resume;
 mod views;
+mod voting;
