@@ -39,6 +39,21 @@ impl Placed {
     pub(crate) fn key(&self) -> TimelineKey {
         TimelineKey { lamport: self.lamport, author: self.peer, seq: self.seq }
     }
+
+    /// From a row with the columns of [`COLUMNS`].
+    pub(crate) fn of_row(row: &Row<'_>) -> Result<Self, Fault> {
+        let number = |column| row.get::<_, Number>(column).map(|number| number.0);
+        Ok(Self {
+            position: row.get::<_, i64>(0)?.cast_unsigned(),
+            author: row.get(1)?,
+            seq: number(2)?,
+            lamport: number(3)?,
+            kind: EntryKind::from_code(row.get(4)?),
+            arrived_ms: number(5)?,
+            late: row.get(6)?,
+            peer: row.get::<_, Id>(8)?.into(),
+        })
+    }
 }
 
 /// Consecutive entries of one feed with consecutive positions and Lamport times; all else is the same for all of them.
@@ -111,24 +126,13 @@ impl Stretch {
     }
 
     pub(crate) fn of_row(row: &Row<'_>) -> Result<Self, Fault> {
-        let number = |column| row.get::<_, Number>(column).map(|number| number.0);
-        let position = row.get::<_, i64>(0)?.cast_unsigned();
-        let first = Placed {
-            author: row.get(1)?,
-            peer: row.get::<_, Id>(8)?.into(),
-            seq: number(2)?,
-            lamport: number(3)?,
-            kind: EntryKind::from_code(row.get(4)?),
-            position,
-            arrived_ms: number(5)?,
-            late: row.get(6)?,
-        };
+        let first = Placed::of_row(row)?;
         let tags: Vec<u8> = row.get(7)?;
         let len = (tags.len() / TAG_BYTES) as u64;
         let is_whole = tags.len().is_multiple_of(TAG_BYTES) && (1..=MAX_ENTRIES).contains(&len);
         let fits = |first: u64| first.checked_add(len.saturating_sub(1)).is_some();
-        if !is_whole || !fits(first.seq) || !fits(first.lamport) || !fits(position) {
-            return Err(Fault::Corrupt(format!("the timeline can't be read at {position}")));
+        if !is_whole || !fits(first.seq) || !fits(first.lamport) || !fits(first.position) {
+            return Err(Fault::Corrupt(format!("the timeline can't be read at {}", first.position)));
         }
         Ok(Self { first, tags })
     }

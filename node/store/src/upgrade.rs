@@ -1,11 +1,9 @@
 //! Takes files of an earlier format over.
 
-use p2p_chat_model::EntryKind;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::{
     error::Fault,
-    number::{Id, Number},
     schema::{FORMAT, STRETCHES},
     sound,
     stretch::{Placed, Stretch},
@@ -26,25 +24,14 @@ pub(crate) fn from_rows(db: &mut Connection) -> Result<(), Fault> {
 
 fn join_rows(db: &Connection) -> Result<(), Fault> {
     let mut query = db.prepare(
-        "SELECT t.network, t.position, t.author, t.seq, t.lamport, t.kind, t.arrived_ms, t.late, p.id, t.tag
+        "SELECT t.position, t.author, t.seq, t.lamport, t.kind, t.arrived_ms, t.late, t.tag, p.id, t.network
          FROM timeline t CROSS JOIN peer p ON p.key = t.author ORDER BY t.network, t.position",
     )?;
     let mut rows = query.query([])?;
     let mut open: Option<(i64, Stretch)> = None;
     while let Some(row) = rows.next()? {
-        let network: i64 = row.get(0)?;
-        let number = |column| row.get::<_, Number>(column).map(|number| number.0);
-        let placed = Placed {
-            author: row.get(2)?,
-            peer: row.get::<_, Id>(8)?.into(),
-            seq: number(3)?,
-            lamport: number(4)?,
-            kind: EntryKind::from_code(row.get(5)?),
-            position: row.get::<_, i64>(1)?.cast_unsigned(),
-            arrived_ms: number(6)?,
-            late: row.get(7)?,
-        };
-        let [_, _, tag @ ..] = row.get::<_, i64>(9)?.to_be_bytes();
+        let (network, placed): (i64, _) = (row.get(9)?, Placed::of_row(row)?);
+        let [_, _, tag @ ..] = row.get::<_, i64>(7)?.to_be_bytes();
         if open.as_mut().is_some_and(|(of, stretch)| *of == network && stretch.take(&placed, tag)) {
             continue;
         }

@@ -2,6 +2,8 @@
 //! their order. The past is what the author's disk held, not what the entry's clock says. And an entry's Lamport
 //! time is above that of all its past: so the order for everybody, by Lamport times, is a causal one.
 
+use std::collections::BTreeSet;
+
 use p2p_chat_model::{EntryHash, PeerId, Run, Seq};
 
 use super::{
@@ -21,6 +23,8 @@ pub(crate) struct Shown {
 #[derive(Debug, Default, Clone)]
 struct Node {
     delivered: Past,
+    /// Of these it has what a bad member said besides.
+    second_stories: BTreeSet<(PeerId, Seq)>,
     /// The place of the last in the order for everybody: Lamport time, author, number.
     newest: Option<(u64, PeerId, Seq)>,
 }
@@ -39,7 +43,8 @@ impl Shown {
     pub(crate) fn wrote(&mut self, ledger: &Ledger, who: Who, run: &Run) -> Finding {
         let node = &mut self.nodes[who];
         let first = run.entries.first().map_or(0, |(_, entry)| entry.header.lamport);
-        for (author, seq) in node.delivered.iter().filter(|(author, _)| Some(**author) != self.bad) {
+        let as_written = |place: &(&PeerId, &Seq)| !node.second_stories.contains(&(*place.0, *place.1));
+        for (author, seq) in node.delivered.iter().filter(as_written) {
             if let Some(seen) = ledger.entry(*author, *seq).filter(|seen| seen.lamport >= first) {
                 let (me, times) = (run.author, (first, seen.lamport));
                 return Err(format!("{me:?} writes {} after {author:?}:{seq}, at Lamport times {times:?}", run.first));
@@ -65,8 +70,12 @@ impl Shown {
         if seq != before + 1 {
             return Err(format!("{name} delivers entry {seq} of {author:?} after {before}"));
         }
-        // Of what a bad member said besides, nobody knows what it rests on.
-        let Some(written) = ledger.entry(author, seq).filter(|written| written.hash == hash) else { return Ok(()) };
+        let Some(written) = ledger.entry(author, seq) else { return Ok(()) };
+        if written.hash != hash {
+            // Said besides by a bad member: nobody knows what it rests on.
+            node.second_stories.insert((author, seq));
+            return Ok(());
+        }
         for (other, needed) in written.past.iter().filter(|(other, _)| Some(**other) != self.bad) {
             let has = node.delivered.get(other).copied().unwrap_or(0);
             if has < *needed {
