@@ -55,7 +55,7 @@ CREATE TABLE probe (bytes BLOB NOT NULL) STRICT;
 
 // The timeline: see `stretch`. Each row begins with what its first entry has.
 // tags: the first 48 bits of each message id. Without an index: ids are random, so each message would change another page
-// of it, for the sake of searches that take a tenth of a second in a million entries.
+// of it, for the sake of searches that take half a second in a million entries.
 pub(crate) const STRETCHES: &str = "
 CREATE TABLE stretch (network INTEGER NOT NULL, position INTEGER NOT NULL, author INTEGER NOT NULL,
     seq ANY NOT NULL, lamport ANY NOT NULL, kind INTEGER NOT NULL, arrived_ms ANY NOT NULL, late INTEGER NOT NULL,
