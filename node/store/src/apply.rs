@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use bytes::Bytes;
-use p2p_chat_model::{EntryHash, EntryKind, MessageId, NetworkId, PeerId, Run, Seq};
+use p2p_chat_model::{EntryHash, EntryKind, NetworkId, PeerId, Run, Seq};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use crate::{
     error::Fault,
     number::{Id, Number},
     read::{StoredMessage, last_position},
-    recent::{Change, RECENT_BYTES},
+    recent::Change,
     stored::{NetworkKey, StoredRun, network_key, peer_key, rank},
-    stretch::{Placed, Stretch, Tag, tag},
+    stretch::{Placed, Stretch},
     sum,
+    undelivered::{Facts, FeedKey, Fresh, Undelivered},
     write::{Way, Write},
 };
 
@@ -27,59 +28,16 @@ const MAX_MEMO: usize = 4_096;
 pub(crate) struct Memo {
     networks: BTreeMap<NetworkId, i64>,
     peers: BTreeMap<PeerId, i64>,
-    /// The run of each feed that was written or delivered from last.
-    runs: BTreeMap<(i64, i64), RunFacts>,
+    /// Entries that are to be delivered.
+    undelivered: Undelivered,
     /// Where feeds stand.
     feeds: BTreeMap<(i64, i64), Feed>,
-    /// The bodies in `runs`, in bytes.
-    fresh_bytes: usize,
     /// The newest ack of each peer: up to where, and its number.
     acks: BTreeMap<(i64, i64), (Seq, i64)>,
     /// The last position of each network's timeline.
     positions: BTreeMap<i64, u64>,
     /// What the commit under way delivers and has not written yet.
     stretch: Option<Stretch>,
-}
-
-/// What the timeline needs to know of a run.
-struct RunFacts {
-    first: Seq,
-    entries: Vec<EntryFacts>,
-}
-
-struct EntryFacts {
-    lamport: u64,
-    kind: EntryKind,
-    tag: Tag,
-    /// The rest of it, if the run has just come in.
-    fresh: Option<Fresh>,
-}
-
-/// What a message says, and who it is.
-struct Fresh {
-    id: MessageId,
-    wall_ms: u64,
-    body: Bytes,
-}
-
-impl RunFacts {
-    fn of(run: &Run, is_fresh: bool) -> Self {
-        let facts = |(hash, entry): &(EntryHash, p2p_chat_model::Entry)| {
-            let (id, header) = (MessageId::from(*hash), &entry.header);
-            let fresh = is_fresh.then(|| Fresh { id, wall_ms: header.wall_ms, body: entry.body.clone() });
-            EntryFacts { lamport: header.lamport, kind: header.kind, tag: tag(&id), fresh }
-        };
-        Self { first: run.first, entries: run.entries.iter().map(facts).collect() }
-    }
-
-    fn at(&mut self, seq: Seq) -> Option<&mut EntryFacts> {
-        let index = usize::try_from(seq.checked_sub(self.first)?).ok()?;
-        self.entries.get_mut(index)
-    }
-
-    fn fresh_bytes(&self) -> usize {
-        self.entries.iter().filter_map(|entry| entry.fresh.as_ref()).map(|fresh| fresh.body.len()).sum()
-    }
 }
 
 /// Makes the changes, in order. What becomes known with the commit is added to `changes`.
@@ -176,22 +134,6 @@ impl Memo {
             self.acks.clear();
         }
         Ok(())
-    }
-
-    fn remember(&mut self, feed: (i64, i64), facts: RunFacts) {
-        if self.runs.len() >= MAX_MEMO {
-            self.runs.clear();
-            self.fresh_bytes = 0;
-        }
-        self.fresh_bytes += facts.fresh_bytes();
-        if let Some(before) = self.runs.insert(feed, facts) {
-            self.fresh_bytes = self.fresh_bytes.saturating_sub(before.fresh_bytes());
-        }
-        // What waits for long to be delivered is read again then.
-        if self.fresh_bytes > RECENT_BYTES {
-            self.runs.values_mut().flat_map(|run| &mut run.entries).for_each(|entry| entry.fresh = None);
-            self.fresh_bytes = 0;
-        }
     }
 }
 
@@ -296,7 +238,7 @@ impl Commit<'_> {
                 insert.execute((self.network.key, author, Number(seq)))?;
             }
         }
-        self.memo.remember((self.network.key, author), RunFacts::of(run, true));
+        self.memo.undelivered.add((self.network.key, author), run);
         let (network, author, bytes) = (self.network.id, run.author, bytes.clone());
         changes.push(Change::Run { network, author, first: run.first, last, bytes });
         Ok(())
@@ -340,16 +282,23 @@ impl Commit<'_> {
         let last = self.last_position()?;
         *last += 1;
         let position = *last;
-        let facts = self.facts((self.network.key, peer), seq)?;
-        let (lamport, kind, tag, fresh) = (facts.lamport, facts.kind, facts.tag, facts.fresh.take());
+        let Facts { lamport, kind, tag, fresh } = self.facts((self.network.key, peer), seq)?;
         let placed = Placed { author: peer, peer: author, seq, lamport, kind, position, arrived_ms, late };
         if !self.memo.stretch.as_mut().is_some_and(|stretch| stretch.take(&placed, tag)) {
             self.end_stretch()?;
             self.memo.stretch = Some(Stretch::new(placed, tag));
         }
-        Ok(fresh.map(|Fresh { id, wall_ms, body }| {
-            self.memo.fresh_bytes = self.memo.fresh_bytes.saturating_sub(body.len());
-            StoredMessage { id, author, seq, lamport, wall_ms, kind, body, position, late, arrived_ms }
+        Ok(fresh.map(|Fresh { id, wall_ms, body }| StoredMessage {
+            id,
+            author,
+            seq,
+            lamport,
+            wall_ms,
+            kind,
+            body,
+            position,
+            late,
+            arrived_ms,
         }))
     }
 
@@ -360,14 +309,15 @@ impl Commit<'_> {
         }
     }
 
-    fn facts(&mut self, feed: (i64, i64), seq: Seq) -> Result<&mut EntryFacts, Fault> {
-        let missing = || Fault::Corrupt(format!("entry {seq} of a feed is counted but not stored"));
-        if self.memo.runs.get_mut(&feed).is_none_or(|run| run.at(seq).is_none()) {
-            let key = StoredRun::key_at(self.db, self.network, feed.1, seq)?.ok_or_else(missing)?;
-            let run = RunFacts::of(&StoredRun::of_key(self.db, self.network, key)?.run, false);
-            self.memo.remember(feed, run);
+    /// What is known of the next entry of a feed to be delivered.
+    fn facts(&mut self, feed: FeedKey, seq: Seq) -> Result<Facts, Fault> {
+        if let Some(facts) = self.memo.undelivered.take(feed, seq) {
+            return Ok(facts);
         }
-        self.memo.runs.get_mut(&feed).and_then(|run| run.at(seq)).ok_or_else(missing)
+        let missing = || Fault::Corrupt(format!("entry {seq} of a feed is counted but not stored"));
+        let key = StoredRun::key_at(self.db, self.network, feed.1, seq)?.ok_or_else(missing)?;
+        self.memo.undelivered.add_stored(feed, &StoredRun::of_key(self.db, self.network, key)?.run, seq);
+        self.memo.undelivered.take(feed, seq).ok_or_else(missing)
     }
 
     fn ack(&mut self, peer: &PeerId, upto: Seq, way: Way, time_ms: u64) -> Result<(), Fault> {

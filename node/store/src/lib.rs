@@ -21,6 +21,7 @@ mod sound;
 mod stored;
 mod stretch;
 mod sum;
+mod undelivered;
 mod upgrade;
 mod write;
 mod writer;

@@ -99,6 +99,24 @@ async fn what_was_delivered_on_a_disk_that_is_full_is_delivered_when_it_fits() {
 }
 
 #[tokio::test]
+async fn what_is_delivered_of_several_runs_at_once_is_at_hand_without_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let (alice, genesis) = found(1);
+    let lab = genesis.network;
+    let (second, deliver) = (text(&alice, lab, 2, genesis.head()), |first, last| {
+        vec![Write::Deliver { author: alice.peer(), first, last, arrived_ms: 5, late: false }]
+    });
+    let third = text(&alice, lab, 3, second.head());
+    let write = |run: &Run| vec![Write::Run { run: run.clone(), bytes: Bytes::from(run.encode()) }];
+    let at_once = [first_writes(&genesis), write(&second), write(&third), deliver(1, 2)].concat();
+    store.commit(lab, at_once).await.unwrap();
+    store.commit(lab, deliver(3, 3)).await.unwrap();
+    let at_hand = store.inner.recent.arrivals_after(lab, 0, 9, usize::MAX).unwrap();
+    assert_eq!(at_hand.iter().map(|message| message.seq).collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[tokio::test]
 async fn more_than_may_wait_is_refused_until_it_is_checked() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
