@@ -63,7 +63,7 @@ pub struct Config {
     pub leave_timeout_ms: u64,
     /// How late the engine may be called before it takes itself for the sick one and starts its timers anew.
     pub stall_ms: u64,
-    /// Entries handed over in one call to one peer.
+    /// Entries handed over in one call to one peer: as many as a run may have. Who lacks more is not waiting for its authors only.
     pub window_entries: u64,
     /// A peer that lacks more of the own feed than this is left to fetch.
     pub push_gap: u64,
@@ -112,7 +112,7 @@ impl Config {
         join_retry_ms: 500,
         leave_timeout_ms: 6_000,
         stall_ms: 1_000,
-        window_entries: 64,
+        window_entries: 256,
         push_gap: 2_048,
         max_held_per_feed: 1_024,
         max_held: 4_096,

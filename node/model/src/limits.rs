@@ -11,7 +11,7 @@ pub const MAX_ADDRESS_BYTES: usize = 262;
 /// Most members a view, a clock or a certificate may name.
 pub const MAX_MEMBERS: usize = 1_000;
 /// Most entries in one run.
-pub const MAX_RUN_ENTRIES: usize = 64;
+pub const MAX_RUN_ENTRIES: usize = 256;
 /// Largest encoded run, in bytes (256 KiB), unless it is a single entry.
 pub const MAX_RUN_BYTES: usize = 256 * 1024;
 /// Largest encoded run of a single entry, in bytes: the body and a header that names every member.

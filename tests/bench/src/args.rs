@@ -133,7 +133,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, default_value_t = 0)]
     rate: u32,
     /// Messages of a sender that wait to be accepted, at most
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 256)]
     in_flight: usize,
     /// Where to keep data meanwhile [default: the directory for temporary files]
     #[arg(long)]

@@ -26,6 +26,9 @@ fn fetch_call(outputs: &[Output]) -> Option<CallId> {
     })
 }
 
+/// More missing entries than one hand-over may bring.
+const MANY: u64 = CONFIG.window_entries + 1;
+
 fn fetch(node: &Node, nth: u64, from: Who) -> Output {
     let have = node.snapshot().frontier;
     node.call(nth, from, PeerCall::Fetch(have), CONFIG.fetch_timeout_ms)
@@ -62,15 +65,15 @@ fn much_is_fetched_at_once_and_said() {
 #[test]
 fn a_chunk_is_stored_as_it_comes_and_the_end_is_told() {
     let mut node = bob();
-    let outputs = shows(&mut node, CAROL, &clock(&[(ALICE, 4), (DAVE, 65)]));
+    let outputs = shows(&mut node, CAROL, &clock(&[(ALICE, 4), (DAVE, MANY)]));
     let call = fetch_call(&outputs).unwrap();
     let chunk = |token, first: u64, last: u64| {
         run(token, DAVE, first, (first..=last).map(|seq| text(DAVE, seq, 10 + seq, &[])).collect())
     };
-    let outputs = node.step(Input::Fetched(call, vec![chunk(1, 1, 64)]));
+    let outputs = node.step(Input::Fetched(call, vec![chunk(1, 1, MANY - 1)]));
     assert_eq!(outputs[0], Output::Write(Write::Run(RunToken(1))));
-    assert_eq!(outputs.len(), 1 + 2 * 64);
-    node.step(Input::Fetched(call, vec![chunk(2, 65, 65)]));
+    assert_eq!(outputs.len() as u64, 1 + 2 * (MANY - 1));
+    node.step(Input::Fetched(call, vec![chunk(2, MANY, MANY)]));
     let outputs = node.answer(call, Ok(Response::FetchDone));
     assert_eq!(outputs, [event(Event::CaughtUp)]);
     assert!(node.snapshot().missing.is_empty());
@@ -79,12 +82,12 @@ fn a_chunk_is_stored_as_it_comes_and_the_end_is_told() {
 #[test]
 fn being_caught_up_is_told_even_if_the_authors_brought_the_rest_themselves() {
     let mut node = bob();
-    let frontier = clock(&[(ALICE, 4), (DAVE, 65)]);
+    let frontier = clock(&[(ALICE, 4), (DAVE, MANY)]);
     let outputs = shows(&mut node, CAROL, &frontier);
     let call = fetch_call(&outputs).unwrap();
     assert_eq!(node.answer(call, unreachable()), []);
     let entries = |first: u64, last: u64| (first..=last).map(|seq| text(DAVE, seq, 10 + seq, &[])).collect();
-    let runs = vec![run(1, DAVE, 1, entries(1, 64)), run(2, DAVE, 65, entries(65, 65))];
+    let runs = vec![run(1, DAVE, 1, entries(1, MANY - 1)), run(2, DAVE, MANY, entries(MANY, MANY))];
     node.request(DAVE, Request::Deliver(runs));
     let outputs = shows(&mut node, CAROL, &frontier);
     assert_eq!(outputs.last(), Some(&event(Event::CaughtUp)));
@@ -130,7 +133,7 @@ fn a_source_that_does_not_have_what_it_claims_is_not_asked_again_at_once_whateve
 #[test]
 fn a_fetch_is_answered_with_what_is_on_disk_and_the_caller_s_frontier_is_looked_at() {
     let mut node = bob();
-    let have = clock(&[(ALICE, 2), (DAVE, 100)]);
+    let have = clock(&[(ALICE, 2), (DAVE, MANY)]);
     let outputs = node.request(DAVE, Request::Fetch(have.clone()));
     let upto = clock(&[(ALICE, 4)]);
     assert_eq!(outputs[0], node.reply(Ok(Response::Serve { have, upto })));

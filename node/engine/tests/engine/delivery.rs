@@ -130,12 +130,13 @@ fn whatever_piled_up_goes_with_the_next_hand_over_and_one_is_in_flight_at_a_time
 #[test]
 fn a_hand_over_holds_no_more_than_the_window() {
     let mut node = bob();
-    let call = bob_writes(&mut node, 70);
-    let outputs = node.answer(call, has(1));
     let window = CONFIG.window_entries;
+    let last = window + 6;
+    let call = bob_writes(&mut node, last);
+    let outputs = node.answer(call, has(1));
     assert_eq!(outputs.last(), Some(&node.call(1, CAROL, push(2, 1 + window), PUSH_MS)));
     let outputs = node.answer(node.id(1), has(1 + window));
-    assert_eq!(outputs.last(), Some(&node.call(1, CAROL, push(2 + window, 70), PUSH_MS)));
+    assert_eq!(outputs.last(), Some(&node.call(1, CAROL, push(2 + window, last), PUSH_MS)));
 }
 
 #[test]
