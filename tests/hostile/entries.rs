@@ -1,6 +1,9 @@
 //! Entries that must not be taken, delivered by a member.
 
-use p2p_chat_model::{Entry, EntryHash, EntryKind, Identity, NetworkId, PeerId, Run, VectorClock, limits::MAX_LAMPORT};
+use p2p_chat_model::{
+    Entry, EntryHash, EntryKind, Identity, NetworkId, PeerId, Run, VectorClock,
+    limits::{MAX_LAMPORT, MAX_RUN_ENTRIES},
+};
 use p2p_chat_proto::v1::Wait;
 use tonic::Code;
 
@@ -211,13 +214,13 @@ fn clocks(mallory: &Outlaw) -> Vec<Forgery> {
 
 /// Too little and too much.
 fn sizes(mallory: &Outlaw) -> Vec<Forgery> {
-    let many = (0..65).map(|number| later(mallory.text("again"), number)).collect();
+    let many = (0..=MAX_RUN_ENTRIES as u64).map(|number| later(mallory.text("again"), number)).collect();
     let large = (0..5).map(|number| later(mallory.text(vec![b'a'; 65_536]), number)).collect();
     let sound = mallory.run(vec![mallory.text("sound")]).encode();
     let frame = Expect::Refused(&[Code::OutOfRange, Code::ResourceExhausted, Code::InvalidArgument]);
     vec![
         one("a run of no entries", REFUSED, &mallory.run(Vec::new())),
-        one("a run of 65 entries", REFUSED, &mallory.run(many)),
+        one("a run of 257 entries", REFUSED, &mallory.run(many)),
         one("a run of more than 256 KiB", REFUSED, &mallory.run(large)),
         ("an empty run".to_owned(), REFUSED, vec![Vec::new()]),
         ("noise".to_owned(), REFUSED, vec![vec![0xff; 300]]),

@@ -199,7 +199,7 @@ mod tests {
     fn a_run_is_closed_before_it_grows_too_long_or_too_large() {
         let identity = Identity::from_seed([1; 32]);
         let network = NetworkId::new([7; 32]);
-        for (count, size) in [(65, 1), (8, 60_000)] {
+        for (count, size) in [(MAX_RUN_ENTRIES as Seq + 1, 1), (8, 60_000)] {
             let mut head = Head { seq: 0, hash: EntryHash::NONE };
             let mut outbox = Outbox::new(&identity, network, &mut head, 7);
             for seq in 1..=count {
