@@ -79,11 +79,20 @@ pub(crate) fn unmet_status(error: &Unmet) -> Status {
     }
 }
 
+fn leave_status(error: &Unmet) -> Status {
+    match error {
+        Unmet::Command(CommandError::OnlyHere(_)) => {
+            Status::failed_precondition(format!("{error}; try again when other members can be reached, or use --force"))
+        }
+        error => unmet_status(error),
+    }
+}
+
 fn command_status(error: &CommandError) -> Status {
     let code = match error {
         CommandError::NameTaken => Code::AlreadyExists,
         CommandError::NoDiscovery(_) | CommandError::NoLeader(_) => Code::Unavailable,
-        CommandError::NotReachable(_) | CommandError::Left => Code::FailedPrecondition,
+        CommandError::NotReachable(_) | CommandError::OnlyHere(_) | CommandError::Left => Code::FailedPrecondition,
         CommandError::Refused(_) => Code::PermissionDenied,
         CommandError::Busy => Code::Aborted,
     };
@@ -162,8 +171,9 @@ impl Local {
     async fn leave_network(&self, request: v1::LeaveNetworkRequest) -> Result<v1::LeaveNetworkResponse, Status> {
         let network = self.hub.joined(&request.network).map_err(hub_status)?;
         let wait = wait_of(request.timeout_ms, LEAVE_WAIT);
-        let outcome = network.command(Command::Leave(wait.as_millis() as u64), None, None).await;
-        match outcome.map_err(|error| unmet_status(&error))?.done {
+        let leave = Command::Leave { wait_ms: wait.as_millis() as u64, force: request.force };
+        let outcome = network.command(leave, None, None).await;
+        match outcome.map_err(|error| leave_status(&error))?.done {
             Done::Left { unreplicated, closed } => Ok(v1::LeaveNetworkResponse { unreplicated, closed }),
             _ => Err(Status::internal("bug: a leave ended as something else")),
         }

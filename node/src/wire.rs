@@ -112,6 +112,7 @@ pub(crate) fn encode_standing(standing: &Standing) -> v1::Standing {
         frontier_digest: standing.digest,
         frontier: standing.frontier.as_ref().map(Into::into),
         peer_active: standing.peer_active,
+        leaving: standing.leaving,
     }
 }
 
@@ -123,6 +124,7 @@ pub(crate) fn decode_standing(wire: &v1::Standing) -> Result<Standing, FieldErro
         digest: wire.frontier_digest,
         frontier: wire.frontier.as_ref().map(VectorClock::try_from).transpose()?,
         peer_active: wire.peer_active,
+        leaving: wire.leaving,
     })
 }
 

@@ -30,7 +30,7 @@ async fn chat_leave_and_election_go_on_without_the_discovery_service() {
     what_needs_the_service_fails_clearly(&mut cluster).await;
     let dave = writers.pop().expect("four writers");
     dave.stop().await;
-    let leave = v1::LeaveNetworkRequest { network: LAB.to_owned(), timeout_ms: 5_000 };
+    let leave = v1::LeaveNetworkRequest { network: LAB.to_owned(), timeout_ms: 5_000, force: false };
     let left = cluster.node("dave").client().leave(call(leave)).await.expect("leave needs the leader only");
     assert_eq!(left.into_inner(), v1::LeaveNetworkResponse { unreplicated: 0, closed: false });
     cluster.agree(&NAMES[..3], secs(10)).await;

@@ -82,7 +82,7 @@ async fn what_was_accepted_before_a_leave_goes_out_before_it() {
     let mut stream = client.send_stream(iter(requests)).await.expect("a stream").into_inner();
     // The first is answered while the others wait to be written.
     stream.message().await.expect("the stream goes on").expect("an outcome");
-    let leave = v1::LeaveNetworkRequest { network: LAB.to_owned(), timeout_ms: 10_000 };
+    let leave = v1::LeaveNetworkRequest { network: LAB.to_owned(), timeout_ms: 10_000, force: false };
     cluster.node("bob").client().leave(leave).await.expect("bob may leave");
     let mut accepted = 1;
     while let Ok(Some(outcome)) = stream.message().await {
@@ -92,4 +92,20 @@ async fn what_was_accepted_before_a_leave_goes_out_before_it() {
     let said = history.iter().filter(|message| message.text.starts_with("number ")).count();
     assert_eq!(said, accepted, "what was accepted is there, and nothing else");
     assert_eq!(history.last().map(|message| message.kind.as_str()), Some("leave"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_takes_nothing_along_that_nobody_else_has_but_by_force() {
+    let mut cluster = Cluster::of(Lines::Direct, &NAMES).await;
+    cluster.node_mut("alice").kill();
+    let say = async |number| send_all(&cluster, "bob", vec![request(LAB, numbered(number))]).await;
+    assert!(matches!(say(1).await[..], [Outcome::Sent(_)]));
+    let leave = |force| v1::LeaveNetworkRequest { network: LAB.to_owned(), timeout_ms: 500, force };
+    let refused = cluster.node("bob").client().leave(leave(false)).await.expect_err("alice lacks what bob has said");
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    assert!(refused.message().contains("(1 own entries not at all)"), "{refused}");
+    assert!(refused.message().ends_with("or use --force"), "{refused}");
+    assert!(matches!(say(2).await[..], [Outcome::Sent(_)]), "nothing has changed");
+    let left = cluster.node("bob").client().leave(leave(true)).await.expect("bob may leave").into_inner();
+    assert_eq!(left, v1::LeaveNetworkResponse { unreplicated: 3, closed: false }, "two texts and the leave");
 }

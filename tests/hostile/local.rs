@@ -75,7 +75,7 @@ fn networks(client: &NodeClient<Channel>, at: &str) -> Vec<Row> {
 
 fn unknown(client: &NodeClient<Channel>, at: &str) -> Vec<Row> {
     let garden = || "garden".to_owned();
-    let leave = v1::LeaveNetworkRequest { network: garden(), timeout_ms: 1_000 };
+    let leave = v1::LeaveNetworkRequest { network: garden(), timeout_ms: 1_000, force: false };
     let forget = |network: &str| v1::ForgetRequest { network: network.to_owned() };
     let (forget_unknown, forget_current) = (forget("garden"), forget(LAB));
     let members = v1::MembersRequest { network: garden() };

@@ -202,7 +202,7 @@ impl Liveness for Polite {
     async fn ping(&self, request: Request<v1::PingRequest>) -> Result<Response<v1::PingResponse>, Status> {
         let mut standing = request.into_inner().standing;
         if let Some(standing) = &mut standing {
-            (standing.frontier, standing.peer_active) = (None, true);
+            (standing.frontier, standing.peer_active, standing.leaving) = (None, true, false);
         }
         Ok(Response::new(v1::PingResponse { leads_epoch: 0, standing }))
     }

@@ -83,7 +83,8 @@ fn hint(hint: Option<&LeaderHint>) -> String {
 
 fn standing(standing: &Standing) -> String {
     let active = if standing.peer_active { "" } else { ", you are not active" };
-    format!("I follow {}, e{} v{}{active}", hint(standing.leader.as_ref()), standing.epoch, standing.version)
+    let leaving = if standing.leaving { ", leaving" } else { "" };
+    format!("I follow {}, e{} v{}{active}{leaving}", hint(standing.leader.as_ref()), standing.epoch, standing.version)
 }
 
 fn request(request: &Request) -> String {

@@ -40,7 +40,8 @@ fn standing(standing: &Standing) -> String {
     let leader = hint(standing.leader.as_ref());
     let frontier = standing.frontier.as_ref().map(clock).unwrap_or_default();
     let seen = if standing.peer_active { "" } else { ", you are not active" };
-    format!("follows {leader}, e{} v{}{seen} {frontier}", standing.epoch, standing.version)
+    let leaving = if standing.leaving { ", leaving" } else { "" };
+    format!("follows {leader}, e{} v{}{seen}{leaving} {frontier}", standing.epoch, standing.version)
 }
 
 /// A request.

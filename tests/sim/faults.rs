@@ -280,6 +280,7 @@ impl World {
             digest: 1,
             frontier: Some(VectorClock::new()),
             peer_active: false,
+            leaving: false,
         };
         let requests = [
             Request::Leave,

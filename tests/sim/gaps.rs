@@ -10,9 +10,11 @@ pub(crate) enum Gap {
     Lost,
     /// Who was admitted by an entry with a Lamport time too far ahead can't write as long as its author leads.
     FarAhead,
+    /// Who leaves by force takes along what only it has, and what others wrote may rest on that.
+    Force,
 }
 
-const GAPS: [(Gap, &str); 2] = [(Gap::Lost, "lost"), (Gap::FarAhead, "far-ahead")];
+const GAPS: [(Gap, &str); 3] = [(Gap::Lost, "lost"), (Gap::FarAhead, "far-ahead"), (Gap::Force, "force")];
 
 impl Gap {
     /// Whether the fault is to be drawn all the same.

@@ -389,8 +389,8 @@ impl World {
             Todo::Own(_) | Todo::Write(_) => return,
         };
         self.trace.add(self.now, self.nodes[who].name, || describe::output(&output));
-        let took_ms = self.time_taken(&output);
-        self.oracle.check_output(&self.nodes, who, &output, took_ms);
+        let wish = self.wish_behind(&output);
+        self.oracle.check_output(&self.nodes, who, &output, wish);
         self.notice(&output);
         let step = self.step_of(who, &output);
         match *output {

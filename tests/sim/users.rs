@@ -12,6 +12,7 @@ use crate::{
     calls::Waiting,
     disk::{Disk, Record, facts},
     edge::Tokens,
+    gaps::Gap,
     net::Who,
     world::{Happening, World},
 };
@@ -50,6 +51,7 @@ pub(crate) enum Wish {
     Join,
     Say,
     Leave,
+    LeaveByForce,
 }
 
 /// A command and what came of it.
@@ -59,8 +61,6 @@ pub(crate) struct Promise {
     pub(crate) wish: Wish,
     /// When the engine got it.
     pub(crate) since: u64,
-    /// What the node's own clock showed then.
-    shown: u64,
     pub(crate) outcome: Option<Result<Done, String>>,
     /// The process crashed or was paused meanwhile: nothing is promised.
     pub(crate) is_void: bool,
@@ -71,9 +71,8 @@ pub(crate) struct Promise {
 impl World {
     fn promise(&mut self, who: Who, wish: Wish) -> CommandId {
         let command = CommandId(self.next_id());
-        let node = &self.nodes[who];
-        let (since, shown, may_be_late) = (self.now, node.clock.monotonic(self.now), node.slow_sync_ms.is_some());
-        let promise = Promise { who, wish, since, shown, outcome: None, is_void: false, may_be_late };
+        let (since, may_be_late) = (self.now, self.nodes[who].slow_sync_ms.is_some());
+        let promise = Promise { who, wish, since, outcome: None, is_void: false, may_be_late };
         self.promises.insert(command, promise);
         self.trace.add(self.now, self.nodes[who].name, || format!("user wants: {wish:?}"));
         command
@@ -132,7 +131,6 @@ impl World {
         }
         if let Some(promise) = self.promises.get_mut(&command) {
             promise.since = self.now;
-            promise.shown = self.nodes[who].clock.monotonic(self.now);
         }
         let log = self.nodes[who].disk.image().log();
         let before = self.nodes[who].disk.image().resume().map(|(durable, _)| durable);
@@ -149,9 +147,11 @@ impl World {
         command
     }
 
-    pub(crate) fn leave(&mut self, who: Who) -> CommandId {
-        let command = self.promise(who, Wish::Leave);
-        self.handle(who, Input::Command(command, Command::Leave(LEAVE_WAIT_MS)), Tokens::new());
+    /// Leaves; by force, if need be, with what nobody else has.
+    pub(crate) fn leave(&mut self, who: Who, force: bool) -> CommandId {
+        let command = self.promise(who, if force { Wish::LeaveByForce } else { Wish::Leave });
+        let leave = Command::Leave { wait_ms: LEAVE_WAIT_MS, force };
+        self.handle(who, Input::Command(command, leave), Tokens::new());
         command
     }
 
@@ -172,7 +172,8 @@ impl World {
                 let members = (0..self.nodes.len()).filter(|who| self.is_in(*who)).count();
                 if members > 2 && self.is_in(who) && self.is_awake(who) {
                     self.tally.count("fault: member leaves");
-                    self.leave(who);
+                    let force = Gap::Force.is_on() && self.rng.chance(500);
+                    self.leave(who, force);
                 }
             }
             Act::Chat { who, pause_ms, until } => {
@@ -209,17 +210,19 @@ impl World {
     pub(crate) fn on_done(&mut self, who: Who, command: CommandId, result: Result<Done, CommandError>) {
         let wish = self.promises.get(&command).map(|promise| promise.wish);
         let has_failed = result.is_err() && matches!(wish, Some(Wish::Join | Wish::Create));
+        if matches!(result, Err(CommandError::OnlyHere(_))) {
+            self.tally.count("a leave would have lost something");
+        }
         self.settle_promise(who, command, result);
         if has_failed {
             self.give_up(who, wish);
         }
     }
 
-    /// How long the command took that an output answers, by the node's own clock; 0 for all others.
-    pub(crate) fn time_taken(&self, output: &Output) -> u64 {
-        let Output::Done(command, _) = output else { return 0 };
-        let shows = |promise: &Promise| self.nodes[promise.who].clock.monotonic(self.now);
-        self.promises.get(command).map_or(0, |promise| shows(promise).saturating_sub(promise.shown))
+    /// What was wished that an output answers; nothing for all others.
+    pub(crate) fn wish_behind(&self, output: &Output) -> Option<Wish> {
+        let Output::Done(command, _) = output else { return None };
+        self.promises.get(command).map(|promise| promise.wish)
     }
 
     fn settle_promise(&mut self, who: Who, command: CommandId, result: Result<Done, CommandError>) {
@@ -280,6 +283,11 @@ impl World {
 }
 
 impl Promise {
+    /// Whether it was a leave, and was not refused: then nothing has changed.
+    pub(crate) fn may_have_left(&self) -> bool {
+        matches!(self.wish, Wish::Leave | Wish::LeaveByForce) && !matches!(self.outcome, Some(Err(_)))
+    }
+
     /// Whether it was done as wished.
     pub(crate) fn has_succeeded(&self) -> bool {
         matches!(self.outcome, Some(Ok(_)))

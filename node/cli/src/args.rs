@@ -193,9 +193,12 @@ pub enum Command {
         /// The network, by name or id
         #[arg(value_name = "NET", value_parser = values::network)]
         network: String,
-        /// How long to wait for another member to hold everything this node wrote, in seconds
+        /// How long to wait for another member to have everything that is here, in seconds
         #[arg(long, value_name = "S", default_value = "10", value_parser = values::seconds)]
         timeout: Duration,
+        /// Leave then all the same, and take along what nobody else has
+        #[arg(long)]
+        force: bool,
     },
     /// Delete what is kept of a network that was left
     Forget {

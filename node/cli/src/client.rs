@@ -80,9 +80,15 @@ impl Client {
         self.limited(SLOW, self.node.clone().join(request)).await
     }
 
-    /// Leaves a network; `patience` is how long another member may take to store what this node wrote.
-    pub async fn leave(&self, network: &str, patience: Duration) -> Result<v1::LeaveNetworkResponse, Status> {
-        let request = v1::LeaveNetworkRequest { network: network.to_owned(), timeout_ms: millis(patience) };
+    /// Leaves a network; `patience` is how long another member may take to store what is here, `force` whether to leave
+    /// then all the same.
+    pub async fn leave(
+        &self,
+        network: &str,
+        patience: Duration,
+        force: bool,
+    ) -> Result<v1::LeaveNetworkResponse, Status> {
+        let request = v1::LeaveNetworkRequest { network: network.to_owned(), timeout_ms: millis(patience), force };
         self.limited(patience + SLOW, self.node.clone().leave(request)).await
     }
 

@@ -205,7 +205,9 @@ async fn ask(client: &Client, console: &mut Console, command: &Command) -> Resul
     match command {
         Command::Create { network, .. } => networks::create(client, console, network).await,
         Command::Join { network, .. } => networks::join(client, console, network).await,
-        Command::Leave { network, timeout } => networks::leave(client, console, network, *timeout).await,
+        Command::Leave { network, timeout, force } => {
+            networks::leave(client, console, network, (*timeout, *force)).await
+        }
         Command::Forget { network } => networks::forget(client, console, network).await,
         Command::Networks => networks::list(client, console).await,
         Command::Members { network } => answers::members(client, console, network).await,

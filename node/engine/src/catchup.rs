@@ -183,13 +183,15 @@ impl Engine {
 
     /// Tells `peer` this node's standing and frontier, and learns the peer's.
     pub(crate) fn compare(&mut self, peer: PeerId) {
-        if peer == self.me || self.is_asking(&Purpose::Compare(peer)) {
+        let attempt = self.leave_attempt();
+        let purpose = attempt.map_or(Purpose::Compare(peer), |attempt| Purpose::LeaveCheck(peer, attempt));
+        if peer == self.me || self.is_asking(&purpose) {
             return;
         }
         let mut standing = self.standing(&peer);
         standing.frontier = Some(self.feeds.stored().clone());
         let timeout = self.setup.config.ping_timeout_ms;
-        self.call_peer(Purpose::Compare(peer), peer, PeerCall::Ping(standing), timeout);
+        self.call_peer(purpose, peer, PeerCall::Ping(standing), timeout);
     }
 
     pub(crate) fn on_compared(&mut self, peer: PeerId, result: Result<Response, CallError>) {

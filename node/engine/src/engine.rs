@@ -33,6 +33,7 @@ pub(crate) enum Purpose {
     RelayAsk { peer: PeerId, via: PeerId },
     RelayPush(RequestId),
     Compare(PeerId),
+    LeaveCheck(PeerId, u64),
     Suspect(PeerId),
     Indirect { target: PeerId, via: PeerId },
     PingFor(RequestId),
@@ -170,7 +171,7 @@ impl Engine {
     fn on_command(&mut self, id: CommandId, command: Command) {
         match command {
             Command::Send => self.on_send(id),
-            Command::Leave(wait_ms) => self.on_leave_command(id, wait_ms),
+            Command::Leave { wait_ms, force } => self.on_leave_command(id, wait_ms, force),
         }
     }
 
@@ -204,6 +205,10 @@ impl Engine {
             Purpose::RelayAsk { peer, via } => self.on_relay_answer(peer, via, result),
             Purpose::RelayPush(job) => self.on_relay_pushed(job, result),
             Purpose::Compare(peer) => self.on_compared(peer, result),
+            Purpose::LeaveCheck(peer, attempt) => {
+                self.on_leave_checked(peer, attempt, &result);
+                self.on_compared(peer, result);
+            }
             Purpose::Suspect(peer) => self.on_suspect_pinged(peer, result),
             Purpose::Indirect { target, via } => self.on_indirect(target, via, result),
             Purpose::PingFor(request) => self.on_pinged_for(request, result),
@@ -242,10 +247,10 @@ impl Engine {
     /// What follows from any step: deliveries, pushes, joins that can be answered, texts that can be written.
     fn settle(&mut self) {
         self.deliver_ready();
+        self.advance_leave();
         self.write_waiting_texts();
         self.answer_joins();
         self.pump();
-        self.advance_leave();
     }
 
     /// What a node says that has left.
@@ -350,7 +355,8 @@ impl Engine {
     }
 
     fn write_waiting_texts(&mut self) {
-        if self.waiting_texts.is_empty() || !self.may_write() {
+        // While this node is on its way out, it is not yet clear whether anybody would get them.
+        if self.waiting_texts.is_empty() || !self.may_write() || self.leaving.is_some() {
             return;
         }
         for id in std::mem::take(&mut self.waiting_texts) {

@@ -7,8 +7,6 @@
 
 use std::hash::{Hash, Hasher};
 
-use p2p_chat_model::VectorClock;
-
 use crate::{engine::Engine, io::CallId};
 
 impl Hash for Engine {
@@ -16,7 +14,7 @@ impl Hash for Engine {
         self.state.hash(hasher);
         self.roster.hash(hasher);
         for clock in [self.feeds.stored(), self.feeds.delivered(), &self.catchup.missing(self.feeds.stored())] {
-            hash_clock(clock, hasher);
+            clock.hash(hasher);
         }
         self.feeds.lamport().hash(hasher);
         self.timers.hash(hasher);
@@ -39,9 +37,4 @@ impl Engine {
     pub fn hash_call<H: Hasher>(&self, id: CallId, hasher: &mut H) {
         self.purpose(id).hash(hasher);
     }
-}
-
-fn hash_clock<H: Hasher>(clock: &VectorClock, hasher: &mut H) {
-    clock.len().hash(hasher);
-    clock.iter().for_each(|position| position.hash(hasher));
 }

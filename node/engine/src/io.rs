@@ -59,8 +59,13 @@ pub enum Input {
 pub enum Command {
     /// Write a text. The driver holds its bytes under the command's id.
     Send,
-    /// End the membership, after waiting at most this long (milliseconds) for another member to hold everything.
-    Leave(u64),
+    /// End the membership once another member has everything that is here.
+    Leave {
+        /// How long that may take, in milliseconds.
+        wait_ms: u64,
+        /// Whether to leave then all the same.
+        force: bool,
+    },
 }
 
 /// What became of a command.
@@ -107,6 +112,11 @@ pub enum CommandError {
     /// The node is joining or leaving, or takes back its own feed; too many commands wait already.
     #[error("the node is busy with this network, try again in a moment")]
     Busy,
+    /// Nobody else has all that is here, as far as is known: of the own entries so many, or some of others.
+    #[error(
+        "nobody else that can be reached has all that is here ({0} own entries not at all), and leaving would take it along"
+    )]
+    OnlyHere(u64),
     /// The node is not in the network any more.
     #[error("the node has left this network")]
     Left,

@@ -1,13 +1,14 @@
-//! The way out: the signed Leave entry, the wait until another member holds everything, the hand-over of a leader.
+//! The way out: the wait until another member has everything, the signed Leave entry, the hand-over of a leader.
 
 use std::collections::BTreeSet;
 
-use p2p_chat_model::{Certificate, PeerId, Rank, RosterOp, Seq, View, Vote};
+use p2p_chat_model::{Certificate, PeerId, Rank, RosterOp, Seq, VectorClock, View, Vote};
 
 use crate::{
     durable::Phase,
     engine::{Engine, Purpose},
     io::{CallError, CommandError, CommandId, DiscoveryAnswer, Done, PeerCall, Refusal, RequestId, Response, Standing},
+    roster::Member,
     timers::Timer,
 };
 
@@ -18,10 +19,20 @@ const MAX_HOPS: u32 = 8;
 #[derive(Debug, Clone, Hash)]
 pub(crate) struct Leaving {
     command: CommandId,
-    entry: Seq,
+    /// Whether to go even if nobody else has what is here.
+    force: bool,
+    /// The try that is under way: what was said in answer to an earlier one does not count.
+    attempt: u64,
+    /// A member that leaves, too, and goes first. Until it is gone this node stays, and can be counted on.
+    after: Option<PeerId>,
+    /// What was here when this try began; others have to have it, too.
+    past: VectorClock,
+    /// What a member has that has all of that.
+    covering: Option<VectorClock>,
+    /// The Leave entry, once it is written: the point of no return.
+    entry: Option<Seq>,
+    /// How long the next step may wait for others.
     deadline: u64,
-    /// Another member has everything that is on disk here: what this node's entries depend on, too.
-    covered: bool,
     asked: bool,
     /// How often somebody has named another leader to ask.
     hops: u32,
@@ -38,52 +49,154 @@ struct Closing {
 }
 
 impl Engine {
-    pub(crate) fn on_leave_command(&mut self, id: CommandId, wait_ms: u64) {
+    pub(crate) fn on_leave_command(&mut self, command: CommandId, wait_ms: u64, force: bool) {
         if self.leaving.is_some() || !self.is_whole() {
-            self.done(id, Err(CommandError::Busy));
+            self.done(command, Err(CommandError::Busy));
             return;
         }
+        self.leaving = Some(Leaving {
+            command,
+            force,
+            attempt: 0,
+            after: None,
+            past: self.feeds.stored().clone(),
+            covering: None,
+            entry: None,
+            deadline: self.moment.now + wait_ms,
+            asked: false,
+            hops: 0,
+            closing: None,
+        });
+        self.set_timer(Timer::Leave, wait_ms);
+        self.timers.hasten(Timer::AntiEntropy, self.moment.now);
+    }
+
+    /// The try to leave that is under way, unless somebody else goes first.
+    pub(crate) fn leave_attempt(&self) -> Option<u64> {
+        self.leaving.as_ref().filter(|leaving| leaving.after.is_none()).map(|leaving| leaving.attempt)
+    }
+
+    /// Of those that leave at once the highest id goes first, and can count on the others meanwhile.
+    pub(crate) fn on_others_way(&mut self, peer: PeerId, theirs: &Standing) {
+        let node = |peer: &PeerId| self.view().and_then(|view| view.member(peer)).map(|member| member.node);
+        let is_ahead = theirs.leaving && node(&peer) > node(&self.me);
+        if let Some(leaving) = self.leaving.as_mut().filter(|leaving| leaving.entry.is_none()) {
+            if is_ahead {
+                leaving.after.get_or_insert(peer);
+                leaving.covering = None;
+            } else if leaving.after == Some(peer) {
+                self.try_to_leave_again();
+            }
+        }
+    }
+
+    fn try_to_leave_again(&mut self) {
+        let past = self.feeds.stored().clone();
+        if let Some(leaving) = &mut self.leaving {
+            (leaving.after, leaving.covering, leaving.past) = (None, None, past);
+            leaving.attempt += 1;
+        }
+        self.timers.hasten(Timer::AntiEntropy, self.moment.now);
+    }
+
+    /// An active member says what it has. If that is everything, and it stays itself, this node may go. Only what it says
+    /// after this try has begun counts: of two that leave at once, one then knows that the other does.
+    pub(crate) fn on_leave_checked(&mut self, peer: PeerId, attempt: u64, result: &Result<Response, CallError>) {
+        let Ok(Response::Standing(theirs)) = result else { return };
+        let same = (theirs.digest == self.feeds.digest()).then(|| self.feeds.stored().clone());
+        let Some(frontier) = same.or_else(|| theirs.frontier.clone()) else { return };
+        let stays = !theirs.leaving && self.is_active(&peer) && self.roster.is_member(&peer);
+        if let Some(leaving) =
+            self.leaving.as_mut().filter(|leaving| leaving.after.is_none() && leaving.attempt == attempt)
+            && stays
+            && frontier.covers(&leaving.past)
+        {
+            leaving.covering = Some(frontier);
+        }
+    }
+
+    /// Goes on with leaving: first others get what is here, then one of them the signed Leave, then the leader is asked.
+    pub(crate) fn advance_leave(&mut self) {
+        if self.leaving.as_ref().is_some_and(|leaving| leaving.entry.is_none()) {
+            self.prepare_leave();
+        }
+        let Some(Leaving { entry: Some(entry), asked: false, deadline, .. }) = &self.leaving else { return };
+        if self.is_last() || self.has_been_handed_over(*entry) || self.moment.now >= *deadline {
+            self.ask_to_leave();
+        }
+    }
+
+    /// Signs the Leave once another member has everything. If none has in time, nothing has changed.
+    fn prepare_leave(&mut self) {
+        let Some(Leaving { command, force, deadline, after, .. }) = self.leaving else { return };
+        if after.is_some_and(|peer| !self.is_active(&peer) || !self.roster.is_member(&peer)) {
+            self.try_to_leave_again();
+        }
+        let written = self.feeds.stored().at(&self.me);
+        let is_late = self.moment.now >= deadline;
+        let is_safe = self.leave_attempt().is_some() && self.is_covered() && self.has_been_handed_over(written);
+        let may_go = self.is_last() || is_safe || force && is_late;
+        if may_go && self.is_whole() {
+            self.sign_leave();
+        } else if is_late {
+            self.leaving = None;
+            self.timers.clear(Timer::Leave);
+            let error = if may_go { CommandError::Busy } else { CommandError::OnlyHere(self.unreplicated()) };
+            self.done(command, Err(error));
+        }
+    }
+
+    fn sign_leave(&mut self) {
         self.state.phase = Phase::Leaving;
         // An answer that lets this node in again must not call the leave off.
         self.stop_seeking();
         self.persist();
         let (entry, _) = self.append(None, Some(RosterOp::Leave));
-        let deadline = self.moment.now + wait_ms;
-        self.leaving =
-            Some(Leaving { command: id, entry, deadline, covered: false, asked: false, hops: 0, closing: None });
-        self.set_timer(Timer::Leave, wait_ms);
-        self.timers.hasten(Timer::AntiEntropy, self.moment.now + self.setup.config.fetch_grace_ms);
-    }
-
-    /// Where an active member stands was seen: it may have everything, and then this node may go.
-    pub(crate) fn on_standing_while_leaving(&mut self, peer: PeerId, theirs: &Standing) {
-        let same = theirs.digest == self.feeds.digest();
-        let covered = same || theirs.frontier.as_ref().is_some_and(|frontier| frontier.covers(self.feeds.stored()));
-        let active = self.is_active(&peer);
+        // Time for one hand-over of it, at least.
+        let soonest = self.moment.now + self.setup.config.deliver_timeout_ms;
         if let Some(leaving) = &mut self.leaving {
-            leaving.covered |= covered && active;
+            leaving.entry = Some(entry);
+            leaving.deadline = leaving.deadline.max(soonest);
+            let wait = leaving.deadline - self.moment.now;
+            self.set_timer(Timer::Leave, wait);
         }
     }
 
-    /// Goes on with leaving once another member holds everything, or the wait is over.
-    pub(crate) fn advance_leave(&mut self) {
-        let Some(leaving) = &self.leaving else { return };
-        let entry = leaving.entry;
-        let others = self.others();
-        let held = |peer: &PeerId| self.delivery.cursors.get(peer).is_some_and(|cursor| cursor.acked >= entry);
-        let safe = leaving.covered && others.iter().any(held);
-        // Members that are away may come back in time to take what nobody else has.
-        let alone = others.is_empty() && self.roster.is_empty();
-        let ready = alone || safe || self.moment.now >= leaving.deadline;
-        if leaving.asked || !ready {
-            return;
-        }
+    /// Whether nobody else is a member. Members that are away may come back in time to take what nobody else has.
+    fn is_last(&self) -> bool {
+        let is_other = |(peer, member): (&PeerId, &Member)| *peer != self.me && member.stands();
+        self.others().is_empty() && !self.roster.iter().any(is_other)
+    }
+
+    /// Whether an active member has the own feed up to there.
+    fn has_been_handed_over(&self, upto: Seq) -> bool {
+        let has = |peer: &PeerId| self.delivery.cursors.get(peer).is_some_and(|cursor| cursor.acked >= upto);
+        self.others().iter().any(has)
+    }
+
+    /// Whether a member that stays has what was here when the leave was asked for, and all of those who have left since.
+    /// What else came later, its author has.
+    fn is_covered(&self) -> bool {
+        let Some(theirs) = self.leaving.as_ref().and_then(|leaving| leaving.covering.as_ref()) else { return false };
+        let is_kept = |(author, last): (PeerId, Seq)| {
+            author == self.me || self.roster.is_member(&author) || theirs.at(&author) >= last
+        };
+        self.feeds.stored().iter().all(is_kept)
+    }
+
+    /// How many own entries nobody else is known to have.
+    fn unreplicated(&self) -> u64 {
+        let held = self.delivery.cursors.values().map(|cursor| cursor.acked).max().unwrap_or(0);
+        self.feeds.stored().at(&self.me).saturating_sub(held)
+    }
+
+    fn ask_to_leave(&mut self) {
         if let Some(leaving) = &mut self.leaving {
             leaving.asked = true;
         }
         self.set_timer(Timer::Leave, self.setup.config.leave_timeout_ms);
         let timeout = self.setup.config.deliver_timeout_ms;
-        if others.is_empty() && self.is_leading() {
+        if self.others().is_empty() && self.is_leading() {
             // Members that are away come back to the network, and take the record over then.
             if self.roster.is_empty() { self.close() } else { self.finish_leave(false) }
         } else if self.is_leading() {
@@ -211,9 +324,7 @@ impl Engine {
 
     fn finish_leave(&mut self, closed: bool) {
         let Some(leaving) = self.leaving.take() else { return };
-        let written = self.feeds.stored().at(&self.me);
-        let held = self.delivery.cursors.values().map(|cursor| cursor.acked).max().unwrap_or(0);
-        let unreplicated = if closed { 0 } else { written.saturating_sub(held) };
+        let unreplicated = if closed { 0 } else { self.unreplicated() };
         self.stop();
         self.done(leaving.command, Ok(Done::Left { unreplicated, closed }));
     }

@@ -102,6 +102,7 @@ impl Engine {
             digest: self.feeds.digest(),
             frontier: None,
             peer_active: self.is_active(peer),
+            leaving: self.leave_attempt().is_some(),
         }
     }
 
@@ -124,7 +125,7 @@ impl Engine {
         } else if theirs.digest == self.feeds.digest() {
             self.timers.clear(Timer::OwnWord);
         }
-        self.on_standing_while_leaving(peer, theirs);
+        self.on_others_way(peer, theirs);
         if theirs.epoch > self.state.epoch {
             self.follow_hint(theirs.leader.as_ref());
         } else if self.is_leading() {

@@ -11,7 +11,7 @@ use crate::{
 /// For each author the highest `seq` up to which everything is known. Authors of whom nothing is known are absent.
 ///
 /// As a *frontier* it says what a node has; as the clock of an entry, what its author had seen.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
 pub struct VectorClock(BTreeMap<PeerId, Seq>);
 
 impl VectorClock {

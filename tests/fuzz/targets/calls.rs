@@ -100,7 +100,15 @@ pub(crate) fn cast(vote: &mut v1::Vote) {
 
 pub(crate) fn standing(frontier: Option<VectorClock>) -> Standing {
     let leader = p2p_chat_engine::LeaderHint { epoch: Epoch(3), peer: valid::peer(0), address: valid::address(0) };
-    Standing { leader: Some(leader), epoch: Epoch(3), version: 9, digest: 77, frontier, peer_active: true }
+    Standing {
+        leader: Some(leader),
+        epoch: Epoch(3),
+        version: 9,
+        digest: 77,
+        frontier,
+        peer_active: true,
+        leaving: true,
+    }
 }
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {

@@ -76,8 +76,10 @@ impl Node {
             }
             1 => {
                 self.numbers += 1;
-                let command =
-                    if choices.below(12) == 11 { Command::Leave(choices.number() % (1 << 32)) } else { Command::Send };
+                let command = match choices.below(12) {
+                    11 => Command::Leave { wait_ms: choices.number() % (1 << 32), force: choices.below(2) == 1 },
+                    _ => Command::Send,
+                };
                 self.handle(random, 0, Input::Command(CommandId(self.numbers), command));
             }
             2..5 => {

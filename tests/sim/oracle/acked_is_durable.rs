@@ -28,6 +28,11 @@ impl Acked {
         self.sent.iter().map(|(author, seq)| (*author, *seq))
     }
 
+    /// An author has left with what nobody else may have.
+    pub(crate) fn forgo(&mut self, author: PeerId) {
+        self.sent.remove(&author);
+    }
+
     pub(crate) fn check_output(&mut self, nodes: &[Node], who: Who, output: &Output) -> Finding {
         let node = &nodes[who];
         match output {

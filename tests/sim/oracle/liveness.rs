@@ -14,10 +14,13 @@ pub(crate) fn members(nodes: &[Node]) -> Vec<(&Node, Snapshot)> {
     engines.filter(|(_, snapshot)| snapshot.phase == Phase::Joined).collect()
 }
 
-/// Those of whom something can be demanded. Who left without anybody who had all of it may have taken along what a
-/// member's own admission rests on; then that member can't write, and lead nobody.
-fn able(nodes: &[Node]) -> Vec<(&Node, Snapshot)> {
+/// Those of whom something can be demanded. Who left because a bad member said that it has everything may have taken along
+/// what a member's own admission rests on; then that member can't write, and lead nobody.
+fn able(nodes: &[Node], bad: Option<PeerId>) -> Vec<(&Node, Snapshot)> {
     let members = members(nodes);
+    if bad.is_none() {
+        return members;
+    }
     let is_here = |author: PeerId, seq: Seq| members.iter().any(|(it, _)| it.disk.image().end(&author).0 >= seq);
     let is_stranded = |node: &Node| {
         let admission = node.written.as_ref().and_then(|state| state.admission);
@@ -34,8 +37,8 @@ fn able(nodes: &[Node]) -> Vec<(&Node, Snapshot)> {
 }
 
 /// Whether everybody follows one leader, and the discovery service knows it.
-pub(crate) fn check_leader(nodes: &[Node], registered: Option<(PeerId, Epoch)>) -> Finding {
-    let members = able(nodes);
+pub(crate) fn check_leader(nodes: &[Node], bad: Option<PeerId>, registered: Option<(PeerId, Epoch)>) -> Finding {
+    let members = able(nodes, bad);
     let mut leaders = BTreeSet::new();
     for (node, snapshot) in &members {
         let Some(view) = snapshot.view.as_ref().filter(|_| snapshot.leader_alive || snapshot.leading) else {
@@ -59,7 +62,7 @@ pub(crate) fn check_leader(nodes: &[Node], registered: Option<(PeerId, Epoch)>) 
 
 /// Whether everybody is active in one view and lacks nothing.
 pub(crate) fn check_rest(nodes: &[Node], bad: Option<PeerId>) -> Finding {
-    let members = able(nodes);
+    let members = able(nodes, bad);
     let honest = |node: &&Node| Some(node.peer) != bad;
     for (node, snapshot) in &members {
         let active: BTreeSet<PeerId> =
@@ -78,13 +81,7 @@ pub(crate) fn check_rest(nodes: &[Node], bad: Option<PeerId>) -> Finding {
         // What a bad member wrote may never be delivered, nor what depends on it; and what it says it has need not exist.
         let exists =
             |author: PeerId, seq: Seq| nodes.iter().filter(honest).any(|node| node.disk.image().end(&author).0 >= seq);
-        // Who left without anybody who had all of it may have taken along what an entry here depends on.
-        let is_here = |author: PeerId, seq: Seq| members.iter().any(|(it, _)| it.disk.image().end(&author).0 >= seq);
-        let rests_on_what_is_here = |(author, seq)| {
-            let past = node.disk.image().past_of(&author, seq);
-            past.is_some_and(|past| past.iter().all(|(author, seq)| is_here(author, seq)))
-        };
-        let held = bad.is_none() && node.disk.image().held().any(rests_on_what_is_here);
+        let held = bad.is_none() && node.disk.image().held().next().is_some();
         let is_owed = |author: PeerId, seq: Seq| bad.is_none() || Some(author) != bad && exists(author, seq);
         let missing: VectorClock = snapshot.missing.iter().filter(|(author, seq)| is_owed(*author, *seq)).collect();
         if held || !missing.is_empty() {

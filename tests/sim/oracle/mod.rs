@@ -20,11 +20,11 @@ mod silence_never_removes;
 
 use std::collections::BTreeMap;
 
-use p2p_chat_engine::{Durable, Engine, Output, PeerCall, Phase, Request, Response};
+use p2p_chat_engine::{Done, Durable, Engine, Output, PeerCall, Phase, Request, Response};
 use p2p_chat_model::{EntryHash, Epoch, PeerId, Run, Signature};
 use p2p_chat_nds::registry;
 
-use crate::{disk::Record, net::Who, node::Node};
+use crate::{disk::Record, net::Who, node::Node, users::Wish};
 use ledger::Ledger;
 
 pub(crate) use outsiders_change_nothing::mallory;
@@ -160,8 +160,8 @@ impl Oracle {
         self.note("one_leader_per_epoch_and_rank", found);
     }
 
-    /// An output takes effect; if it answers a command, that took so long.
-    pub(crate) fn check_output(&mut self, nodes: &[Node], who: Who, output: &Output, took_ms: u64) {
+    /// An output takes effect; if it answers a command, this was the wish.
+    pub(crate) fn check_output(&mut self, nodes: &[Node], who: Who, output: &Output, wish: Option<Wish>) {
         let node = &nodes[who];
         if self.bad == Some(node.peer) {
             return;
@@ -170,7 +170,10 @@ impl Oracle {
         self.note("liveness", found);
         let found = self.acked.check_output(nodes, who, output);
         self.note("acked_is_durable", found);
-        let found = no_loss::check_left(nodes, who, output, took_ms);
+        if matches!(output, Output::Done(_, Ok(Done::Left { .. }))) && wish == Some(Wish::LeaveByForce) {
+            self.acked.forgo(node.peer);
+        }
+        let found = no_loss::check_left(nodes, who, output, wish);
         // A bad member may have said that it has all.
         let found = if self.bad.is_none() { found } else { Ok(()) };
         self.note("no_loss", found);
@@ -258,7 +261,7 @@ impl Oracle {
 
     /// One leader, the lowest active id, known to everybody and to the discovery service.
     pub(crate) fn check_leader(&mut self, nodes: &[Node], registered: Option<(PeerId, Epoch)>) {
-        let found = liveness::check_leader(nodes, registered);
+        let found = liveness::check_leader(nodes, self.bad, registered);
         self.is_peace = found.is_ok();
         self.note("liveness", found);
     }

@@ -1,15 +1,15 @@
-//! At rest, every entry whose author was told "sent" is delivered at every member that is up. Who leaves before its
-//! patience ends leaves everything it has to somebody: what its entries depend on, too. (Of a bad member's entries, and
+//! At rest, every entry whose author was told "sent" is delivered at every member that is up. Who leaves, if not
+//! by force, leaves all it has to others: what its entries depend on, too. (Of a bad member's entries, and
 //! to it, nothing is promised; nor of those whom it alone has admitted, with an entry that contradicts another, and of
 //! what rests on theirs; nor of what rests on an entry of its that it withheld from who has another version of its feed,
 //! until that shows.)
 
 use p2p_chat_engine::{Done, Output, Phase};
 
-use p2p_chat_model::PeerId;
+use p2p_chat_model::{PeerId, Seq};
 
 use super::{Finding, acked_is_durable::Acked, ledger::Ledger, phase};
-use crate::{net::Who, node::Node, users::LEAVE_WAIT_MS};
+use crate::{net::Who, node::Node, users::Wish};
 
 pub(crate) fn check(ledger: &Ledger, acked: &Acked, nodes: &[Node], bad: Option<PeerId>) -> Finding {
     let is_in = |node: &&Node| node.engine.as_ref().is_some_and(|engine| phase(engine) == Phase::Joined);
@@ -26,8 +26,8 @@ pub(crate) fn check(ledger: &Ledger, acked: &Acked, nodes: &[Node], bad: Option<
         snapshot.roster.is_member(&author) && are_members && has_all
     };
     for (author, seq) in acked.sent() {
-        // Who left may have left with entries that nobody else has; it was told so.
-        let is_owed = members.iter().any(|node| node.peer == author);
+        // Who left may have believed a bad member that it has everything.
+        let is_owed = bad.is_none() || members.iter().any(|node| node.peer == author);
         for node in &members {
             let has = node.disk.image().delivered(&author);
             if is_owed && has < seq && knows(node, author) {
@@ -47,19 +47,20 @@ pub(crate) fn check(ledger: &Ledger, acked: &Acked, nodes: &[Node], bad: Option<
     Ok(())
 }
 
-/// Whether somebody has everything that a leaver has.
-pub(crate) fn check_left(nodes: &[Node], who: Who, output: &Output, took_ms: u64) -> Finding {
-    let Output::Done(_, Ok(Done::Left { unreplicated: 0, closed: false })) = output else { return Ok(()) };
-    let leaver = &nodes[who];
-    let last_own = leaver.disk.image().end(&leaver.peer).0;
-    // What came after it had said that it leaves is for others to spread.
-    let past: Vec<_> = match leaver.disk.image().past_of(&leaver.peer, last_own) {
-        Some(past) if took_ms < LEAVE_WAIT_MS => past.iter().collect(),
-        _ => return Ok(()),
-    };
-    let has_all = |node: &Node| past.iter().all(|(author, seq)| node.disk.image().end(author).0 >= *seq);
-    if nodes.iter().any(|node| node.who != who && has_all(node)) {
+/// Whether others have what a leaver has: all that it wrote before the Leave, and all that this rests on.
+pub(crate) fn check_left(nodes: &[Node], who: Who, output: &Output, wish: Option<Wish>) -> Finding {
+    let (Output::Done(_, Ok(Done::Left { closed: false, .. })), Some(Wish::Leave)) = (output, wish) else {
         return Ok(());
+    };
+    let (leaver, image) = (&nodes[who], nodes[who].disk.image());
+    let last_own = image.end(&leaver.peer).0;
+    let past = image.past_of(&leaver.peer, last_own).unwrap_or_default();
+    let of_others = past.iter().filter(|(author, _)| *author != leaver.peer);
+    let is_elsewhere = |(author, seq): &(PeerId, Seq)| {
+        nodes.iter().any(|node| node.who != who && node.disk.image().end(author).0 >= *seq)
+    };
+    match of_others.chain([(leaver.peer, last_own - 1)]).find(|entry| !is_elsewhere(entry)) {
+        Some((author, seq)) => Err(format!("{} leaves, and nobody else has {author:?}:{seq}", leaver.name)),
+        None => Ok(()),
     }
-    Err(format!("{} leaves after {took_ms} ms, and nobody has all that its entries depend on", leaver.name))
 }

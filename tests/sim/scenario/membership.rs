@@ -55,7 +55,7 @@ fn join_of_a_network_whose_leader_has_just_died_finds_the_next() {
 fn leaving_leader_hands_over() {
     let mut story = Story::lab(4);
     let last = story.say(ALICE);
-    let left = story.0.leave(ALICE);
+    let left = story.0.leave(ALICE, false);
     assert_eq!(story.until_done(left), Ok(Done::Left { unreplicated: 0, closed: false }));
     let rest = [BOB, CAROL, DAVE];
     story.until("bob leads", |story| rest.iter().all(|who| story.follows(*who, BOB)) && story.is_listed(BOB));
@@ -65,22 +65,40 @@ fn leaving_leader_hands_over() {
 }
 
 #[test]
+fn all_leave_at_once_and_the_last_one_closes_the_network() {
+    let mut story = Story::lab(4);
+    for who in [ALICE, BOB, CAROL, DAVE] {
+        story.say(who);
+    }
+    let leaves = [ALICE, BOB, CAROL, DAVE].map(|who| story.0.leave(who, false));
+    let outcomes = leaves.map(|left| story.until_done(left));
+    let closed = Ok(Done::Left { unreplicated: 0, closed: true });
+    let left = Ok(Done::Left { unreplicated: 0, closed: false });
+    assert_eq!(outcomes, [closed, left.clone(), left.clone(), left]);
+}
+
+#[test]
 fn last_member_closes_the_network() {
     let mut story = Story::lab(2);
-    let left = story.0.leave(ALICE);
+    let left = story.0.leave(ALICE, false);
     story.until_done(left).expect("alice leaves");
     story.until("bob is on record", |story| story.is_listed(BOB));
-    let left = story.0.leave(BOB);
+    let left = story.0.leave(BOB, false);
     assert_eq!(story.until_done(left), Ok(Done::Left { unreplicated: 0, closed: true }));
     assert!(!story.is_listed(ALICE) && !story.is_listed(BOB));
 }
 
 #[test]
-fn member_whose_others_are_only_away_does_not_close_the_network() {
+fn member_whose_others_are_only_away_leaves_by_force_only_and_does_not_close_the_network() {
     let mut story = Story::lab(2);
     story.0.crash(BOB);
     story.until("bob drops out", |story| story.sees(ALICE, &[ALICE]));
-    let left = story.0.leave(ALICE);
+    let last = story.say(ALICE);
+    let refused = story.0.leave(ALICE, false);
+    let why = story.until_done(refused).expect_err("bob lacks what alice has just said");
+    assert!(why.contains("nobody else that can be reached"), "{why}");
+    assert!(story.say(ALICE) > last, "nothing has changed");
+    let left = story.0.leave(ALICE, true);
     assert!(matches!(story.until_done(left), Ok(Done::Left { closed: false, .. })));
     story.0.restart(BOB);
     story.until("bob leads", |story| story.follows(BOB, BOB) && story.is_listed(BOB));
@@ -91,7 +109,7 @@ fn member_whose_others_are_only_away_does_not_close_the_network() {
 fn member_that_left_can_come_back() {
     let mut story = Story::lab(3);
     let before = story.say(CAROL);
-    let left = story.0.leave(CAROL);
+    let left = story.0.leave(CAROL, false);
     story.until_done(left).expect("carol leaves");
     story.until("carol is out", |story| story.sees(BOB, &[ALICE, BOB]));
     let missed = story.say(BOB);
@@ -109,7 +127,7 @@ fn member_that_comes_back_before_its_leave_is_known_stays_in() {
     let mut story = Story::lab(4);
     // Alice does not hear of dave's leave, and lets him in again.
     story.0.net.split(&[ALICE], &[BOB, CAROL, DAVE]);
-    let left = story.0.leave(DAVE);
+    let left = story.0.leave(DAVE, false);
     story.until_done(left).expect("dave leaves");
     story.0.net.join(&[ALICE], &[DAVE]);
     let joined = story.0.join(DAVE);

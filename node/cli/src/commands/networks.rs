@@ -68,9 +68,9 @@ pub(crate) async fn leave(
     client: &Client,
     console: &mut Console,
     network: &str,
-    patience: Duration,
+    (patience, force): (Duration, bool),
 ) -> Result<(), Failure> {
-    let left = client.leave(network, patience).await?;
+    let left = client.leave(network, patience, force).await?;
     if left.unreplicated > 0 {
         console.note(format!("nobody else has {} of this node", text::count(left.unreplicated, "entry")));
     }

@@ -167,7 +167,7 @@ impl Task {
                 Answer::Entered { token, network, result }
             }
             Effect::Leave { token, network } => {
-                let result = client.leave(&network, LEAVE).await.map_err(Failure::from);
+                let result = client.leave(&network, LEAVE, false).await.map_err(Failure::from);
                 Answer::Left { token, network, result }
             }
             Effect::Load { network, part } => {

@@ -185,6 +185,8 @@ async fn networks_are_founded_joined_left_and_forgotten() {
     assert_eq!(seen.out, "{\"network\":\"lab\",\"unreplicated\":2,\"closed\":true}\n");
     assert_eq!(seen.err, "p2p-chat: nobody else has 2 entries of this node\n");
     world.host.node.was_called("leave lab 1000", 1).await;
+    assert_eq!(world.run(&["leave", "lab", "--force"]).await.err, "p2p-chat: nobody else has 2 entries of this node\n");
+    world.host.node.was_called("leave lab 10000 by force", 1).await;
     assert_eq!(world.run(&["forget", "lab"]).await, ok("forgot lab: 2 entries deleted\n"));
     assert_eq!(world.run(&["forget", "lab", "--json"]).await, ok("{\"network\":\"lab\",\"entries\":2}\n"));
 }

@@ -51,6 +51,8 @@ pub struct Standing {
     pub frontier: Option<VectorClock>,
     /// Whether the other side is active in its view.
     pub peer_active: bool,
+    /// Whether it is on its way out: what it has is not safe with it.
+    pub leaving: bool,
 }
 
 /// Who leads, as far as somebody knows.

@@ -235,7 +235,7 @@ fn a_deposed_leader_answers_the_joiners_that_wait() {
 fn whoever_waits_for_a_leader_that_leaves_is_answered() {
     let mut node = Node::settled_with(ALICE, 0, CONFIG, &view(1, 5, ALICE, &[ALICE]));
     node.request(BOB, join(BOB, 7));
-    let outputs = node.command(p2p_chat_engine::Command::Leave(0));
+    let outputs = node.command(p2p_chat_engine::Command::Leave { wait_ms: 0, force: true });
     assert_eq!(node.snapshot().phase, Phase::Left);
     assert!(outputs.contains(&node.reply(Err(Refusal::NotHere))), "{outputs:?}");
 }

@@ -131,7 +131,8 @@ fn reign(epoch: u64, version: u64, leader: Who) -> View {
 fn standing(node: &Node, epoch: u64, leader: Who) -> Standing {
     let frontier = Some(node.snapshot().frontier);
     let hint = Some(leader.hint(epoch));
-    Standing { leader: hint, epoch: Epoch(epoch), version: 5, digest: epoch, frontier, peer_active: epoch != 2 }
+    let (version, peer_active, leaving) = (5, epoch != 2, epoch == 3);
+    Standing { leader: hint, epoch: Epoch(epoch), version, digest: epoch, frontier, peer_active, leaving }
 }
 
 fn request(node: &Node, from: Who, what: u8, epoch: u64, other: Who) -> Request {

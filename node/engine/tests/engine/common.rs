@@ -245,6 +245,7 @@ impl Node {
             digest: snapshot.frontier.digest(),
             frontier,
             peer_active: true,
+            leaving: false,
         }
     }
 

@@ -303,6 +303,7 @@ fn a_leader_that_does_not_know_the_joiner_yet_is_refused_and_changes_nothing() {
         digest: 0,
         frontier: None,
         peer_active: false,
+        leaving: false,
     };
     let outputs = node.request(ALICE, Request::Ping(standing));
     assert_eq!(outputs, [node.reply(Err(p2p_chat_engine::Refusal::NotMember))]);

@@ -2,13 +2,13 @@
 
 use p2p_chat_engine::{
     CallError, Command, CommandError, DiscoveryAnswer, DiscoveryCall, Done, Event, Output, PeerCall, Phase, Refusal,
-    Request, Response, Way, Write,
+    Request, Response, Standing, Way, Write,
 };
 use p2p_chat_model::{Certificate, Epoch, Rank, RosterOp};
 
 use crate::common::*;
 
-const WAIT: u64 = 10_000;
+const LEAVE: Command = Command::Leave { wait_ms: 10_000, force: false };
 
 fn leave_entry(node: &Node, seq: u64, lamport: u64, past: &[(Who, u64)]) -> [Output; 4] {
     let op = Some(RosterOp::Leave);
@@ -20,16 +20,54 @@ fn leave_entry(node: &Node, seq: u64, lamport: u64, past: &[(Who, u64)]) -> [Out
     ]
 }
 
-/// `who` turns out to have everything that is on disk here.
-fn is_covered_by(node: &mut Node, who: Who) -> Vec<Output> {
-    let outputs = node.tick_until(is_call(|call| matches!(call, PeerCall::Ping(_))));
-    assert!(node.now < 2_000, "who leaves compares soon");
-    for asked in callees(&outputs) {
-        assert_ne!(asked, node.who.peer());
-    }
+/// The node is told to leave, and at once asks somebody what it has. That turns out to be everything. What the node does
+/// then: it signs its leave.
+fn is_covered(node: &mut Node) -> Vec<Output> {
+    let outputs = node.command(LEAVE);
+    assert!(matches!(outputs[..], [Output::Call { call: PeerCall::Ping(_), .. }]), "{outputs:?}");
     let standing = node.standing(None);
-    let asked = if callees(&outputs).contains(&who.peer()) { call_to(&outputs, who) } else { node.id(1) };
-    node.answer(asked, Ok(Response::Standing(standing)))
+    node.answer(node.id(1), Ok(Response::Standing(standing)))
+}
+
+/// The same, and `who` is handed the signed leave as entry `seq`. What the node does then.
+fn is_let_go_by(node: &mut Node, who: Who, seq: u64) -> Vec<Output> {
+    let outputs = is_covered(node);
+    let acked = Response::Acked(clock(&[(node.who, seq)]));
+    let outputs = node.answer(call_to(&outputs, who), Ok(acked));
+    let expected = [
+        Output::Write(Write::Ack { peer: who.peer(), upto: seq, way: Way::Direct }),
+        event(Event::Acked { peer: who.peer(), upto: seq }),
+    ];
+    assert_eq!(outputs[..2], expected);
+    outputs[2..].to_vec()
+}
+
+/// The node wants to leave, and for some time `who` says whenever it is asked where it stands; the others don't answer.
+fn says(node: &mut Node, who: Who, standing: &Standing) {
+    let (mut outputs, until) = (node.command(LEAVE), node.now + 4_000);
+    while node.now < until && node.snapshot().phase == Phase::Joined {
+        for output in std::mem::take(&mut outputs) {
+            if let Output::Call { id, peer, call: PeerCall::Ping(_), .. } = output {
+                let answer = Ok(Response::Standing(standing.clone()));
+                outputs.extend(node.answer(id, if peer == who.peer() { answer } else { unreachable() }));
+            }
+        }
+        outputs.extend(node.next_tick());
+    }
+}
+
+/// What becomes of the command, from deadline to deadline, if nobody answers anything.
+fn unanswered(node: &mut Node) -> Result<Done, CommandError> {
+    loop {
+        let outputs = node.next_tick();
+        let done = outputs.into_iter().find_map(|output| match output {
+            Output::Done(_, result) => Some(result),
+            _ => None,
+        });
+        if let Some(done) = done {
+            return done;
+        }
+    }
 }
 
 fn left(node: &Node, unreplicated: u64, closed: bool) -> [Output; 3] {
@@ -44,9 +82,9 @@ fn left(node: &Node, unreplicated: u64, closed: bool) -> [Output; 3] {
 }
 
 #[test]
-fn a_follower_signs_its_leave_and_waits_until_somebody_holds_it_before_it_asks_the_leader() {
+fn a_follower_signs_its_leave_once_somebody_has_everything_and_asks_the_leader_once_somebody_has_that() {
     let mut node = Node::settled(BOB, ALICE, &[ALICE, BOB]);
-    let outputs = node.command(Command::Leave(WAIT));
+    let outputs = is_covered(&mut node);
     let mut expected = leave_entry(&node, 1, 3, &[(ALICE, 2)]).to_vec();
     let push = PeerCall::Deliver { author: BOB.peer(), from: 1, upto: 1 };
     expected.push(node.call(1, ALICE, push, CONFIG.deliver_timeout_ms));
@@ -56,10 +94,9 @@ fn a_follower_signs_its_leave_and_waits_until_somebody_holds_it_before_it_asks_t
     let expected = [
         Output::Write(Write::Ack { peer: ALICE.peer(), upto: 1, way: Way::Direct }),
         event(Event::Acked { peer: ALICE.peer(), upto: 1 }),
+        node.call(1, ALICE, PeerCall::Leave, CONFIG.deliver_timeout_ms),
     ];
     assert_eq!(outputs, expected);
-    let outputs = is_covered_by(&mut node, ALICE);
-    assert_eq!(outputs, [node.call(1, ALICE, PeerCall::Leave, CONFIG.deliver_timeout_ms)]);
 
     let outputs = node.answer(node.id(1), Ok(Response::Left));
     let mut expected = left(&node, 0, false);
@@ -76,27 +113,144 @@ fn a_follower_signs_its_leave_and_waits_until_somebody_holds_it_before_it_asks_t
 }
 
 #[test]
-fn a_leave_whose_entry_reaches_nobody_ends_in_time_and_says_how_much_is_only_here() {
+fn a_leave_that_would_take_something_along_changes_nothing() {
     let mut node = Node::settled(BOB, ALICE, &[ALICE, BOB]);
-    node.command(Command::Leave(500));
-    let (left_at, mut done) = (node.now, None);
-    while done.is_none() {
-        let outputs = node.next_tick();
-        done = outputs.iter().find_map(|output| match output {
-            Output::Done(_, result) => Some(result.clone()),
-            _ => None,
-        });
+    node.command(Command::Send);
+    let asked_at = node.now;
+    node.command(Command::Leave { wait_ms: 500, force: false });
+    let leave = node.last_command();
+    assert_eq!(node.command(Command::Send), [], "it waits for what becomes of the leave");
+    let text = node.last_command();
+    let outputs = node.tick_until(|output| matches!(output, Output::Done(..)));
+    assert_eq!(node.now, asked_at + 500);
+    assert_eq!(outputs[0], Output::Done(leave, Err(CommandError::OnlyHere(1))));
+    assert!(outputs.contains(&Output::Done(text, Ok(Done::Sent { seq: 2, lamport: 4 }))), "{outputs:?}");
+    assert_eq!(node.snapshot().phase, Phase::Joined);
+    let again = node.command(LEAVE);
+    assert!(!again.iter().any(|output| matches!(output, Output::Done(..))), "it can be tried again: {again:?}");
+}
+
+#[test]
+fn who_has_everything_but_has_left_itself_lets_nobody_go() {
+    for (who, phase) in [(CAROL, Phase::Joined), (ALICE, Phase::Leaving)] {
+        let mut node = Node::settled_with(BOB, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));
+        let leave = vec![op(CAROL, 1, 9, &[(ALICE, 3)], RosterOp::Leave)];
+        node.request(CAROL, Request::Deliver(vec![run(1, CAROL, 1, leave)]));
+        let standing = node.standing(None);
+        says(&mut node, who, &standing);
+        assert_eq!(node.snapshot().phase, phase, "{who:?}");
     }
-    assert_eq!(done, Some(Ok(Done::Left { unreplicated: 1, closed: false })));
-    assert_eq!(node.now, left_at + 500 + CONFIG.leave_timeout_ms);
+}
+
+#[test]
+fn of_two_that_leave_at_once_neither_counts_on_the_other() {
+    for (leaving, phase) in [(true, Phase::Joined), (false, Phase::Leaving)] {
+        let mut node = Node::settled_with(BOB, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));
+        let standing = Standing { leaving, ..node.standing(None) };
+        says(&mut node, ALICE, &standing);
+        assert_eq!(node.snapshot().phase, phase);
+    }
+    let mut node = Node::settled_with(BOB, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));
+    let asked = |node: &mut Node| {
+        let standing = node.standing(None);
+        node.request(CAROL, Request::Ping(standing))
+    };
+    let mine = |leaving| Standing { leaving, ..node.standing(None) };
+    let (stays, leaves) = (mine(false), mine(true));
+    assert_eq!(asked(&mut node), [node.reply(Ok(Response::Standing(stays)))]);
+    node.command(LEAVE);
+    assert_eq!(asked(&mut node), [node.reply(Ok(Response::Standing(leaves)))]);
+    assert_eq!(node.snapshot().phase, Phase::Joined, "what carol has said without being asked may be old");
+}
+
+#[test]
+fn of_those_that_leave_at_once_the_highest_goes_first_and_can_count_on_the_others() {
+    let mut node = Node::settled_with(BOB, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));
+    let asked = |node: &mut Node, by: Who, leaving: bool| {
+        let standing = Standing { leaving, ..node.standing(None) };
+        let outputs = node.request(by, Request::Ping(standing));
+        let tells = |output: &Output| match output {
+            Output::Reply(_, Ok(Response::Standing(mine))) => Some(mine.leaving),
+            _ => None,
+        };
+        outputs.iter().find_map(tells).expect("an answer")
+    };
+    node.command(LEAVE);
+    assert!(asked(&mut node, ALICE, true) && asked(&mut node, ALICE, true), "alice's id is lower");
+    assert!(asked(&mut node, CAROL, true), "carol's is higher");
+    assert!(!asked(&mut node, CAROL, true), "so she goes first");
+    let standing = node.standing(None);
+    let outputs = node.tick_until(is_call(|call| matches!(call, PeerCall::Ping(_))));
+    for peer in callees(&outputs) {
+        let who = if peer == ALICE.peer() { ALICE } else { CAROL };
+        node.answer(
+            call_to(&outputs, who),
+            Ok(Response::Standing(Standing { leaving: who == CAROL, ..standing.clone() })),
+        );
+    }
+    assert_eq!(node.snapshot().phase, Phase::Joined, "whoever has everything: bob waits");
+
+    let leave = vec![op(CAROL, 1, 9, &[(ALICE, 3)], RosterOp::Leave)];
+    node.request(CAROL, Request::Deliver(vec![run(1, CAROL, 1, leave)]));
+    let outputs = node.tick_until(is_call(|call| matches!(call, PeerCall::Ping(_))));
+    let standing = node.standing(None);
+    node.answer(call_to(&outputs, ALICE), Ok(Response::Standing(standing)));
+    assert_eq!(node.snapshot().phase, Phase::Leaving, "carol is gone");
+}
+
+#[test]
+fn who_waits_for_another_to_leave_goes_on_when_that_one_stays() {
+    let mut node = Node::settled_with(BOB, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));
+    node.command(LEAVE);
+    let standing = node.standing(None);
+    node.request(CAROL, Request::Ping(Standing { leaving: true, ..standing.clone() }));
+    assert_eq!(node.pass(300), [], "bob waits");
+    let outputs = node.request(CAROL, Request::Ping(standing));
+    assert!(outputs.iter().any(is_call(|call| matches!(call, PeerCall::Ping(mine) if mine.leaving))), "{outputs:?}");
+}
+
+#[test]
+fn who_has_what_was_here_when_the_leave_was_asked_for_has_enough() {
+    let mut node = Node::settled_with(BOB, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));
+    let standing = Standing { digest: 1, frontier: Some(node.snapshot().frontier), ..node.standing(None) };
+    node.command(LEAVE);
+    let asked = node.id(1);
+    node.request(CAROL, Request::Deliver(vec![run(1, CAROL, 1, vec![text(CAROL, 1, 9, &[(ALICE, 3)])])]));
+    node.answer(asked, Ok(Response::Standing(standing)));
+    assert_eq!(node.snapshot().phase, Phase::Leaving, "what came later its author spreads");
+}
+
+#[test]
+fn what_somebody_wrote_who_left_meanwhile_is_not_left_to_its_author() {
+    let mut node = Node::settled_with(BOB, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));
+    let before = Standing { digest: 1, frontier: Some(node.snapshot().frontier), ..node.standing(None) };
+    node.command(LEAVE);
+    let asked = node.id(1);
+    let leave = vec![op(CAROL, 1, 9, &[(ALICE, 3)], RosterOp::Leave)];
+    node.request(CAROL, Request::Deliver(vec![run(1, CAROL, 1, leave)]));
+    node.answer(asked, Ok(Response::Standing(before)));
+    assert_eq!(node.snapshot().phase, Phase::Joined, "alice does not have carol's leave");
+    let is_ping_to_alice =
+        |output: &Output| matches!(output, Output::Call { peer, call: PeerCall::Ping(_), .. } if *peer == ALICE.peer());
+    let outputs = node.tick_until(is_ping_to_alice);
+    let now = node.standing(None);
+    node.answer(call_to(&outputs, ALICE), Ok(Response::Standing(now)));
+    assert_eq!(node.snapshot().phase, Phase::Leaving, "now it has");
+}
+
+#[test]
+fn a_leave_by_force_ends_in_time_and_says_how_much_is_only_here() {
+    let mut node = Node::settled(BOB, ALICE, &[ALICE, BOB]);
+    let asked_at = node.now;
+    node.command(Command::Leave { wait_ms: 500, force: true });
+    assert_eq!(unanswered(&mut node), Ok(Done::Left { unreplicated: 1, closed: false }));
+    assert_eq!(node.now, asked_at + 500 + CONFIG.deliver_timeout_ms + CONFIG.leave_timeout_ms);
 }
 
 #[test]
 fn a_leader_hands_over_to_the_next_lowest_with_its_vote_and_then_leaves() {
     let mut node = Node::settled_with(ALICE, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));
-    let outputs = node.command(Command::Leave(WAIT));
-    node.answer(call_to(&outputs, CAROL), Ok(Response::Acked(clock(&[(ALICE, 4)]))));
-    let outputs = is_covered_by(&mut node, CAROL);
+    let outputs = is_let_go_by(&mut node, CAROL, 4);
     let handed = view(2, 6, BOB, &[BOB, CAROL]);
     let call = PeerCall::UpdateView(handed, Some(ALICE.vote(2, BOB)));
     let expected = [
@@ -114,9 +268,7 @@ fn a_leader_hands_over_to_the_next_lowest_with_its_vote_and_then_leaves() {
 #[test]
 fn a_successor_that_does_not_answer_is_passed_over_with_a_later_epoch() {
     let mut node = Node::settled_with(ALICE, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));
-    let outputs = node.command(Command::Leave(WAIT));
-    node.answer(call_to(&outputs, CAROL), Ok(Response::Acked(clock(&[(ALICE, 4)]))));
-    is_covered_by(&mut node, CAROL);
+    is_let_go_by(&mut node, CAROL, 4);
     let outputs = node.answer(node.id(1), unreachable());
     let handed = view(3, 7, CAROL, &[CAROL]);
     let call = PeerCall::UpdateView(handed, Some(ALICE.vote(3, CAROL)));
@@ -159,9 +311,7 @@ fn a_handover_by_somebody_else_than_the_leader_is_refused() {
 #[test]
 fn a_hand_over_that_another_leader_overtakes_becomes_a_leave_at_that_one() {
     let mut node = Node::settled_with(ALICE, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL, DAVE]));
-    let outputs = node.command(Command::Leave(WAIT));
-    node.answer(call_to(&outputs, CAROL), Ok(Response::Acked(clock(&[(ALICE, 5)]))));
-    let handed = call_to(&is_covered_by(&mut node, CAROL), BOB);
+    let handed = call_to(&is_let_go_by(&mut node, CAROL, 5), BOB);
     let newer = view(7, 6, DAVE, &[ALICE, BOB, CAROL, DAVE]);
     let certificate = Certificate { rank: Rank::Registered, votes: Vec::new() };
     node.request(DAVE, Request::Coordinate(newer, certificate));
@@ -173,7 +323,7 @@ fn a_hand_over_that_another_leader_overtakes_becomes_a_leave_at_that_one() {
 #[test]
 fn the_last_one_out_closes_the_network() {
     let mut node = Node::settled(ALICE, ALICE, &[ALICE]);
-    let outputs = node.command(Command::Leave(WAIT));
+    let outputs = node.command(LEAVE);
     let mut expected = leave_entry(&node, 2, 2, &[]).to_vec();
     let close = DiscoveryCall::Close { view: view(1, 5, ALICE, &[ALICE]), serial: WALL + 1 };
     expected.push(node.discover(1, 0, close));
@@ -185,7 +335,7 @@ fn the_last_one_out_closes_the_network() {
 #[test]
 fn a_service_that_is_away_is_told_again_that_the_network_ends() {
     let mut node = Node::settled(ALICE, ALICE, &[ALICE]);
-    node.command(Command::Leave(WAIT));
+    node.command(LEAVE);
     assert_eq!(node.answer(node.id(1), unreachable()), []);
     node.pass(CONFIG.lease_retry_ms - 1);
     let close = DiscoveryCall::Close { view: view(1, 5, ALICE, &[ALICE]), serial: WALL + 2 };
@@ -197,7 +347,7 @@ fn a_service_that_is_away_is_told_again_that_the_network_ends() {
 #[test]
 fn a_network_whose_record_is_another_leaders_is_left_and_not_called_closed() {
     let mut node = Node::settled(ALICE, ALICE, &[ALICE]);
-    node.command(Command::Leave(WAIT));
+    node.command(LEAVE);
     let outputs = node.answer(node.id(1), Err(CallError::NotMember("another leader is on record".to_owned())));
     assert_eq!(outputs, left(&node, 2, false));
 }
@@ -208,7 +358,7 @@ fn a_network_that_is_being_closed_is_not_registered_again() {
     node.pass(CONFIG.lease_renewal_ms - 1);
     let outputs = node.next_tick();
     let renewal = discovery_call(&outputs);
-    node.command(Command::Leave(WAIT));
+    node.command(LEAVE);
     let outputs = node.answer(renewal, discovery(DiscoveryAnswer::Unknown));
     assert_eq!(outputs, []);
 }
@@ -248,7 +398,7 @@ fn a_leave_while_joining_is_refused() {
     let mut state = durable(&view(1, 5, ALICE, &[ALICE, BOB]));
     state.own_floor = 3;
     let (mut node, _) = Node::start(BOB, 0, p2p_chat_engine::Start::Resume { durable: state, log });
-    let outputs = node.command(Command::Leave(WAIT));
+    let outputs = node.command(LEAVE);
     assert_eq!(outputs, [Output::Done(node.last_command(), Err(CommandError::Busy))]);
 }
 
@@ -258,7 +408,8 @@ fn an_answer_to_a_rejoin_does_not_call_a_leave_off() {
     let followed = view(1, 5, ALICE, &[ALICE, BOB]);
     let (mut node, outputs) = Node::start(BOB, 0, p2p_chat_engine::Start::Resume { durable: durable(&followed), log });
     let rejoin = call_to(&outputs, ALICE);
-    node.command(Command::Leave(WAIT));
+    is_covered(&mut node);
+    assert_eq!(node.snapshot().phase, Phase::Leaving);
     let frontier = clock(&[(ALICE, 2)]);
     let admitted = Response::Admitted { view: followed, admission: (ALICE.peer(), 2), frontier };
     node.answer(rejoin, Ok(admitted));
@@ -270,9 +421,7 @@ fn an_answer_to_a_rejoin_does_not_call_a_leave_off() {
 #[test]
 fn a_refused_leave_ends_all_the_same_because_the_signed_entry_counts() {
     let mut node = Node::settled(BOB, ALICE, &[ALICE, BOB]);
-    node.command(Command::Leave(WAIT));
-    node.answer(node.id(1), Ok(Response::Acked(clock(&[(BOB, 1)]))));
-    is_covered_by(&mut node, ALICE);
+    is_let_go_by(&mut node, ALICE, 1);
     node.answer(node.id(1), Err(CallError::NotMember("you have left".to_owned())));
     assert_eq!(node.snapshot().phase, Phase::Left);
 }

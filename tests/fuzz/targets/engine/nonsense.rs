@@ -146,6 +146,7 @@ impl<'a, 'b> Nonsense<'a, 'b> {
             digest,
             frontier,
             peer_active: self.choices.flag(),
+            leaving: self.choices.flag(),
         }
     }
 

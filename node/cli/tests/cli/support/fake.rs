@@ -152,7 +152,10 @@ impl Node for FakeNode {
 
     async fn leave(&self, request: Request<v1::LeaveNetworkRequest>) -> Answer<v1::LeaveNetworkResponse> {
         let request = request.into_inner();
-        self.called("leave", format!("{} {}", request.network, request.timeout_ms))?;
+        self.called(
+            "leave",
+            format!("{} {}{}", request.network, request.timeout_ms, if request.force { " by force" } else { "" }),
+        )?;
         Ok(Response::new(self.state().left))
     }
 
