@@ -70,6 +70,8 @@ pub struct Engine {
     pub(crate) pending_joins: BTreeMap<RequestId, PendingJoin>,
     pub(crate) joining: Option<Joining>,
     pub(crate) leaving: Option<Leaving>,
+    /// How often it was tried to leave.
+    pub(crate) leave_attempts: u64,
     pub(crate) founding: Option<CommandId>,
     pub(crate) waiting_texts: VecDeque<CommandId>,
     /// The clock of the own entry before, as far as this run of the program knows.
@@ -102,6 +104,7 @@ impl Engine {
             pending_joins: BTreeMap::new(),
             joining: None,
             leaving: None,
+            leave_attempts: 0,
             founding: None,
             waiting_texts: VecDeque::new(),
             last_clock: VectorClock::new(),

@@ -54,10 +54,11 @@ impl Engine {
             self.done(command, Err(CommandError::Busy));
             return;
         }
+        self.leave_attempts += 1;
         self.leaving = Some(Leaving {
             command,
             force,
-            attempt: 0,
+            attempt: self.leave_attempts,
             after: None,
             past: self.feeds.stored().clone(),
             covering: None,
@@ -91,10 +92,10 @@ impl Engine {
     }
 
     fn try_to_leave_again(&mut self) {
-        let past = self.feeds.stored().clone();
+        self.leave_attempts += 1;
         if let Some(leaving) = &mut self.leaving {
-            (leaving.after, leaving.covering, leaving.past) = (None, None, past);
-            leaving.attempt += 1;
+            (leaving.after, leaving.covering) = (None, None);
+            (leaving.attempt, leaving.past) = (self.leave_attempts, self.feeds.stored().clone());
         }
         self.timers.hasten(Timer::AntiEntropy, self.moment.now);
     }

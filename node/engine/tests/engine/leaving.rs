@@ -210,6 +210,20 @@ fn who_waits_for_another_to_leave_goes_on_when_that_one_stays() {
 }
 
 #[test]
+fn what_was_said_in_answer_to_an_earlier_try_says_nothing() {
+    let mut node = Node::settled(BOB, ALICE, &[ALICE, BOB]);
+    let outputs = node.command(Command::Leave { wait_ms: 100, force: false });
+    let earlier = call_to(&outputs, ALICE);
+    node.tick_until(|output| matches!(output, Output::Done(_, Err(CommandError::OnlyHere(0)))));
+    let later = call_to(&node.command(LEAVE), ALICE);
+    let standing = Ok(Response::Standing(node.standing(None)));
+    node.answer(earlier, standing.clone());
+    assert_eq!(node.snapshot().phase, Phase::Joined);
+    node.answer(later, standing);
+    assert_eq!(node.snapshot().phase, Phase::Leaving);
+}
+
+#[test]
 fn who_has_what_was_here_when_the_leave_was_asked_for_has_enough() {
     let mut node = Node::settled_with(BOB, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));
     let standing = Standing { digest: 1, frontier: Some(node.snapshot().frontier), ..node.standing(None) };
