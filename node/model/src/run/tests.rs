@@ -70,8 +70,11 @@ fn bounds_are_refused() {
     assert_eq!(Run::decode(&sign(2, before, vec![text(u64::MAX / 2 + 1, "x")])), Err(RunError::Clock(2)));
     assert!(Run::decode(&sign(2, before, vec![text(9, "")])).is_err());
     assert!(Run::decode(&sign(2, before, vec![text(9, &"x".repeat(65_537))])).is_err());
-    assert!(Run::decode(&sign(2, before, (0..65).map(|n| text(9 + n, "x")).collect())).is_err());
-    assert!(Run::decode(&sign(u64::MAX - 63, before, vec![text(u64::MAX, "x")])).is_err());
+    let texts = |count| (0..count).map(|n| text(9 + n, "x")).collect();
+    assert!(Run::decode(&sign(2, before, texts(MAX_RUN_ENTRIES as u64))).is_ok());
+    assert!(Run::decode(&sign(2, before, texts(MAX_RUN_ENTRIES as u64 + 1))).is_err());
+    let last = u64::MAX - MAX_RUN_ENTRIES as u64 + 1;
+    assert!(Run::decode(&sign(last, before, vec![text(u64::MAX, "x")])).is_err());
 }
 
 proptest! {
