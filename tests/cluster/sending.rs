@@ -103,7 +103,7 @@ async fn who_leaves_takes_nothing_along_that_nobody_else_has_but_by_force() {
     let leave = |force| v1::LeaveNetworkRequest { network: LAB.to_owned(), timeout_ms: 500, force };
     let refused = cluster.node("bob").client().leave(leave(false)).await.expect_err("alice lacks what bob has said");
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
-    assert!(refused.message().contains("(1 own entries not at all)"), "{refused}");
+    assert!(refused.message().contains("(own entries that nobody else has: 1)"), "{refused}");
     assert!(refused.message().ends_with("or use --force"), "{refused}");
     assert!(matches!(say(2).await[..], [Outcome::Sent(_)]), "nothing has changed");
     let left = cluster.node("bob").client().leave(leave(true)).await.expect("bob may leave").into_inner();

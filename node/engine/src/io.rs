@@ -114,7 +114,7 @@ pub enum CommandError {
     Busy,
     /// Nobody else has all that is here, as far as is known: of the own entries so many, or some of others.
     #[error(
-        "nobody else that can be reached has all that is here ({0} own entries not at all), and leaving would take it along"
+        "nobody else that can be reached has all that is here (own entries that nobody else has: {0}), and leaving would take it along"
     )]
     OnlyHere(u64),
     /// The node is not in the network any more.
