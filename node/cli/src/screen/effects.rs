@@ -22,7 +22,7 @@ use crate::{
 
 /// How long the node may take to write an own message down.
 const SEND: Duration = Duration::from_secs(10);
-/// How long a leave waits for another member to hold what this node wrote.
+/// How long a leave waits for another member to have what is here.
 const LEAVE: Duration = Duration::from_secs(10);
 /// How long a search may take.
 const SEARCH: Duration = Duration::from_secs(60);

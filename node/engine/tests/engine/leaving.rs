@@ -143,6 +143,29 @@ fn who_has_everything_but_has_left_itself_lets_nobody_go() {
 }
 
 #[test]
+fn who_lacks_something_of_what_was_here_lets_nobody_go() {
+    for (has, phase) in [(0, Phase::Joined), (1, Phase::Leaving)] {
+        let mut node = Node::settled_with(BOB, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));
+        node.request(CAROL, Request::Deliver(vec![run(1, CAROL, 1, vec![text(CAROL, 1, 9, &[(ALICE, 3)])])]));
+        let frontier = Some(clock(&[(ALICE, 3), (CAROL, has)]));
+        let standing = Standing { digest: 1, frontier, ..node.standing(None) };
+        says(&mut node, ALICE, &standing);
+        assert_eq!(node.snapshot().phase, phase);
+    }
+}
+
+#[test]
+fn nothing_is_signed_while_somebody_has_more_of_the_own_feed() {
+    let mut node = Node::settled(BOB, ALICE, &[ALICE, BOB]);
+    node.command(LEAVE);
+    let (asked, standing) = (node.id(1), node.standing(None));
+    let ahead = Standing { digest: 1, frontier: Some(clock(&[(ALICE, 2), (BOB, 5)])), ..standing.clone() };
+    node.request(ALICE, Request::Ping(ahead));
+    node.answer(asked, Ok(Response::Standing(standing)));
+    assert_eq!(node.snapshot().phase, Phase::Joined, "its number may be taken");
+}
+
+#[test]
 fn of_two_that_leave_at_once_neither_counts_on_the_other() {
     for (leaving, phase) in [(true, Phase::Joined), (false, Phase::Leaving)] {
         let mut node = Node::settled_with(BOB, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));

@@ -68,7 +68,7 @@ fn ask(model: &mut Model, meaning: Meaning, effects: &mut Vec<Effect>) -> Result
         }
         Meaning::Leave(network) => {
             let (id, name) = find(model, network)?;
-            let token = begin(model, format!("leaving {name}: until another member has all that you wrote"));
+            let token = begin(model, format!("leaving {name}: until another member has all that you have"));
             effects.push(Effect::Leave { token, network: id });
         }
         Meaning::Networks => {
