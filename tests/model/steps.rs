@@ -328,7 +328,7 @@ impl World {
             PeerCall::Coordinate(view, certificate) => Request::Coordinate(view, certificate),
             PeerCall::Ping(standing) => Request::Ping(standing),
             PeerCall::PingVia(peer) => Request::PingVia(peer),
-            PeerCall::Relay(_) | PeerCall::Fetch(_) | PeerCall::Deliver { .. } => return None,
+            PeerCall::Relay(_) | PeerCall::Fetch(..) | PeerCall::Deliver { .. } => return None,
         })
     }
 
@@ -369,6 +369,7 @@ fn call_error(refusal: Refusal) -> CallError {
         Refusal::NotHere => CallError::NotHere(text),
         Refusal::Unreachable(_) => CallError::Unmet(text),
         Refusal::Busy(_) => CallError::Busy(text),
-        Refusal::Invalid(_) | Refusal::Full => CallError::Failed(text),
+        Refusal::Full => CallError::Full(text),
+        Refusal::Invalid(_) => CallError::Failed(text),
     }
 }

@@ -1,9 +1,14 @@
 //! A bad member: an honest engine behind an edge that lies, and calls that no engine makes. It tells two stories under
 //! one number, writes in the name of others, repeats old calls, calls elections for nothing, counts its Lamport time
-//! as it likes, and says it has what it has not. (Not: a fresh COORDINATOR of a higher epoch. By that a member can
-//! make itself the leader; that limit is documented.)
+//! as it likes, and says it has what it has not. What it keeps doing once it has begun is in `habits`. (Not: a fresh
+//! COORDINATOR of a higher epoch. By that a member can make itself the leader; that limit is documented.)
 
-use std::{collections::VecDeque, rc::Rc};
+mod habits;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+};
 
 use p2p_chat_engine::{Request, Response, Standing};
 use p2p_chat_model::{
@@ -11,9 +16,10 @@ use p2p_chat_model::{
     limits::MAX_LAMPORT_JUMP,
 };
 
+use self::habits::Habits;
 use crate::{
     calls::{Cargo, Waiting},
-    edge::{Answer, Ask},
+    edge::{self, Answer, Ask},
     gaps::Gap,
     net::Who,
     rng::Rng,
@@ -41,8 +47,15 @@ pub(crate) enum Trick {
     LamportAhead,
     /// From now on it acknowledges what it does not take, and boasts of what it has not.
     Lie,
+    /// From now on its Lamport time does not grow from run to run.
+    StandStill,
+    /// From now on it promises much to whoever fetches, and brings little, nothing, or no end.
+    Stall,
+    /// It says that it has more of somebody's feed than that one, does not bring it, takes it back, and says so again.
+    Claim,
 }
 
+/// What is drawn among all other faults.
 const TRICKS: [(Trick, &str); 9] = [
     (Trick::Equivocate, "fault: bad member equivocates"),
     (Trick::Forge, "fault: bad member forges"),
@@ -55,27 +68,48 @@ const TRICKS: [(Trick, &str); 9] = [
     (Trick::Lie, "fault: bad member lies"),
 ];
 
+/// What a bad member takes up once in a seed, if at all.
+const HABITS: [(Trick, &str); 3] = [
+    (Trick::StandStill, "fault: bad member's Lamport time stands still"),
+    (Trick::Stall, "fault: bad member stalls fetches"),
+    (Trick::Claim, "fault: bad member claims to have more of another's feed"),
+];
+
 /// The names of all tricks.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    TRICKS.iter().map(|(_, name)| *name)
+    TRICKS.iter().chain(&HABITS).map(|(_, name)| *name)
 }
 
 /// The bad member.
 #[derive(Debug)]
 pub(crate) struct Bad {
     pub(crate) who: Who,
-    /// Whether it is never heard of again when all faults end; else it is good from then on.
+    /// Whether it is never heard of again when all faults end; else it is good from then on, but for its
+    /// claims to others' feeds.
     pub(crate) falls_silent: bool,
     captured: VecDeque<Ask>,
     /// Who is told another story, and that story once there is one.
     fork: Option<(Vec<Who>, Option<Rc<Run>>)>,
     lamport_ahead: u64,
     is_lying: bool,
+    habits: Habits,
+    /// Runs that were found genuine, by their place in memory, where they stay as they are: what nobody takes is handed
+    /// over again and again.
+    genuine: BTreeMap<*const Run, Rc<Run>>,
 }
 
 impl Bad {
-    pub(crate) const fn new(who: Who, falls_silent: bool) -> Self {
-        Self { who, falls_silent, captured: VecDeque::new(), fork: None, lamport_ahead: 0, is_lying: false }
+    pub(crate) fn new(who: Who, falls_silent: bool) -> Self {
+        Self {
+            who,
+            falls_silent,
+            captured: VecDeque::new(),
+            fork: None,
+            lamport_ahead: 0,
+            is_lying: false,
+            habits: Habits::default(),
+            genuine: BTreeMap::new(),
+        }
     }
 
     fn capture(&mut self, ask: &Ask) {
@@ -87,13 +121,18 @@ impl Bad {
 }
 
 impl Trick {
-    /// One of all, by chance.
+    /// One of those that are drawn among all other faults, by chance.
     pub(crate) fn any(rng: &mut Rng) -> Self {
         rng.pick(&TRICKS).map_or(Self::Forge, |(trick, _)| trick)
     }
 
+    /// What a bad member may take up.
+    pub(crate) fn habits() -> impl Iterator<Item = Self> {
+        HABITS.iter().map(|(trick, _)| *trick)
+    }
+
     fn name(self) -> &'static str {
-        TRICKS.iter().find(|(trick, _)| *trick == self).map_or("", |(_, name)| name)
+        TRICKS.iter().chain(&HABITS).find(|(trick, _)| *trick == self).map_or("", |(_, name)| name)
     }
 }
 
@@ -111,7 +150,7 @@ impl World {
     /// The bad member does something.
     pub(crate) fn play_trick(&mut self, trick: Trick) {
         let Some(who) = self.bad.as_ref().map(|bad| bad.who).filter(|who| self.is_bad(*who) && self.is_in(*who)) else {
-            return;
+            return self.put_off(trick);
         };
         let others: Vec<Who> = (0..self.nodes.len()).filter(|other| *other != who).collect();
         let to = self.rng.pick(&others).unwrap_or(who);
@@ -126,12 +165,20 @@ impl World {
                 return self.change_ways(trick, |bad| bad.lamport_ahead = ahead);
             }
             Trick::Lie => return self.change_ways(trick, |bad| bad.is_lying = true),
+            Trick::StandStill => return self.change_ways(trick, |bad| bad.habits.stand_still()),
+            Trick::Stall => return self.promise_much(who),
+            Trick::Claim => {
+                self.change_ways(trick, |bad| bad.habits.claim_from(to));
+                return self.claim_or_withdraw();
+            }
             Trick::Forge => self.forged(who, to),
             Trick::Falsify => self.falsified(who),
             Trick::Replay => self.captured(|_| true),
             Trick::StaleReign => self.stale_reign(who, to),
-            Trick::Election => self.election(who, 3),
-            Trick::FarElection => self.election(who, 2 * MAX_EPOCH_JUMP),
+            Trick::Election => self.election(who, 0, 3),
+            // Also the last one that is taken, and the one before.
+            Trick::FarElection if self.rng.chance(30) => self.election(who, MAX_EPOCH_JUMP - 1, 2),
+            Trick::FarElection => self.election(who, 0, 2 * MAX_EPOCH_JUMP),
         };
         if let Some(ask) = ask {
             self.tally.count(trick.name());
@@ -206,24 +253,24 @@ impl World {
         Some(Ask::Plain(Box::new(request)))
     }
 
-    fn election(&mut self, who: Who, most: u64) -> Option<Ask> {
+    fn election(&mut self, who: Who, least: u64, range: u64) -> Option<Ask> {
         let me = self.nodes[who].peer;
         let state = self.nodes[who].written.as_ref()?;
         let (epoch, node) = (state.epoch, state.view.as_ref()?.member(&me)?.node);
-        let epoch = Epoch(epoch.0 + self.rng.below(most));
+        let epoch = Epoch(epoch.0 + least + self.rng.below(range));
         Some(Ask::Plain(Box::new(Request::Elect(epoch, node))))
     }
 
     /// What the bad member sends where its engine would have sent `ask`.
     pub(crate) fn tamper_ask(&mut self, who: Who, to: Who, ask: Ask) -> Ask {
-        if !self.is_bad(who) {
+        if !self.was_bad(who) {
             return ask;
         }
         let ask = match ask {
-            Ask::Deliver(runs) => Ask::Deliver(self.second_story(to, runs)),
+            Ask::Deliver(runs) => Ask::Deliver(self.second_story(who, to, runs)),
             Ask::Plain(mut request) => {
                 if let Request::Ping(standing) = &mut *request {
-                    self.boast(standing);
+                    self.misstate(who, to, standing);
                 }
                 Ask::Plain(request)
             }
@@ -234,19 +281,32 @@ impl World {
 
     /// What the bad member answers where its engine would have said `answer`.
     pub(crate) fn tamper_answer(&mut self, who: Who, to: Who, answer: Answer) -> Answer {
-        if !self.is_bad(who) {
+        if !self.was_bad(who) {
             return answer;
         }
         match answer {
             Answer::Response(Response::Standing(mut standing)) => {
-                self.boast(&mut standing);
+                self.misstate(who, to, &mut standing);
                 Answer::Response(Response::Standing(standing))
             }
             Answer::Stream(chunks) => {
-                Answer::Stream(chunks.into_iter().map(|runs| self.second_story(to, runs)).collect())
+                Answer::Stream(chunks.into_iter().map(|runs| self.second_story(who, to, runs)).collect())
             }
             other => other,
         }
+    }
+
+    /// Whether the runs in a request of the bad member pass the checks of whoever decodes them.
+    pub(crate) fn is_genuine(&mut self, ask: &Ask) -> bool {
+        let (Ask::Deliver(runs), Some(bad)) = (ask, &mut self.bad) else { return true };
+        runs.iter().all(|run| {
+            let place = Rc::as_ptr(run);
+            let is_genuine = bad.genuine.contains_key(&place) || edge::is_genuine(run, self.network);
+            if is_genuine {
+                bad.genuine.entry(place).or_insert_with(|| run.clone());
+            }
+            is_genuine
+        })
     }
 
     /// The bad member hears a request; it may answer without having listened.
@@ -262,6 +322,15 @@ impl World {
         }
     }
 
+    /// Where the bad member stands, as it says.
+    fn misstate(&mut self, who: Who, to: Who, standing: &mut Standing) {
+        if self.is_bad(who) {
+            self.boast(standing);
+            self.overstate(who, standing);
+        }
+        self.claim(who, to, standing);
+    }
+
     fn boast(&mut self, standing: &mut Standing) {
         let is_lying = self.bad.as_ref().is_some_and(|bad| bad.is_lying);
         let Some(frontier) = standing.frontier.as_mut().filter(|_| is_lying) else { return };
@@ -272,9 +341,10 @@ impl World {
         standing.digest = frontier.digest();
     }
 
-    fn second_story(&self, to: Who, mut runs: Vec<Rc<Run>>) -> Vec<Rc<Run>> {
+    fn second_story(&self, who: Who, to: Who, mut runs: Vec<Rc<Run>>) -> Vec<Rc<Run>> {
         if let Some((told, Some(other))) = self.bad.as_ref().and_then(|bad| bad.fork.as_ref())
             && told.contains(&to)
+            && self.is_bad(who)
         {
             for run in &mut runs {
                 if run.author == other.author && run.first == other.first {

@@ -50,6 +50,8 @@ pub(crate) struct Flight {
     generation: u64,
     /// The chunks of a fetch that are still to come, and which life of the server sends them.
     stream: Option<(Vec<Vec<Rc<Run>>>, u64)>,
+    /// Whether that fetch is served so slowly that it never ends.
+    pub(crate) is_endless: bool,
     arrived: bool,
 }
 
@@ -91,9 +93,20 @@ impl World {
         let id = self.next_id();
         let incarnation = self.nodes[caller].incarnation;
         let deadline = self.nodes[caller].clock.monotonic(self.now) + timeout_ms;
-        let (stream, arrived, generation) = (None, false, 0);
-        let flight =
-            Flight { caller, incarnation, waiting, to, cargo, timeout_ms, deadline, generation, stream, arrived };
+        let (stream, is_endless, arrived, generation) = (None, false, false, 0);
+        let flight = Flight {
+            caller,
+            incarnation,
+            waiting,
+            to,
+            cargo,
+            timeout_ms,
+            deadline,
+            generation,
+            stream,
+            is_endless,
+            arrived,
+        };
         self.flights.insert(id, flight);
         self.set_timeout(id);
         id
@@ -159,7 +172,7 @@ impl World {
         if let Some(answer) = self.feign(to, &ask) {
             return self.send_answer(id, to, answer);
         }
-        if self.was_bad(caller) && !edge::is_genuine(&ask, self.network) {
+        if self.was_bad(caller) && !self.is_genuine(&ask) {
             let nonsense = Answer::Error(CallError::Failed("the runs are not genuine".to_owned()));
             return self.send_answer(id, to, nonsense);
         }
@@ -181,7 +194,9 @@ impl World {
             Some(flight) => {
                 let caller = self.flights.get(&flight).map_or(who, |flight| flight.caller);
                 let answer = self.tamper_answer(who, caller, answer);
-                self.send_answer(flight, who, answer);
+                if let Some(answer) = self.stall(who, flight, answer) {
+                    self.send_answer(flight, who, answer);
+                }
             }
             None => self.violated("bounds_hold", format!("{} answers {request:?} twice", self.nodes[who].name)),
         }
@@ -189,12 +204,16 @@ impl World {
 
     /// Sends an answer back to where the call came from.
     pub(crate) fn send_answer(&mut self, id: FlightId, from: Who, answer: Answer) {
+        self.send_answer_in(0, id, from, answer);
+    }
+
+    fn send_answer_in(&mut self, pause_ms: u64, id: FlightId, from: Who, answer: Answer) {
         let Some(caller) = self.flights.get(&id).map(|flight| flight.caller) else { return };
         if from != NDS {
             self.net.traffic.answer(&answer);
         }
         match self.net.leg(&mut self.rng, from, caller, Leg::Reply) {
-            Some(delay) => self.after(delay, Happening::Answered { who: caller, flight: id, answer }),
+            Some(delay) => self.after(pause_ms + delay, Happening::Answered { who: caller, flight: id, answer }),
             None => self.tally.count("fault: reply lost"),
         }
     }
@@ -218,6 +237,10 @@ impl World {
                     return;
                 }
                 let Waiting::Engine(call) = waiting else { return };
+                if !self.is_wanted(id) {
+                    self.flights.remove(&id);
+                    return self.tally.count("a fetch was given up");
+                }
                 let (facts, tokens) = edge::tokens(runs);
                 self.handle_then(who, Input::Fetched(call, facts), tokens, Some(id));
             }
@@ -233,10 +256,22 @@ impl World {
         if !node.is_up || node.is_paused || node.incarnation != *server {
             return;
         }
-        let next = chunks.pop().map_or(Answer::Response(Response::FetchDone), Answer::Chunk);
+        let (chunk, is_endless) = (chunks.pop(), flight.is_endless);
+        let chunk = if is_endless { Some(chunk.unwrap_or_default()) } else { chunk };
+        let next = chunk.map_or(Answer::Response(Response::FetchDone), Answer::Chunk);
         flight.deadline = self.nodes[caller].clock.monotonic(self.now) + flight.timeout_ms;
         self.set_timeout(id);
-        self.send_answer(id, to, next);
+        let pause_ms = if is_endless { self.pause_of_stall() } else { 0 };
+        self.send_answer_in(pause_ms, id, to, next);
+    }
+
+    /// Whether the engine that made a call still wants what it brings.
+    pub(crate) fn is_wanted(&self, id: FlightId) -> bool {
+        let Some(flight) = self.flights.get(&id) else { return false };
+        let node = &self.nodes[flight.caller];
+        let Waiting::Engine(call) = flight.waiting else { return false };
+        let expects = node.engine.as_ref().is_some_and(|engine| engine.expects(call));
+        expects && node.incarnation == flight.incarnation
     }
 
     /// A call has taken too long.

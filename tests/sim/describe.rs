@@ -62,7 +62,7 @@ pub(crate) fn request(request: &Request) -> String {
             format!("Deliver {}", runs.join(" "))
         }
         Request::Relay(peer) => format!("Relay to {peer:?}"),
-        Request::Fetch(have) => format!("Fetch, have {}", clock(have)),
+        Request::Fetch(have, _) => format!("Fetch, have {}", clock(have)),
     }
 }
 
@@ -77,7 +77,7 @@ fn call(call: &PeerCall) -> String {
         PeerCall::PingVia(peer) => format!("PingVia {peer:?}"),
         PeerCall::Deliver { author, from, upto } => format!("Deliver {author:?}:{from}-{upto}"),
         PeerCall::Relay(peer) => format!("Relay to {peer:?}"),
-        PeerCall::Fetch(have) => format!("Fetch, have {}", clock(have)),
+        PeerCall::Fetch(have, _) => format!("Fetch, have {}", clock(have)),
     }
 }
 
@@ -93,7 +93,7 @@ fn response(response: &Response) -> String {
         Response::Standing(theirs) => format!("Standing {}", standing(theirs)),
         Response::Pinged(reached, leader) => format!("Pinged({reached}), follows {}", hint(leader.as_ref())),
         Response::Acked(upto) => format!("Acked {}", clock(upto)),
-        Response::Serve { have, upto } => format!("Serve from {} to {}", clock(have), clock(upto)),
+        Response::Serve(have) => format!("Serve from {}", clock(have)),
         other => format!("{other:?}"),
     }
 }
@@ -157,7 +157,7 @@ pub(crate) fn record(record: &Record, state: Option<&Durable>) -> String {
 pub(crate) fn notable(output: &Output) -> Option<&'static str> {
     Some(match output {
         Output::Call { call: PeerCall::Relay(_), .. } => "a relay was asked for",
-        Output::Call { call: PeerCall::Fetch(_), .. } => "a fetch",
+        Output::Call { call: PeerCall::Fetch(..), .. } => "a fetch",
         Output::Call { call: PeerCall::PingVia(_), .. } => "an indirect ping",
         Output::Call { call: PeerCall::Elect(..), .. } => "ELECTION",
         Output::Call { call: PeerCall::UpdateView(_, Some(_)), .. } => "a leader handed over",

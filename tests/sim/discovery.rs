@@ -75,7 +75,7 @@ impl World {
     pub(crate) fn nds_up(&mut self) {
         self.nds.is_up = true;
         let now = Duration::from_millis(self.nds.clock.wall(self.now));
-        let mut registry = Registry::new(Terms::default());
+        let mut registry = Registry::new(Terms::default()).listening_since(now);
         for record in self.nds.registry.list(None) {
             let (name, view, heard) = (record.name().clone(), record.view().clone(), record.heard().min(now));
             let record = registry::Record::new(record.network(), name, view, record.serial(), heard);

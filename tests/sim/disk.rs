@@ -137,16 +137,21 @@ impl Image {
         self.delivered.get(author).copied().unwrap_or(0)
     }
 
+    /// Of whom there are entries.
+    pub(crate) fn authors(&self) -> impl Iterator<Item = &PeerId> {
+        self.feeds.keys()
+    }
+
     /// The runs that hold the entries from `from` to `upto` of a feed.
     pub(crate) fn runs(&self, author: &PeerId, from: Seq, upto: Seq) -> Vec<Rc<Run>> {
         let feed = self.feeds.get(author).map_or(&[][..], Vec::as_slice);
         feed.iter().filter(|run| run.first <= upto && run.last() >= from).cloned().collect()
     }
 
-    /// The hash of an entry.
-    pub(crate) fn hash(&self, author: &PeerId, seq: Seq) -> Option<EntryHash> {
+    /// The Lamport time of an entry.
+    pub(crate) fn lamport(&self, author: &PeerId, seq: Seq) -> Option<u64> {
         let run = self.runs(author, seq, seq).into_iter().next()?;
-        run.entries.get((seq - run.first) as usize).map(|(hash, _)| *hash)
+        run.entries.get((seq - run.first) as usize).map(|(_, entry)| entry.header.lamport)
     }
 
     /// The entries that are stored and not delivered.

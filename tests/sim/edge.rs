@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use p2p_chat_engine::{CallError, PeerCall, Refusal, Request, Response, RunToken};
-use p2p_chat_model::{NetworkId, Run, VectorClock};
+use p2p_chat_model::{NetworkId, PeerId, Run, Seq, VectorClock};
 
 use crate::{
     disk::{Image, facts},
@@ -48,7 +48,7 @@ pub(crate) fn ask(node: &Node, call: PeerCall, rng: &mut Rng) -> Ask {
         PeerCall::Ping(standing) => Request::Ping(standing),
         PeerCall::PingVia(peer) => Request::PingVia(peer),
         PeerCall::Relay(peer) => Request::Relay(peer),
-        PeerCall::Fetch(have) => Request::Fetch(have),
+        PeerCall::Fetch(have, not_of) => Request::Fetch(have, not_of),
         PeerCall::Deliver { author, from, upto } => {
             let mut runs = node.disk.image().runs(&author, from, upto);
             if rng.chance(100) {
@@ -71,10 +71,9 @@ pub(crate) fn request(ask: Ask) -> (Request, Tokens) {
     }
 }
 
-/// Whether the runs in a request pass the checks of whoever decodes them.
-pub(crate) fn is_genuine(ask: &Ask, network: Option<NetworkId>) -> bool {
-    let Ask::Deliver(runs) = ask else { return true };
-    runs.iter().all(|run| Run::decode(&run.encode()).is_ok_and(|run| Some(run.network) == network))
+/// Whether a run passes the checks of whoever decodes it.
+pub(crate) fn is_genuine(run: &Run, network: Option<NetworkId>) -> bool {
+    Run::decode(&run.encode()).is_ok_and(|run| Some(run.network) == network)
 }
 
 /// Names runs for the engine.
@@ -87,7 +86,7 @@ pub(crate) fn tokens(runs: Vec<Rc<Run>>) -> (Vec<p2p_chat_engine::RunFacts>, Tok
 /// What goes back over the wire for an engine's reply.
 pub(crate) fn answer(image: &Image, reply: Result<Response, Refusal>) -> Answer {
     match reply {
-        Ok(Response::Serve { have, upto }) => Answer::Stream(chunks(image, &have, &upto)),
+        Ok(Response::Serve(have)) => Answer::Stream(chunks(image, &have)),
         Ok(response) => Answer::Response(response),
         Err(refusal) => Answer::Error(call_error(refusal)),
     }
@@ -100,15 +99,15 @@ fn call_error(refusal: Refusal) -> CallError {
         Refusal::NotHere => CallError::NotHere(text),
         Refusal::Unreachable(_) => CallError::Unmet(text),
         Refusal::Busy(_) => CallError::Busy(text),
-        Refusal::Invalid(_) | Refusal::Full => CallError::Failed(text),
+        Refusal::Full => CallError::Full(text),
+        Refusal::Invalid(_) => CallError::Failed(text),
     }
 }
 
-/// Everything between two frontiers, in chunks ordered by the runs' first Lamport times.
-fn chunks(image: &Image, have: &VectorClock, upto: &VectorClock) -> Vec<Vec<Rc<Run>>> {
-    let missing = upto.iter().filter(|(author, last)| *last > have.at(author));
-    let mut runs: Vec<Rc<Run>> =
-        missing.flat_map(|(author, last)| image.runs(&author, have.at(&author) + 1, last)).collect();
+/// Everything beyond a frontier, in chunks ordered by the runs' first Lamport times.
+fn chunks(image: &Image, have: &VectorClock) -> Vec<Vec<Rc<Run>>> {
+    let missing = |author: &PeerId| image.runs(author, have.at(author) + 1, Seq::MAX);
+    let mut runs: Vec<Rc<Run>> = image.authors().flat_map(missing).collect();
     runs.sort_by_key(|run| (run.entries.first().map(|(_, entry)| entry.header.lamport), run.author));
     runs.chunks(CHUNK_RUNS).map(<[_]>::to_vec).collect()
 }

@@ -3,6 +3,8 @@
 pub(crate) mod plan;
 pub(crate) mod steps;
 
+use std::collections::BTreeSet;
+
 use p2p_chat_engine::{Request, Standing};
 use p2p_chat_model::{Certificate, Epoch, NodeId, VectorClock, View};
 
@@ -97,6 +99,8 @@ pub(crate) enum Fault {
     Outsider(Who),
     /// The bad member, if there is one, does something.
     Bad(Trick),
+    /// The bad member claims what it has not, or takes that back.
+    Claim,
     /// All faults end, and whoever is down starts again.
     Calm,
 }
@@ -146,6 +150,7 @@ impl World {
             }
             Fault::Outsider(who) => self.outsider_calls(who),
             Fault::Bad(trick) => self.play_trick(trick),
+            Fault::Claim => self.claim_or_withdraw(),
             Fault::Calm => self.calm(),
         }
     }
@@ -203,6 +208,7 @@ impl World {
             self.nds_up();
         }
         self.trap = None;
+        self.end_claims();
         for who in 0..self.nodes.len() {
             self.nodes[who].crash_after = None;
             self.nodes[who].crash_writing = None;
@@ -291,7 +297,7 @@ impl World {
             Request::PingVia(mallory),
             Request::Deliver(Vec::new()),
             Request::Relay(mallory),
-            Request::Fetch(VectorClock::new()),
+            Request::Fetch(VectorClock::new(), BTreeSet::new()),
         ];
         let at = self.rng.below(requests.len() as u64) as usize;
         self.intrude(who, mallory, requests[at].clone());

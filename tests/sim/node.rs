@@ -325,14 +325,16 @@ impl World {
 
     fn write_own(&mut self, who: Who, own: Vec<OwnEntry>) {
         let Some(first) = own.first().map(|entry| entry.seq) else { return };
-        let node = &mut self.nodes[who];
+        let node = &self.nodes[who];
         let (last, previous) = node.disk.own_end();
         let network = node.disk.image().network;
-        let entries = own.into_iter().map(|own| own.entry).collect();
+        let mut entries: Vec<Entry> = own.into_iter().map(|own| own.entry).collect();
         let Some(network) = network.filter(|_| first == last + 1) else {
             let line = format!("{} writes own entry {first} after {last}", self.nodes[who].name);
             return self.violated("no_duplicate", line);
         };
+        self.hold_time_back(who, first, &mut entries);
+        let node = &mut self.nodes[who];
         let run = Rc::new(Run::sign(&node.identity, network, first, previous, entries));
         node.disk.write(node.peer, Record::Own(run.clone()));
         self.tell_second_story(who, &run);

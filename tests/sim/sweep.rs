@@ -30,6 +30,10 @@ use crate::{
 const LEADER_BOUND_MS: u64 = 12_000;
 /// After that time without faults everybody has to have everything.
 const REST_BOUND_MS: u64 = 30_000;
+/// How long a fetch may take before others that have something are asked.
+const FETCH_TURN_MS: u64 = 30_000;
+/// How long claims to have more of a feed may hold its author up: 10 s in all, and nobody may listen to them at first.
+const CLAIMS_MS: u64 = 30_000;
 /// How long the discovery service takes a silent leader for one that lives.
 const LEASE_MS: u64 = 30_000;
 /// Seeds played by `cargo test`: about two minutes on two cores, in a debug build.
@@ -38,9 +42,10 @@ const DEFAULT_SEEDS: Range<u64> = 1..5001;
 const PROGRESS: Duration = Duration::from_secs(10);
 /// What has to have happened in a sweep of at least so many seeds.
 const ENOUGH_SEEDS: u64 = 200;
-const SOMETIMES: [&str; 49] = [
+const SOMETIMES: [&str; 50] = [
     "a feed was frozen",
     "a fetch",
+    "a fetch was given up",
     "a half-done join was retried",
     "a leader changed",
     "a leader handed over",
@@ -98,9 +103,20 @@ impl World {
             self.run(LEASE_MS)?;
         }
         let calm = self.now;
+        // What a bad member has begun to serve never ends, whatever it does from now on.
+        let turn = if self.is_stalled() { FETCH_TURN_MS } else { 0 };
         self.run_until(calm + LEADER_BOUND_MS)?;
         self.demand_leader()?;
-        self.run_until(calm + REST_BOUND_MS)?;
+        self.run_until(calm + turn + REST_BOUND_MS)?;
+        self.demand_rest()?;
+        if self.claims_for_ever() {
+            self.run(CLAIMS_MS)?;
+            self.demand_rest()?;
+        }
+        Ok(())
+    }
+
+    fn demand_rest(&mut self) -> Result<(), Violation> {
         self.demand_leader()?;
         self.demand_members()?;
         self.oracle.check_rest(&self.nodes);
@@ -148,10 +164,13 @@ impl World {
     }
 
     fn is_meant_to_be_in(&self, who: Who) -> bool {
-        let settled = |promise: &&Promise| promise.who == who && promise.wish != Wish::Say && promise.has_succeeded();
-        let may_have_left = |promise: &Promise| promise.who == who && promise.may_have_left();
-        let last = self.promises.values().rfind(settled);
-        last.is_some() && !self.promises.values().any(may_have_left)
+        let mut latest_first = self.promises.values().rev().filter(|promise| promise.who == who);
+        let way = |promise: &&Promise| match promise.wish {
+            Wish::Create | Wish::Join => promise.has_succeeded(),
+            Wish::Leave | Wish::LeaveByForce => promise.may_have_left(),
+            Wish::Say => false,
+        };
+        latest_first.find(way).is_some_and(|promise| matches!(promise.wish, Wish::Create | Wish::Join))
     }
 
     fn report(&mut self) -> Result<(), Violation> {

@@ -57,7 +57,7 @@ fn of_ask(ask: &Ask) -> u64 {
         Request::Coordinate(view, certificate) => of_view(view) + of_certificate(certificate),
         Request::Ping(standing) => of_standing(standing),
         Request::PingVia(_) | Request::Relay(_) => PEER_BYTES,
-        Request::Fetch(have) => of_clock(have),
+        Request::Fetch(have, not_of) => of_clock(have) + not_of.len() as u64 * PEER_BYTES,
         Request::Elect(..) | Request::Leave | Request::Deliver(_) => 8,
     }
 }

@@ -34,10 +34,9 @@ impl Engine {
             self.reply(id, other.map(Response::NotLeader).ok_or(refusal));
             return;
         }
-        let full = !self.roster.knows(&peer) && self.roster.known() >= MAX_MEMBERS;
         let refusal = if peer == self.me {
             Some(Refusal::Invalid("the leader is in its network already"))
-        } else if full {
+        } else if self.is_full_for(&peer) {
             Some(Refusal::Full)
         } else if self.pending_joins.len() >= self.setup.config.max_pending_joins {
             Some(Refusal::Busy("many are joining"))
@@ -70,6 +69,12 @@ impl Engine {
         self.call(Purpose::CallBack(id), peer, address, PeerCall::Ping(standing), timeout);
     }
 
+    fn is_full_for(&self, peer: &PeerId) -> bool {
+        let roster_is_full = !self.roster.knows(peer) && self.roster.known() >= MAX_MEMBERS;
+        let view_is_full = !self.is_active(peer) && self.others().len() >= MAX_MEMBERS - 1;
+        roster_is_full || view_is_full
+    }
+
     pub(crate) fn on_called_back(&mut self, id: RequestId, result: Result<Response, CallError>) {
         let Some(join) = self.pending_joins.get_mut(&id) else { return };
         let admitted = self.roster.member(&join.peer).map(|member| member.admitted);
@@ -85,8 +90,10 @@ impl Engine {
                 join.lacks_admission = admitted.is_some_and(|(_, by, seq)| by != self.me && frontier.at(&by) < seq);
             }
             self.admit(id);
-            // Whoever comes back may have what this leader lacks.
-            if let Ok(Response::Standing(Standing { frontier: Some(frontier), .. })) = &result {
+            // Whoever comes back may have what this leader lacks. The word of who was not let in counts for nothing.
+            if let Ok(Response::Standing(Standing { frontier: Some(frontier), .. })) = &result
+                && self.admits(&peer)
+            {
                 self.learn_frontier(peer, frontier);
             }
         }
@@ -99,9 +106,15 @@ impl Engine {
         let knows_all = self.feeds.delivered().at(&join.peer) >= past;
         let standing = self.roster.member(&join.peer).filter(|member| knows_all && member.stands());
         let standing = standing.map(|member| member.admitted).filter(|_| !self.wants_another(&join));
-        if !self.is_leading() || standing.is_none() && !self.may_write() {
+        let refusal = if !self.is_leading() || standing.is_none() && !self.may_write() {
+            Some(Refusal::Busy("the leader is being replaced"))
+        } else {
+            // Others may have come in during the call-back.
+            self.is_full_for(&join.peer).then_some(Refusal::Full)
+        };
+        if let Some(refusal) = refusal {
             self.pending_joins.remove(&id);
-            self.reply(id, Err(Refusal::Busy("the leader is being replaced")));
+            self.reply(id, Err(refusal));
             return;
         }
         let now = self.moment.now;

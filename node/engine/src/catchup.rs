@@ -1,9 +1,12 @@
 //! Anti-entropy (Demers et al. 1987): frontiers are compared on every ping and with a random member now and then;
 //! what is missing is fetched from any member that has it, after a grace in which its author may still bring it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use p2p_chat_model::{EntryKind, PeerId, Seq, VectorClock};
+use p2p_chat_model::{EntryKind, PeerId, Seq, VectorClock, limits::MAX_MEMBERS};
 
 use crate::{
     engine::{Engine, Purpose},
@@ -19,18 +22,64 @@ pub(crate) struct CatchUp {
     sources: BTreeMap<PeerId, VectorClock>,
     fetching: Option<(PeerId, VectorClock)>,
     announced: bool,
+    /// Members that have not brought all that they say they have, and how often: the others have their turn first.
+    turns: BTreeMap<PeerId, u32>,
     /// Members that did not have what they said they have, and until when their word counts for nothing.
     fruitless: BTreeMap<PeerId, u64>,
-    /// Members that say they have more of the own feed than this node: how much, and since when.
-    own_claims: BTreeMap<PeerId, (Seq, u64)>,
+    /// What members say, or have said, that they have of the own feed beyond what this node has.
+    own_claims: BTreeMap<PeerId, OwnClaim>,
     /// Members that handed over what could not be taken yet: they are told when it can.
     early: BTreeSet<PeerId>,
 }
 
+/// A member's word that it has more of the own feed than this node.
+#[derive(Debug, Clone, Copy, Default)]
+struct OwnClaim {
+    /// How much; 0 once it says so no longer.
+    claimed: Seq,
+    /// Since when it says so.
+    since: u64,
+    /// How long it said so before: its word counts for so long in all, or it could be given again and again.
+    before: u64,
+}
+
+impl OwnClaim {
+    fn make(&mut self, claimed: Seq, now: u64) {
+        if self.claimed == 0 {
+            self.since = now;
+        }
+        self.claimed = claimed;
+    }
+
+    fn withdraw(&mut self, now: u64) {
+        if std::mem::take(&mut self.claimed) > 0 {
+            self.before += now.saturating_sub(self.since);
+        }
+    }
+}
+
 impl CatchUp {
-    /// Whether somebody has said, since `recently`, that it has more of the own feed than `written`.
-    pub(crate) fn is_claimed(&self, written: Seq, recently: u64) -> bool {
-        self.own_claims.values().any(|(claimed, since)| *claimed > written && *since >= recently)
+    /// Whether the word of somebody counts at `now` that it has more of the own feed than `written`.
+    pub(crate) fn is_claimed(&self, written: Seq, now: u64, longest_ms: u64) -> bool {
+        let counts = |claim: &OwnClaim| claim.before + now.saturating_sub(claim.since) <= longest_ms;
+        self.own_claims.values().any(|claim| claim.claimed > written && counts(claim))
+    }
+
+    /// The member to fetch from: of those that have had the fewest turns the one that has most, and how many entries
+    /// that is.
+    fn best_source(&self, stored: &VectorClock) -> Option<(PeerId, u64)> {
+        let turns = |peer: &PeerId| self.turns.get(peer).copied().unwrap_or(0);
+        let sources = self.sources.iter().map(|(peer, frontier)| (*peer, count_beyond(frontier, stored)));
+        sources.max_by_key(|(peer, missing)| (Reverse(turns(peer)), *missing))
+    }
+
+    /// A fetch from `source` has ended, and was all it said it has, or not.
+    fn end_turn(&mut self, source: PeerId, is_all: bool) {
+        if is_all {
+            self.turns.remove(&source);
+        } else {
+            *self.turns.entry(source).or_default() += 1;
+        }
     }
 
     /// What somebody has and `stored` lacks, as the frontier that would have it all.
@@ -83,18 +132,30 @@ impl Engine {
         self.timers.clear(Timer::OwnWord);
         let written = self.feeds.stored().at(&self.me);
         if claimed > written {
-            self.catchup.own_claims.entry(peer).or_insert((claimed, self.moment.now)).0 = claimed;
+            self.catchup.own_claims.entry(peer).or_default().make(claimed, self.moment.now);
             return;
         }
-        self.catchup.own_claims.remove(&peer);
+        self.withdraw_own_claim(&peer);
+        self.on_word_of_own_feed(peer);
+    }
+
+    /// A member says that it has no more of the own feed than this node. The leader's word is enough.
+    pub(crate) fn on_word_of_own_feed(&mut self, peer: PeerId) {
         if self.leader() == Some(peer) {
-            self.settle_own_floor(written);
+            self.settle_own_floor(self.feeds.stored().at(&self.me));
+        }
+    }
+
+    fn withdraw_own_claim(&mut self, peer: &PeerId) {
+        if let Some(claim) = self.catchup.own_claims.get_mut(peer) {
+            claim.withdraw(self.moment.now);
         }
     }
 
     /// Nobody has more of the own feed than `written`.
     fn settle_own_floor(&mut self, written: Seq) {
-        if self.catchup.own_claims.is_empty() && self.state.own_floor > written {
+        let is_claimed = self.catchup.is_claimed(written, self.moment.now, self.setup.config.own_claim_ms);
+        if !is_claimed && self.state.own_floor > written {
             self.state.own_floor = written;
             self.persist();
         }
@@ -106,16 +167,17 @@ impl Engine {
         }
         let stored = self.feeds.stored().clone();
         self.catchup.sources.retain(|_, frontier| !stored.covers(frontier));
-        let most = |(_, frontier): &(&PeerId, &VectorClock)| count_beyond(frontier, &stored);
-        let Some((source, frontier)) = self.catchup.sources.iter().max_by_key(most) else { return };
-        let (source, missing) = (*source, count_beyond(frontier, &stored));
+        let Some((source, missing)) = self.catchup.best_source(&stored) else { return };
         let timeout = self.setup.config.fetch_timeout_ms;
-        if !self.call_peer(Purpose::Fetch(source), source, PeerCall::Fetch(stored.clone()), timeout) {
+        // What is left of a feed that contradicts itself can be long, and nothing of it is taken.
+        let fetch = PeerCall::Fetch(stored.clone(), self.state.frozen.clone());
+        if !self.call_peer(Purpose::Fetch(source), source, fetch, timeout) {
             self.catchup.sources.remove(&source);
             self.timers.hasten(Timer::CatchUp, self.moment.now);
             return;
         }
         self.catchup.fetching = Some((source, stored));
+        self.set_timer(Timer::FetchTurn, self.setup.config.fetch_turn_ms);
         if missing > self.setup.config.window_entries && !self.catchup.announced {
             self.catchup.announced = true;
             self.event(Event::CatchingUp { missing, from: source });
@@ -129,22 +191,34 @@ impl Engine {
         }
     }
 
+    /// A fetch takes long. Whatever its source still has, it gives others a turn: or one that never ends, and brings
+    /// little, would keep this node from what they have.
+    pub(crate) fn on_fetch_turn(&mut self) {
+        let Some((source, _)) = self.catchup.fetching.take() else { return };
+        self.forget_calls(&Purpose::Fetch(source));
+        self.catchup.end_turn(source, false);
+        self.timers.hasten(Timer::CatchUp, self.moment.now);
+    }
+
     pub(crate) fn on_fetch_done(&mut self, source: PeerId, result: Result<Response, CallError>) {
         let Some((_, before)) = self.catchup.fetching.take() else { return };
+        self.timers.clear(Timer::FetchTurn);
         let stored = self.feeds.stored().clone();
         // What others brought meanwhile is not this source's doing.
         let lacked =
             |frontier: &VectorClock| frontier.since(&before).iter().any(|(it, _)| stored.at(&it) > before.at(&it));
         let brought = self.catchup.sources.get(&source).is_some_and(lacked);
+        let is_all = self.catchup.sources.get(&source).is_none_or(|frontier| stored.covers(frontier));
+        self.catchup.end_turn(source, is_all);
         if result.is_err() || !brought {
-            let lacking = self.catchup.sources.remove(&source).is_some_and(|frontier| !stored.covers(&frontier));
-            if lacking && result.is_ok() {
+            self.catchup.sources.remove(&source);
+            if !is_all && result.is_ok() {
                 let until = self.moment.now + self.setup.config.fruitless_ms;
                 self.catchup.fruitless.insert(source, until);
             }
         }
         if result.is_ok() {
-            self.catchup.own_claims.remove(&source);
+            self.withdraw_own_claim(&source);
             self.settle_own_floor(stored.at(&self.me));
         }
         self.catchup.sources.retain(|_, frontier| !stored.covers(frontier));
@@ -169,9 +243,12 @@ impl Engine {
     }
 
     /// Serves a member that catches up; its frontier is as good as any other.
-    pub(crate) fn on_fetch(&mut self, id: RequestId, from: PeerId, have: VectorClock) {
-        let upto = self.feeds.stored().clone();
-        self.reply(id, Ok(Response::Serve { have: have.clone(), upto }));
+    pub(crate) fn on_fetch(&mut self, id: RequestId, from: PeerId, have: VectorClock, not_of: &BTreeSet<PeerId>) {
+        let mut beyond = have.clone();
+        for author in not_of {
+            beyond.raise(*author, self.feeds.stored().at(author));
+        }
+        self.reply(id, Ok(Response::Serve(beyond)));
         self.learn_frontier(from, &have);
     }
 
@@ -230,6 +307,11 @@ impl Engine {
     /// may never arrive: then the word of the leader counts, who could as well write another one, and that of members
     /// whose entries depend on the author's.
     fn may_take(&self, author: &PeerId) -> bool {
+        // Own entries, and frontiers, name no more authors than that.
+        let stored = self.feeds.stored();
+        if stored.at(author) == 0 && stored.iter().filter(|(peer, _)| *peer != self.me).count() >= MAX_MEMBERS - 1 {
+            return false;
+        }
         let vouched_for = || self.is_active(author) || self.feeds.is_waited_for(author);
         self.roster.knows(author) || !self.state.frozen.is_empty() && vouched_for()
     }
@@ -248,6 +330,9 @@ impl Engine {
                     self.roster.announce(run.author, op);
                 }
                 self.deliver_ready();
+                if self.feeds.held() > 0 {
+                    self.timers.hasten(Timer::AntiEntropy, self.moment.now + self.setup.config.missing_retry_ms);
+                }
                 false
             }
             Offer::Fork(seq) => {

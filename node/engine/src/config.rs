@@ -43,6 +43,8 @@ pub struct Config {
     pub own_word_ms: u64,
     /// How long each chunk of a fetch may take.
     pub fetch_timeout_ms: u64,
+    /// How long a fetch may take in all before another member that has something gets a turn.
+    pub fetch_turn_ms: u64,
     /// How long the acknowledgement of handed-over entries may take, the receiver's fsync included.
     pub deliver_timeout_ms: u64,
     /// First wait before handing over again; doubles up to `deliver_backoff_max_ms`.
@@ -102,6 +104,7 @@ impl Config {
         own_claim_ms: 10_000,
         own_word_ms: 1_000,
         fetch_timeout_ms: 5_000,
+        fetch_turn_ms: 30_000,
         deliver_timeout_ms: 2_000,
         deliver_backoff_ms: 100,
         deliver_backoff_max_ms: 5_000,
@@ -134,8 +137,10 @@ impl Config {
         fetch_grace_ms: 1_200,
         own_word_ms: 4_000,
         fetch_timeout_ms: 15_000,
+        fetch_turn_ms: 90_000,
         deliver_timeout_ms: 8_000,
         deliver_backoff_ms: 400,
+        leave_timeout_ms: 24_000,
         stall_ms: 4_000,
         ..Self::LAN
     };

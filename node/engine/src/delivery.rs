@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use p2p_chat_model::{PeerId, Seq, VectorClock};
+use p2p_chat_model::{PeerId, Seq, VectorClock, limits::MAX_MEMBERS};
 
 use crate::{
     engine::{Engine, Purpose},
@@ -12,6 +12,9 @@ use crate::{
     snapshot::CursorState,
     timers::Timer,
 };
+
+/// How often the wait before the next hand-over is doubled at most.
+const MAX_DOUBLINGS: u32 = 8;
 
 /// What is known of a member's hold on the own feed.
 #[derive(Debug, Clone, Default, Hash)]
@@ -22,6 +25,8 @@ pub(crate) struct Cursor {
     hastened: bool,
     /// Failures in a row.
     failures: u32,
+    /// Answers in a row that brought no progress, or told that the rest is better fetched.
+    fruitless: u32,
     /// Until when entries go by a relay instead of directly.
     relayed_until: u64,
     /// Who passed entries on since the direct way was last open.
@@ -72,6 +77,7 @@ impl Engine {
         let acked = self.state.acked.at(&peer);
         let cursor = self.delivery.cursors.entry(peer).or_insert(Cursor { acked, ..Cursor::default() });
         cursor.failures = 0;
+        cursor.fruitless = 0;
         cursor.relayed_until = 0;
         self.timers.clear(Timer::Push(peer));
         self.delivery.pump.insert(peer);
@@ -130,10 +136,14 @@ impl Engine {
         let before = self.delivery.cursors.get(&peer).map_or(0, |cursor| cursor.acked);
         self.set_acked(peer, acked, way);
         let last = self.feeds.stored().at(&self.me);
-        if acked >= last || acked > before && last - acked <= self.setup.config.push_gap {
+        let goes_on = acked >= last || acked > before && last - acked <= self.setup.config.push_gap;
+        if goes_on {
             self.delivery.pump.insert(peer);
         } else {
             self.push_later(peer);
+        }
+        if let Some(cursor) = self.delivery.cursors.get_mut(&peer) {
+            cursor.fruitless = if goes_on { 0 } else { MAX_DOUBLINGS.min(cursor.fruitless + 1) };
         }
     }
 
@@ -141,8 +151,11 @@ impl Engine {
         let acked = acked.min(self.feeds.stored().at(&self.me));
         let Some(cursor) = self.delivery.cursors.get_mut(&peer) else { return };
         let before = std::mem::replace(&mut cursor.acked, acked);
-        self.state.acked.set(peer, acked);
-        if acked > before {
+        let is_kept = self.state.acked.at(&peer) > 0 || self.state.acked.len() < MAX_MEMBERS;
+        if is_kept {
+            self.state.acked.set(peer, acked);
+        }
+        if acked > before && is_kept {
             cursor.hastened = false;
             self.write(Write::Ack { peer, upto: acked, way });
             self.event(Event::Acked { peer, upto: acked });
@@ -196,7 +209,7 @@ impl Engine {
     fn push_later(&mut self, peer: PeerId) {
         let config = &self.setup.config;
         let Some(cursor) = self.delivery.cursors.get_mut(&peer) else { return };
-        let doublings = cursor.failures.min(8);
+        let doublings = cursor.failures.max(cursor.fruitless).min(MAX_DOUBLINGS);
         let wait = (config.deliver_backoff_ms << doublings).min(config.deliver_backoff_max_ms);
         self.set_timer(Timer::Push(peer), wait);
     }

@@ -19,7 +19,7 @@ use p2p_chat_model::{ActiveMember, Certificate, Epoch, NodeId, PeerId, Rank, Vie
 
 use crate::{
     engine::{Engine, Purpose},
-    io::{CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Event, LeaderHint, PeerCall, Response},
+    io::{CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Event, LeaderHint, PeerCall, Record, Response},
     registration::Asked,
     timers::Timer,
 };
@@ -82,6 +82,13 @@ impl Election {
         self.lost_since.take().is_some()
     }
 
+    /// Whatever stage it was in says nothing any more. A leader that was missing still is, until it is heard.
+    pub(crate) fn pause(&mut self) {
+        if !matches!(self.stage, Stage::Registering { .. }) {
+            self.stage = Stage::Idle;
+        }
+    }
+
     /// There is a leader.
     pub(crate) fn end(&mut self) {
         self.stage = Stage::Idle;
@@ -142,7 +149,7 @@ impl Engine {
 
     fn next_epoch(&self) -> Epoch {
         let voted = self.state.vote.map_or(Epoch(0), |(epoch, _)| epoch);
-        let promised = if self.is_plausible(self.election.promised) { self.election.promised } else { Epoch(0) };
+        let promised = if self.can_be_outbid(self.election.promised) { self.election.promised } else { Epoch(0) };
         self.state.epoch.max(voted).max(promised).next()
     }
 
@@ -180,8 +187,7 @@ impl Engine {
         let epoch = self.next_epoch();
         self.election.epoch = epoch;
         self.election.outside = self.node().is_none();
-        self.state.vote = Some((epoch, self.me));
-        self.persist();
+        self.remember_vote(epoch, self.me);
         let vote = Vote::cast(&self.setup.identity, self.setup.network, epoch, self.me);
         self.election.votes = BTreeMap::from([(self.me, vote)]);
     }
@@ -201,7 +207,7 @@ impl Engine {
     /// As leader: the same epoch, or a later one, is on record for another leader that can't be found. Wins it back.
     pub(crate) fn reassert(&mut self, above: Epoch) {
         let due = self.moment.now >= self.election.reassert_at;
-        if due && self.election.is_idle() && self.is_plausible(above) {
+        if due && self.election.is_idle() && self.can_be_outbid(above) {
             self.election.reassert_at = self.moment.now + self.setup.config.lease_retry_ms;
             self.election.promised = self.election.promised.max(above);
             self.seek_votes();
@@ -354,7 +360,7 @@ impl Engine {
             return;
         }
         match result {
-            Ok(DiscoveryAnswer::Accepted(_)) => self.win(),
+            Ok(DiscoveryAnswer::Accepted(record)) if self.is_own_reign(&record) => self.win(),
             Ok(DiscoveryAnswer::Refused(why, record, serial)) => {
                 self.see_serial(service, serial);
                 let on_record = record.leader.epoch;
@@ -372,21 +378,30 @@ impl Engine {
                     self.fail();
                 }
             }
+            Ok(DiscoveryAnswer::Unknown) => {
+                self.election.challenged = None;
+                self.ask_newly(service);
+            }
             // The leader on record answers and leads. If its reign is an earlier one, it has never heard of the later
             // one, nor of this member perhaps: asked to let it in, it does.
-            Err(CallError::Exists(_)) => {
+            // Whom nobody votes for gets no further with another service either.
+            Err(CallError::Exists(_)) if self.election.challenged.is_some() || self.election.outside => {
                 self.fail();
                 if let Some(leader) = self.election.challenged.take() {
                     self.seek(leader);
                 }
             }
-            Ok(DiscoveryAnswer::Unknown) => self.ask_newly(service),
-            // It can't judge: the next one, or the votes.
-            Ok(DiscoveryAnswer::Closed) | Err(_) => {
+            // It can't judge (it may know another network of this name), or answers what was asked for an earlier
+            // election: the next one, or the votes.
+            Ok(DiscoveryAnswer::Accepted(_) | DiscoveryAnswer::Closed) | Err(_) => {
                 self.election.stage = Stage::Registering { service: service + 1, tries: 0 };
                 self.ask_service(self.state.epoch);
             }
         }
+    }
+
+    fn is_own_reign(&self, record: &Record) -> bool {
+        record.leader.peer == self.me && record.leader.epoch == self.election.epoch
     }
 
     fn decide_alone(&mut self) {

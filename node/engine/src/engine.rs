@@ -11,6 +11,7 @@ use crate::{
     durable::{Durable, Phase},
     election::Election,
     feeds::Feeds,
+    founding::Founding,
     io::{
         CallError, CallId, Command, CommandError, CommandId, Done, Event, Input, LeaderHint, Moment, Output, PeerCall,
         Refusal, Request, RequestId, Response, Write,
@@ -19,6 +20,7 @@ use crate::{
     leaving::Leaving,
     liveness::Liveness,
     registration::{Asked, Registrar},
+    reign::Told,
     relay::RelayJob,
     roster::Roster,
     start::{FeedLog, Setup, Start},
@@ -72,7 +74,7 @@ pub struct Engine {
     pub(crate) leaving: Option<Leaving>,
     /// How often it was tried to leave.
     pub(crate) leave_attempts: u64,
-    pub(crate) founding: Option<CommandId>,
+    pub(crate) founding: Option<Founding>,
     pub(crate) waiting_texts: VecDeque<CommandId>,
     /// The clock of the own entry before, as far as this run of the program knows.
     pub(crate) last_clock: VectorClock,
@@ -195,10 +197,10 @@ impl Engine {
             Request::Elect(epoch, candidate) => self.on_elect(id, from, epoch, candidate),
             Request::Coordinate(view, certificate) => self.on_coordinate(id, from, view, certificate),
             Request::Ping(standing) => self.on_ping(id, from, standing),
-            Request::PingVia(target) => self.on_ping_via(id, from, target),
+            Request::PingVia(target) => self.on_ping_via(id, target),
             Request::Deliver(runs) => self.on_deliver(id, from, &runs),
             Request::Relay(target) => self.on_relay(id, from, target),
-            Request::Fetch(have) => self.on_fetch(id, from, have),
+            Request::Fetch(have, not_of) => self.on_fetch(id, from, have, &not_of),
         }
     }
 
@@ -220,8 +222,8 @@ impl Engine {
             Purpose::Join(hint) => self.on_join_answer(hint, result),
             Purpose::Leave => self.on_leave_answer(result),
             Purpose::Handover(to) => self.on_handed_over(to, result),
-            Purpose::Tell(peer) => self.on_told(peer, false, result),
-            Purpose::Announce(peer) => self.on_told(peer, true, result),
+            Purpose::Tell(peer) => self.on_told(peer, Told::View, result),
+            Purpose::Announce(peer) => self.on_told(peer, Told::Reign, result),
             Purpose::Elect(peer, epoch) => self.on_elect_answer(peer, epoch, result),
             Purpose::Fetch(source) => self.on_fetch_done(source, result),
             Purpose::Discovery(service, asked) => self.on_discovery(service, asked, result),
@@ -235,6 +237,7 @@ impl Engine {
             Timer::ProbeAway => self.on_probe_away(),
             Timer::AntiEntropy => self.on_anti_entropy(),
             Timer::CatchUp => self.on_catch_up(),
+            Timer::FetchTurn => self.on_fetch_turn(),
             Timer::Push(peer) => self.on_push(peer),
             Timer::Election => self.on_election_timer(),
             Timer::Lease => self.on_lease(),
@@ -340,10 +343,9 @@ impl Engine {
     /// Whether the own feed is whole as far as is known, and the own admission delivered.
     pub(crate) fn is_whole(&self) -> bool {
         let written = self.feeds.stored().at(&self.me);
-        let recently = self.moment.now.saturating_sub(self.setup.config.own_claim_ms);
         let whole = written >= self.state.own_floor
             && self.feeds.delivered().at(&self.me) == written
-            && !self.catchup.is_claimed(written, recently);
+            && !self.catchup.is_claimed(written, self.moment.now, self.setup.config.own_claim_ms);
         self.state.phase == Phase::Joined && whole && self.has_arrived()
     }
 
@@ -416,9 +418,19 @@ impl Engine {
         id
     }
 
+    /// What calls for this purpose still bring is not wanted any more.
+    pub(crate) fn forget_calls(&mut self, purpose: &Purpose) {
+        self.calls.retain(|_, asked| asked != purpose);
+    }
+
     /// Whether a call for this purpose is in flight.
     pub(crate) fn is_asking(&self, purpose: &Purpose) -> bool {
         self.calls.values().any(|asked| asked == purpose)
+    }
+
+    /// Whether what a call brings is still wanted.
+    pub fn expects(&self, id: CallId) -> bool {
+        self.calls.contains_key(&id)
     }
 
     /// What a call in flight is for.

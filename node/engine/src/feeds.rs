@@ -3,14 +3,26 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use p2p_chat_model::{EntryHash, PeerId, RosterOp, Seq, VectorClock, limits::MAX_LAMPORT_JUMP};
+use p2p_chat_model::{
+    EntryHash, PeerId, RosterOp, Seq, VectorClock,
+    limits::{MAX_LAMPORT, MAX_LAMPORT_JUMP},
+};
 
 use crate::{io::EntryFacts, roster::Roster};
+
+/// Up to here Lamport time may be driven by what rests on entries that can't be had. What is left is enough for ever.
+const MAX_LAMPORT_UNSEEN: u64 = MAX_LAMPORT / 2;
+/// Most entries of one author that another's may rest on and that can't be had.
+const MAX_UNSEEN: Seq = 1 << 24;
 
 #[derive(Debug, Clone, Default)]
 struct Feed {
     last: Seq,
     head: Option<EntryHash>,
+    /// The Lamport time of the last entry.
+    lamport: u64,
+    /// Of authors that have contradicted themselves: up to where this feed's delivered entries rest on theirs.
+    unseen: VectorClock,
     held: VecDeque<EntryFacts>,
     frozen: bool,
 }
@@ -26,7 +38,7 @@ pub(crate) enum Offer {
     TooEarly,
     /// It contradicts what is stored: the author has written two entries under one number.
     Fork(Seq),
-    /// Too many entries wait already, or the feed is frozen.
+    /// Too many entries wait already, the feed is frozen, or its Lamport time does not grow.
     Refused,
 }
 
@@ -93,13 +105,16 @@ impl Feeds {
         self.held += held.len();
         self.ready.insert(author);
         self.digest = None;
-        self.feeds.insert(author, Feed { last, head: Some(head), held: held.into(), frozen: false });
+        let lamport = held.last().map_or(lamport, |entry| entry.lamport);
+        let feed = Feed { last, head: Some(head), lamport, held: held.into(), ..Feed::default() };
+        self.feeds.insert(author, feed);
     }
 
     /// Takes note of an own entry: written and delivered at once.
     pub(crate) fn append_own(&mut self, me: PeerId, lamport: u64) -> Seq {
         let feed = self.feeds.entry(me).or_default();
         feed.last += 1;
+        feed.lamport = lamport;
         // The driver chains own entries; nobody else continues this feed.
         feed.head = None;
         let seq = feed.last;
@@ -135,9 +150,14 @@ impl Feeds {
         if feed.frozen {
             return Offer::Refused;
         }
-        // Runs are formed once, by their author: one that overlaps what is stored was formed a second time.
-        if first <= feed.last || feed.head.unwrap_or(previous) != previous {
+        // Runs are formed once, by their author: one that overlaps what is stored was formed a second time. So was one that
+        // goes on where this node itself has written: see `append_own`.
+        let continues = feed.head.is_some_and(|head| head == previous) || feed.last == 0;
+        if first <= feed.last || !continues {
             return Offer::Fork(first);
+        }
+        if entries.first().is_some_and(|entry| entry.lamport <= feed.lamport) {
+            return Offer::Refused;
         }
         let admitted = |peer: &PeerId| {
             let admits = |op: &RosterOp| matches!(op, RosterOp::Admit { peer: admitted, .. } if admitted == peer);
@@ -164,7 +184,9 @@ impl Feeds {
     fn take(&mut self, author: PeerId, last: Seq, entries: &[EntryFacts]) {
         let feed = self.feeds.entry(author).or_default();
         feed.last = last;
-        feed.head = entries.last().map(|entry| entry.hash);
+        if let Some(newest) = entries.last() {
+            (feed.head, feed.lamport) = (Some(newest.hash), newest.lamport);
+        }
         feed.held.extend(entries.iter().cloned());
         self.held += entries.len();
         self.stored.set(author, last);
@@ -184,7 +206,8 @@ impl Feeds {
     ///
     /// Lamport time grows by one an entry, so an honest one is just above everything in its causal past. One that is
     /// far beyond waits until the others have come so far: nobody can use the numbers up for all. Each entry of the past
-    /// that can't be had, because its author has contradicted itself, may have gone as far ahead as one may.
+    /// that can't be had, because its author has contradicted itself, may have gone as far ahead as one may; but there
+    /// are only so many of them, and each counts once in a feed, or a few could drive Lamport time to its end together.
     pub(crate) fn next_deliverable(&mut self) -> Option<(PeerId, Seq, EntryFacts, bool)> {
         loop {
             let author = *self.ready.first()?;
@@ -197,13 +220,15 @@ impl Feeds {
                 self.ready.remove(&author);
                 continue;
             }
-            let jumps = self.lacking(entry).saturating_add(1);
-            if entry.lamport > self.lamport.saturating_add(MAX_LAMPORT_JUMP.saturating_mul(jumps)) {
+            let unseen = entry.clock.since(&self.delivered);
+            if entry.lamport > self.highest_lamport(&author, &unseen) {
                 self.ahead.insert(author);
                 self.ready.remove(&author);
                 continue;
             }
-            let entry = self.feeds.get_mut(&author)?.held.pop_front()?;
+            let feed = self.feeds.get_mut(&author)?;
+            feed.unseen.merge(&unseen);
+            let entry = feed.held.pop_front()?;
             self.held -= 1;
             self.see_lamport(entry.lamport);
             let seq = self.delivered.at(&author) + 1;
@@ -234,10 +259,16 @@ impl Feeds {
         waiting.filter(|(author, missing)| lacks(author, missing)).map(|(author, _)| *author).collect()
     }
 
-    /// How many entries that `entry` depends on are not waited for.
-    fn lacking(&self, entry: &EntryFacts) -> u64 {
-        let beyond = |(author, seq): (PeerId, Seq)| seq.saturating_sub(self.delivered.at(&author));
-        entry.clock.iter().map(beyond).fold(0, u64::saturating_add)
+    /// Up to which Lamport time the next entry of `author` is delivered, if what it rests on and can't be had is `unseen`.
+    fn highest_lamport(&self, author: &PeerId, unseen: &VectorClock) -> u64 {
+        let counted = |peer: &PeerId| self.feeds.get(author).map_or(0, |feed| feed.unseen.at(peer));
+        let new = |(peer, seq): (PeerId, Seq)| {
+            let delivered = self.delivered.at(&peer);
+            seq.min(delivered + MAX_UNSEEN).saturating_sub(delivered.max(counted(&peer)))
+        };
+        let jumps = unseen.iter().map(new).fold(0, u64::saturating_add);
+        let seen = self.lamport.saturating_add(MAX_LAMPORT_JUMP);
+        seen.max(seen.saturating_add(MAX_LAMPORT_JUMP.saturating_mul(jumps)).min(MAX_LAMPORT_UNSEEN))
     }
 
     fn mark_delivered(&mut self, author: PeerId, seq: Seq, lamport: u64) {

@@ -11,6 +11,14 @@ use crate::{
     timers::Timer,
 };
 
+/// A network that is being founded.
+#[derive(Debug, Clone, Hash)]
+pub(crate) struct Founding {
+    command: CommandId,
+    /// Whether a service knows the name for another network: nothing comes of it.
+    is_taken: bool,
+}
+
 impl Engine {
     pub(crate) fn found(&mut self, command: CommandId, genesis: EntryFacts) {
         let log = FeedLog {
@@ -28,7 +36,7 @@ impl Engine {
         self.state.addresses.insert(self.me, self.setup.address.clone());
         self.state.view = Some(view);
         self.persist();
-        self.founding = Some(command);
+        self.founding = Some(Founding { command, is_taken: false });
         self.register_everywhere();
         if self.registrars.is_empty() {
             self.on_founding_failed(CommandError::NoDiscovery("none is configured".to_owned()));
@@ -38,11 +46,14 @@ impl Engine {
     pub(crate) fn on_founded(&mut self, service: usize, result: Result<DiscoveryAnswer, CallError>) {
         let error = match result {
             Ok(DiscoveryAnswer::Accepted(_)) => {
-                if let Some(command) = self.founding.take() {
+                if let Some(founding) = self.founding.take_if(|founding| !founding.is_taken) {
                     self.state.phase = Phase::Joined;
                     self.persist();
                     self.arm();
-                    self.done(command, Ok(Done::Created));
+                    self.done(founding.command, Ok(Done::Created));
+                } else {
+                    // Or it would stay on record there until it is stale, and keep the name.
+                    self.ask_leading(service, Asked::Close);
                 }
                 return;
             }
@@ -52,19 +63,31 @@ impl Engine {
             Err(error) => CommandError::Refused(error.to_string()),
             Ok(_) => CommandError::Refused("the answer makes no sense".to_owned()),
         };
-        // One service that accepts is enough, one that knows the name for another network is too many.
-        let others = (0..self.registrars.len())
-            .any(|other| other != service && self.is_asking(&Purpose::Discovery(other, Asked::Create)));
-        if !others || error == CommandError::NameTaken {
-            self.on_founding_failed(error);
+        if let Some(founding) = &mut self.founding {
+            founding.is_taken |= error == CommandError::NameTaken;
+        }
+        self.on_not_founded(service, error);
+    }
+
+    /// A service has refused, or given the name back. One that accepts is enough, until one knows the name for another
+    /// network. Nothing has failed before all have answered: another one may accept yet.
+    pub(crate) fn on_not_founded(&mut self, service: usize, error: CommandError) {
+        let is_asked = |other: usize| {
+            let asked = [Asked::Create, Asked::Close].map(|asked| Purpose::Discovery(other, asked));
+            asked.iter().any(|purpose| self.is_asking(purpose))
+        };
+        let is_open = (0..self.registrars.len()).any(|other| other != service && is_asked(other));
+        if !is_open {
+            let is_taken = self.founding.as_ref().is_some_and(|founding| founding.is_taken);
+            self.on_founding_failed(if is_taken { CommandError::NameTaken } else { error });
         }
     }
 
     fn on_founding_failed(&mut self, error: CommandError) {
-        if let Some(command) = self.founding.take() {
+        if let Some(founding) = self.founding.take() {
             self.event(Event::Abandoned);
             self.stop();
-            self.done(command, Err(error));
+            self.done(founding.command, Err(error));
         }
     }
 
@@ -75,13 +98,11 @@ impl Engine {
         match self.state.phase {
             Phase::Left => self.event(Event::Stopped),
             Phase::Joining => self.resume_joining(),
+            Phase::Leaving if !self.roster.is_member(&self.me) => self.resume_leaving(),
             Phase::Founding | Phase::Joined | Phase::Leaving => {
-                // A leave that was cut short has to be asked for again; a network that was founded is led.
+                // A leave that was cut short has to be asked for again; a network that was founded is led; and who came
+                // back after a leave may not have its new admission yet.
                 self.state.phase = Phase::Joined;
-                if self.roster.member(&self.me).is_some() && !self.roster.is_member(&self.me) {
-                    self.stop();
-                    return;
-                }
                 self.resume_joined();
             }
         }

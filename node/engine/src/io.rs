@@ -314,6 +314,8 @@ pub enum Event {
         /// The number.
         seq: Seq,
     },
+    /// As leader: the discovery service with this number refuses, for this reason, to list the network.
+    Unlisted(usize, String),
     /// The network was never founded after all: forget it.
     Abandoned,
     /// The membership has ended; the engine does nothing any more.

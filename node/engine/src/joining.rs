@@ -166,8 +166,8 @@ impl Engine {
             Err(CallError::Unmet(reason)) if self.state.phase == Phase::Joining => {
                 self.fail_join(CommandError::NotReachable(reason));
             }
-            // It won't change its mind: a full network, or a request it can't make sense of.
-            Err(CallError::Failed(reason)) if self.state.phase == Phase::Joining => {
+            // It won't change its mind soon: a full network, or a request it can't make sense of.
+            Err(CallError::Full(reason) | CallError::Failed(reason)) if self.state.phase == Phase::Joining => {
                 self.fail_join(CommandError::Refused(reason));
             }
             Err(error) => self.on_join_failed(&hint, next, &error),
@@ -191,11 +191,13 @@ impl Engine {
             return;
         }
         let asked = hint.peer;
-        if !matches!(error, CallError::Busy(_)) {
+        // Then it leads, for all that is known, and only has no time or no room.
+        let leads = matches!(error, CallError::Busy(_) | CallError::Full(_));
+        if !leads && self.can_be_outbid(hint.epoch) {
             self.election.outbid(hint.epoch);
         }
         let in_view = self.node().is_some();
-        if self.is_leading() && !matches!(error, CallError::Busy(_)) {
+        if self.is_leading() && !leads {
             self.win_back(hint.epoch);
             return;
         }
@@ -260,7 +262,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn on_lookup(&mut self, _service: usize, result: Result<DiscoveryAnswer, CallError>) {
+    pub(crate) fn on_lookup(&mut self, result: Result<DiscoveryAnswer, CallError>) {
         let Some(joining) = &mut self.joining else { return };
         joining.in_flight = false;
         match result {

@@ -18,7 +18,8 @@ const MAX_HOPS: u32 = 8;
 /// This node's way out.
 #[derive(Debug, Clone, Hash)]
 pub(crate) struct Leaving {
-    command: CommandId,
+    /// `None` after a restart: the Leave is signed, and only has to be told.
+    command: Option<CommandId>,
     /// Whether to go even if nobody else has what is here.
     force: bool,
     /// The try that is under way: what was said in answer to an earlier one does not count.
@@ -50,10 +51,15 @@ struct Closing {
 
 impl Engine {
     pub(crate) fn on_leave_command(&mut self, command: CommandId, wait_ms: u64, force: bool) {
-        if self.leaving.is_some() || !self.is_whole() {
+        if self.leaving.is_some() || !self.is_whole() && !force {
             self.done(command, Err(CommandError::Busy));
             return;
         }
+        self.begin_to_leave(Some(command), wait_ms, force);
+        self.timers.hasten(Timer::AntiEntropy, self.moment.now);
+    }
+
+    fn begin_to_leave(&mut self, command: Option<CommandId>, wait_ms: u64, force: bool) {
         self.leave_attempts += 1;
         self.leaving = Some(Leaving {
             command,
@@ -69,7 +75,18 @@ impl Engine {
             closing: None,
         });
         self.set_timer(Timer::Leave, wait_ms);
-        self.timers.hasten(Timer::AntiEntropy, self.moment.now);
+    }
+
+    /// The program ended between the signed Leave and the end of leaving. Until somebody has the Leave, all others list a
+    /// member that is away: it is handed over first, if that takes no longer than one try.
+    pub(crate) fn resume_leaving(&mut self) {
+        for peer in self.others() {
+            self.start_pushing(peer);
+        }
+        self.begin_to_leave(None, self.setup.config.deliver_timeout_ms, true);
+        if let Some(leaving) = &mut self.leaving {
+            leaving.entry = Some(self.feeds.stored().at(&self.me));
+        }
     }
 
     /// The try to leave that is under way, unless somebody else goes first.
@@ -106,7 +123,7 @@ impl Engine {
         let Ok(Response::Standing(theirs)) = result else { return };
         let same = (theirs.digest == self.feeds.digest()).then(|| self.feeds.stored().clone());
         let Some(frontier) = same.or_else(|| theirs.frontier.clone()) else { return };
-        let stays = !theirs.leaving && self.is_active(&peer) && self.roster.is_member(&peer);
+        let stays = !theirs.leaving && self.is_active(&peer);
         if let Some(leaving) =
             self.leaving.as_mut().filter(|leaving| leaving.after.is_none() && leaving.attempt == attempt)
             && stays
@@ -121,9 +138,10 @@ impl Engine {
         if self.leaving.as_ref().is_some_and(|leaving| leaving.entry.is_none()) {
             self.prepare_leave();
         }
-        let Some(Leaving { entry: Some(entry), asked: false, deadline, .. }) = &self.leaving else { return };
+        let Some(Leaving { entry: Some(entry), asked: false, deadline, command, .. }) = &self.leaving else { return };
         if self.is_last() || self.has_been_handed_over(*entry) || self.moment.now >= *deadline {
-            self.ask_to_leave();
+            // After a restart, whoever leads has found out that this node was gone, or will.
+            if command.is_some() || self.is_last() { self.ask_to_leave() } else { self.finish_leave(false) }
         }
     }
 
@@ -139,11 +157,17 @@ impl Engine {
         let may_go = self.is_last() || is_safe || force && is_late;
         if may_go && self.is_whole() {
             self.sign_leave();
+        } else if is_late && force {
+            // It is not in yet, or lacks what it has written itself, and who could help may never come back: to the others
+            // it is a member that is away.
+            self.finish_leave(false);
         } else if is_late {
             self.leaving = None;
             self.timers.clear(Timer::Leave);
             let error = if may_go { CommandError::Busy } else { CommandError::OnlyHere(self.unreplicated()) };
-            self.done(command, Err(error));
+            if let Some(command) = command {
+                self.done(command, Err(error));
+            }
         }
     }
 
@@ -252,8 +276,7 @@ impl Engine {
         view.epoch = self.state.epoch.max(voted).next();
         view.version += 1;
         view.leader = successor.node;
-        self.state.vote = Some((view.epoch, successor.peer));
-        self.persist();
+        self.remember_vote(view.epoch, successor.peer);
         let vote = Vote::cast(&self.setup.identity, self.setup.network, view.epoch, successor.peer);
         let call = PeerCall::UpdateView(view, Some(vote));
         let timeout = self.setup.config.deliver_timeout_ms;
@@ -327,6 +350,8 @@ impl Engine {
         let Some(leaving) = self.leaving.take() else { return };
         let unreplicated = if closed { 0 } else { self.unreplicated() };
         self.stop();
-        self.done(leaving.command, Ok(Done::Left { unreplicated, closed }));
+        if let Some(command) = leaving.command {
+            self.done(command, Ok(Done::Left { unreplicated, closed }));
+        }
     }
 }

@@ -44,6 +44,12 @@ impl Liveness {
         self.heard.insert(peer, now);
     }
 
+    /// Drops what is known of others.
+    pub(crate) fn forget_all_but(&mut self, is_known: impl Fn(&PeerId) -> bool) {
+        self.heard.retain(|peer, _| is_known(peer));
+        self.helpers.retain(|peer, _| is_known(peer));
+    }
+
     /// The requests that wait for a ping.
     pub(crate) fn take_requests(&mut self) -> Vec<RequestId> {
         std::mem::take(&mut self.pinging_for).into_keys().collect()
@@ -120,10 +126,12 @@ impl Engine {
         if theirs.leader.as_ref().is_some_and(|leader| leader.peer == self.me && leader.epoch == self.state.epoch) {
             self.liveness.unconfirmed = false;
         }
-        if let Some(frontier) = &theirs.frontier {
+        let has_a_say = self.admits(&peer);
+        if let Some(frontier) = theirs.frontier.as_ref().filter(|_| has_a_say) {
             self.learn_frontier(peer, frontier);
-        } else if theirs.digest == self.feeds.digest() {
+        } else if has_a_say && theirs.digest == self.feeds.digest() {
             self.timers.clear(Timer::OwnWord);
+            self.on_word_of_own_feed(peer);
         }
         self.on_others_way(peer, theirs);
         if theirs.epoch > self.state.epoch {
@@ -264,7 +272,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn on_ping_via(&mut self, id: RequestId, _from: PeerId, target: PeerId) {
+    pub(crate) fn on_ping_via(&mut self, id: RequestId, target: PeerId) {
         let full = self.liveness.pinging_for.len() >= self.setup.config.max_pending_requests;
         if full || target == self.me || !self.is_active(&target) {
             let no = Response::Pinged(false, self.hint());
@@ -326,7 +334,7 @@ impl Engine {
     /// The engine was called far too late: it is itself the sick one. Nobody is suspected for that time.
     pub(crate) fn on_stall(&mut self) {
         self.liveness.clear_suspicions();
-        self.election.abort();
+        self.election.pause();
         let now = self.moment.now;
         self.liveness.heard.values_mut().for_each(|heard| *heard = now);
         if self.is_leading() {

@@ -1,11 +1,13 @@
 //! What the discovery services are told: the leader registers the network at each, renews its lease, and brings
 //! its newest view on record. One that has lost the network gets it again.
 
+use std::collections::BTreeMap;
+
 use p2p_chat_model::Epoch;
 
 use crate::{
     engine::{Engine, Purpose},
-    io::{CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Record},
+    io::{CallError, CommandError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Event, Record},
     timers::Timer,
 };
 
@@ -30,6 +32,8 @@ pub(crate) struct Registrar {
     asking: bool,
     /// The view has changed since the last renewal was sent.
     changed: bool,
+    /// Why it does not list the network as it is now, where that is not for want of a connection.
+    refusal: Option<String>,
 }
 
 impl Engine {
@@ -86,7 +90,7 @@ impl Engine {
     }
 
     /// Asks a service for something on behalf of the view this node leads.
-    fn ask_leading(&mut self, service: usize, asked: Asked) {
+    pub(crate) fn ask_leading(&mut self, service: usize, asked: Asked) {
         let Some(view) = self.view().cloned() else { return };
         let serial = self.next_serial(service);
         let call = match asked {
@@ -122,7 +126,8 @@ impl Engine {
         };
         match asked {
             Asked::Reign => self.on_reign_answer(service, result),
-            Asked::Lookup => self.on_lookup(service, result),
+            Asked::Lookup => self.on_lookup(result),
+            Asked::Close if self.founding.is_some() => self.on_not_founded(service, CommandError::NameTaken),
             Asked::Close => self.on_closed(service, &result),
             Asked::Create if self.founding.is_some() => {
                 self.finish_asking(service, self.setup.config.lease_renewal_ms);
@@ -149,6 +154,7 @@ impl Engine {
         match result {
             Ok(DiscoveryAnswer::Accepted(_) | DiscoveryAnswer::Closed) => {
                 self.liveness.unconfirmed = false;
+                self.note_refusal(service, None);
                 self.finish_asking(service, period);
             }
             Ok(DiscoveryAnswer::Unknown) if asked != Asked::Create => {
@@ -165,13 +171,44 @@ impl Engine {
             Ok(DiscoveryAnswer::Refused(why, record, serial)) => {
                 self.see_serial(service, serial);
                 self.finish_asking(service, retry);
+                if why == DiscoveryRefusal::Unreachable {
+                    let reason = format!("it can't reach this node at {}", self.setup.address);
+                    self.note_refusal(service, Some(reason));
+                }
                 if self.is_leading() {
                     self.on_superseded(service, asked, why, &record);
                 }
             }
+            Err(error) => {
+                if !matches!(error, CallError::Unreachable(_) | CallError::Busy(_)) {
+                    self.note_refusal(service, Some(error.to_string()));
+                }
+                self.finish_asking(service, retry);
+            }
             // It was lost and registered again by another leader: the next renewal shows who.
-            Ok(DiscoveryAnswer::Unknown) | Err(_) => self.finish_asking(service, retry),
+            Ok(DiscoveryAnswer::Unknown) => self.finish_asking(service, retry),
         }
+    }
+
+    fn note_refusal(&mut self, service: usize, refusal: Option<String>) {
+        let Some(registrar) = self.registrars.get_mut(service) else { return };
+        if registrar.refusal != refusal {
+            registrar.refusal.clone_from(&refusal);
+            if let Some(reason) = refusal {
+                self.event(Event::Unlisted(service, reason));
+            }
+        }
+    }
+
+    /// Another reign: nothing has been refused to it yet.
+    pub(crate) fn forget_refusals(&mut self) {
+        self.registrars.iter_mut().for_each(|registrar| registrar.refusal = None);
+    }
+
+    /// As leader: the discovery services that answer and do not list the network as it is now, and why.
+    pub(crate) fn refusals(&self) -> BTreeMap<usize, String> {
+        let refusal = |(service, registrar): (usize, &Registrar)| Some((service, registrar.refusal.clone()?));
+        self.registrars.iter().enumerate().filter_map(refusal).filter(|_| self.is_leading()).collect()
     }
 
     /// Something else than this reign is on record.
@@ -197,10 +234,11 @@ impl Engine {
         } else if record.leader.peer != self.me {
             self.remember_address(record.leader.peer, record.leader.address.clone());
             self.challenge(record);
-        } else {
+        } else if on_record > mine {
             // Its own reign of a later epoch is on record, from before a crash: goes on above it.
             self.reassert(on_record);
         }
+        // Else it is this reign that is on record, and the next renewal may find that the service reaches this node.
     }
 
     /// A leader that is on record with this epoch or a later one: follows it if it answers, else wins the record back.

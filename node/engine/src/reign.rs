@@ -15,6 +15,15 @@ use crate::{
     timers::Timer,
 };
 
+/// What a peer was told of a view.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// The view.
+    View,
+    /// The view, and how its reign was won.
+    Reign,
+}
+
 impl Engine {
     /// Follows `view` from now on.
     pub(crate) fn adopt(&mut self, view: View, certificate: Option<Certificate>) {
@@ -28,6 +37,7 @@ impl Engine {
             self.state.certificate = certificate;
         }
         self.state.view = Some(view);
+        self.forget_strangers();
         self.persist();
         if new_reign {
             self.on_new_reign();
@@ -43,6 +53,14 @@ impl Engine {
         if self.node().is_none() {
             self.go_outside(None);
         }
+    }
+
+    /// Drops what is known of peers that were active and are not, and that nobody has admitted.
+    fn forget_strangers(&mut self) {
+        let view = self.state.view.as_ref();
+        let is_known = |peer: &PeerId| self.roster.knows(peer) || view.is_some_and(|view| view.member(peer).is_some());
+        self.delivery.cursors.retain(|peer, _| is_known(peer));
+        self.liveness.forget_all_but(is_known);
     }
 
     /// Says who has come into the view and who has dropped out of it. Nothing is said of a node's first view.
@@ -68,6 +86,7 @@ impl Engine {
     fn on_new_reign(&mut self) {
         let lost_since = self.election.lost_since.take().unwrap_or(self.moment.now);
         self.election.end();
+        self.forget_refusals();
         self.liveness.unconfirmed = false;
         self.liveness.clear_suspicions();
         if let Some(view) = self.view()
@@ -109,7 +128,9 @@ impl Engine {
     /// Somebody outside the view may have to be called.
     pub(crate) fn remember_address(&mut self, peer: PeerId, address: Address) {
         trim(&mut self.state.addresses, limits::MAX_MEMBERS - 1, &self.roster, self.state.view.as_ref());
-        self.state.addresses.insert(peer, address);
+        if self.state.addresses.len() < limits::MAX_MEMBERS || self.state.addresses.contains_key(&peer) {
+            self.state.addresses.insert(peer, address);
+        }
     }
 
     pub(crate) fn on_update_view(&mut self, id: RequestId, from: PeerId, view: View, vote: Option<Vote>) {
@@ -147,6 +168,11 @@ impl Engine {
 
     pub(crate) fn is_plausible(&self, epoch: Epoch) -> bool {
         epoch.0 <= self.state.epoch.0.saturating_add(limits::MAX_EPOCH_JUMP)
+    }
+
+    /// Whether there may be a reign above `epoch`.
+    pub(crate) fn can_be_outbid(&self, epoch: Epoch) -> bool {
+        self.is_plausible(epoch.next())
     }
 
     /// Whether the numbers of a view can have been counted up to: nobody can use them up for all.
@@ -230,8 +256,8 @@ impl Engine {
         self.call_peer(Purpose::Announce(peer), peer, call, timeout);
     }
 
-    /// A peer was told of a view; if `announced`, together with how the reign was won.
-    pub(crate) fn on_told(&mut self, peer: PeerId, announced: bool, result: Result<Response, CallError>) {
+    /// A peer has answered what it was told, or has not.
+    pub(crate) fn on_told(&mut self, peer: PeerId, told: Told, result: Result<Response, CallError>) {
         match result {
             Ok(Response::Taken(true, _)) => {
                 self.liveness.unconfirmed = false;
@@ -241,7 +267,7 @@ impl Engine {
             }
             Ok(Response::Taken(false, hint)) => {
                 self.heard(peer);
-                self.on_not_followed(peer, announced, hint);
+                self.on_not_followed(peer, told, hint);
             }
             Err(CallError::Unreachable(_)) if self.is_leading() => self.suspect(peer),
             Err(CallError::NotMember(_)) if self.is_leading() => {
@@ -255,11 +281,11 @@ impl Engine {
     }
 
     /// A member does not follow this leader.
-    fn on_not_followed(&mut self, peer: PeerId, announced: bool, hint: Option<LeaderHint>) {
+    fn on_not_followed(&mut self, peer: PeerId, told: Told, hint: Option<LeaderHint>) {
         let Some(hint) = hint.filter(|hint| hint.peer != self.me) else { return };
         if !self.is_leading() || hint.epoch > self.state.epoch {
             self.follow_hint(Some(&hint));
-        } else if hint.epoch == self.state.epoch && hint.peer == peer && announced {
+        } else if hint.epoch == self.state.epoch && hint.peer == peer && told == Told::Reign {
             // The other leader of this epoch has seen how this reign was won, and finds its own the better founded one.
             self.follow_hint(Some(&hint));
         } else if hint.epoch == self.state.epoch {

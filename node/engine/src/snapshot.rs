@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub asking: BTreeMap<PeerId, PeerId>,
     /// Authors that have contradicted themselves: nothing more is taken of their feeds.
     pub frozen: BTreeSet<PeerId>,
+    /// As leader: the discovery services, by number, that answer and do not list the network as it is, and why.
+    pub unlisted: BTreeMap<usize, String>,
     /// Whether an own entry could be written at once.
     pub writable: bool,
     /// Per other member: its hold on the own feed.
@@ -143,6 +145,7 @@ impl Engine {
             missing: self.catchup.missing(self.feeds.stored()),
             asking: self.catchup.asking(self.feeds.stored()),
             frozen: self.state.frozen.clone(),
+            unlisted: self.refusals(),
             writable: self.may_write(),
             cursors: self.holds(),
         }

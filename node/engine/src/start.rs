@@ -66,7 +66,7 @@ pub struct FeedLog {
     pub last: Seq,
     /// The hash of the last entry.
     pub head: EntryHash,
-    /// The Lamport time of a delivered entry: the last of this feed, or a later one; 0 if none is delivered.
+    /// The Lamport time of the last delivered entry; where entries are held, a later one will do. 0 if none is delivered.
     pub lamport: u64,
     /// The entries that are stored but not delivered; they end with `last`.
     pub held: Vec<EntryFacts>,

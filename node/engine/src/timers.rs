@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     AntiEntropy,
     /// What is missing is fetched.
     CatchUp,
+    /// A fetch takes so long that somebody else gets a turn.
+    FetchTurn,
     /// The own feed is handed to a peer again.
     Push(PeerId),
     /// The stage of an election ends.

@@ -103,9 +103,17 @@ impl Engine {
             self.reply(id, Ok(Response::Promised(voted)));
             return;
         }
-        self.state.vote = Some((epoch, candidate));
-        self.persist();
+        self.remember_vote(epoch, candidate);
         let vote = Vote::cast(&self.setup.identity, self.setup.network, epoch, candidate);
         self.reply(id, Ok(Response::Voted(vote)));
+    }
+
+    /// On disk before it is said. A vote for the last epoch that is taken is the only one that is not remembered: nobody
+    /// could stand above it, so whoever likes could ask for it and keep the group from ever having a leader again.
+    pub(crate) fn remember_vote(&mut self, epoch: Epoch, candidate: PeerId) {
+        if self.can_be_outbid(epoch) {
+            self.state.vote = Some((epoch, candidate));
+            self.persist();
+        }
     }
 }

@@ -45,7 +45,8 @@ const BAD_MEMBER: u64 = 40;
 
 /// Plans the faults of a seed between two moments.
 pub(crate) fn plan(world: &mut World, from: u64, until: u64) {
-    let mut rng = Rng::new(world.rng.next());
+    let seed = world.rng.next();
+    let mut rng = Rng::new(seed);
     let count = world.nodes.len();
     let share = rng.pick(&[150, 400, 500, 600, 850]).unwrap_or(500);
     world.net.weather = weather(&mut rng, share);
@@ -60,6 +61,8 @@ pub(crate) fn plan(world: &mut World, from: u64, until: u64) {
         let bad = Bad::new(somebody(&mut rng, count), rng.chance(500) && Gap::Lost.is_on());
         world.oracle.distrust(&world.nodes[bad.who]);
         world.bad = Some(bad);
+        // Drawn from a stream of their own, or what else a seed plays would be another thing with each of them.
+        plan_habits(world, &mut Rng::new(!seed), share, (from, until));
     }
     let pause = rng.between(300, 6_000);
     let mut at = from + rng.below(pause);
@@ -71,6 +74,16 @@ pub(crate) fn plan(world: &mut World, from: u64, until: u64) {
         at += rng.between(1, 2 * pause);
     }
     world.after(until - world.now, Happening::Fault(Fault::Calm));
+}
+
+/// What the bad member takes up between two moments.
+fn plan_habits(world: &mut World, rng: &mut Rng, share: u64, (from, until): (u64, u64)) {
+    for habit in Trick::habits() {
+        let at = from + rng.below(until - from);
+        if rng.chance(share) {
+            world.after(at - world.now, Happening::Fault(Fault::Bad(habit)));
+        }
+    }
 }
 
 fn choose<'a>(rng: &mut Rng, kinds: &[&'a Kind]) -> Option<&'a Kind> {

@@ -36,11 +36,11 @@ impl Acked {
     pub(crate) fn check_output(&mut self, nodes: &[Node], who: Who, output: &Output) -> Finding {
         let node = &nodes[who];
         match output {
-            Output::Reply(_, Ok(Response::Acked(upto) | Response::Serve { upto, .. })) => self.say(node, upto),
+            Output::Reply(_, Ok(Response::Acked(upto))) => self.say(node, upto),
             Output::Reply(_, Ok(Response::Admitted { frontier, .. })) => self.say(node, frontier),
             Output::Reply(_, Ok(Response::Standing(Standing { frontier: Some(frontier), .. })))
             | Output::Call { call: PeerCall::Ping(Standing { frontier: Some(frontier), .. }), .. }
-            | Output::Call { call: PeerCall::Fetch(frontier), .. } => self.say(node, frontier),
+            | Output::Call { call: PeerCall::Fetch(frontier, _), .. } => self.say(node, frontier),
             Output::Done(_, Ok(Done::Sent { seq, .. })) => {
                 self.sent.insert(node.peer, *seq);
                 self.say(node, &[(node.peer, *seq)].into_iter().collect())
@@ -82,7 +82,14 @@ impl Acked {
         Ok(())
     }
 
+    /// The disk was dropped. Who had said nothing, is believed nothing.
     pub(crate) fn forgotten(&mut self, who: Who) {
+        self.dropped[who] |= !self.said[who].is_empty();
+        self.said[who].clear();
+    }
+
+    /// Whatever it said or says counts for nothing.
+    pub(crate) fn distrust(&mut self, who: Who) {
         self.said[who].clear();
         self.dropped[who] = true;
     }

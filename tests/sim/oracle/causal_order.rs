@@ -1,6 +1,7 @@
 //! An entry is delivered after all that its author had delivered when it wrote it, and each author's entries in
 //! their order. The past is what the author's disk held, not what the entry's clock says. And an entry's Lamport
-//! time is above that of all its past: so the order for everybody, by Lamport times, is a causal one.
+//! time is above that of all its past: so the order for everybody, by Lamport times, is a causal one. It grows from
+//! run to run, too: what a bad author wrote otherwise is not even stored.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,19 @@ use super::{
     Finding,
     ledger::{Ledger, Past},
 };
-use crate::net::Who;
+use crate::{disk::Image, net::Who};
+
+/// A run of somebody else is on disk, after those before it.
+pub(crate) fn check_run(name: &str, image: &Image, run: &Run) -> Finding {
+    let before = image.lamport(&run.author, run.first - 1).unwrap_or(0);
+    match run.entries.first().map(|(_, entry)| entry.header.lamport) {
+        Some(lamport) if lamport <= before => {
+            let place = (run.author, run.first);
+            Err(format!("{name} stores {place:?} at Lamport time {lamport}, after {before}"))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// What each node has delivered, in the order in which its disk took it.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ mod silence_never_removes;
 use std::collections::BTreeMap;
 
 use p2p_chat_engine::{Done, Durable, Engine, Output, PeerCall, Phase, Request, Response};
-use p2p_chat_model::{EntryHash, Epoch, PeerId, Run, Signature};
+use p2p_chat_model::{EntryHash, Epoch, PeerId, Run, Signature, limits::MAX_EPOCH_JUMP};
 use p2p_chat_nds::registry;
 
 use crate::{disk::Record, net::Who, node::Node, users::Wish};
@@ -128,6 +128,8 @@ impl Oracle {
             Record::Run(run) => {
                 let found = no_phantom::check_run(&self.ledger, node.name, run);
                 self.note("no_phantom", found);
+                let found = causal_order::check_run(node.name, node.disk.image(), run);
+                self.note("causal_order", found);
                 if self.bad.is_some() {
                     // Without a bad member nobody ever touches a run, and it would be the same as at its author.
                     let found = no_phantom::check_signature(&mut self.genuine, node.name, run);
@@ -191,9 +193,9 @@ impl Oracle {
                 // A reign that is handed over is only offered until its leader takes it.
                 let found = if vote.is_none() { self.ids.check_view(view) } else { Ok(()) };
                 self.note("ids_never_reused", found);
-                self.note_vote(vote.as_ref());
+                self.note_vote(node, vote.as_ref());
             }
-            Output::Reply(_, Ok(Response::Voted(vote))) => self.note_vote(Some(vote)),
+            Output::Reply(_, Ok(Response::Voted(vote))) => self.note_vote(node, Some(vote)),
             Output::Reply(_, Ok(Response::Admitted { view, .. })) => {
                 let found = self.ids.check_view(view);
                 self.note("ids_never_reused", found);
@@ -202,8 +204,10 @@ impl Oracle {
         }
     }
 
-    fn note_vote(&mut self, vote: Option<&p2p_chat_model::Vote>) {
-        if let Some(vote) = vote {
+    fn note_vote(&mut self, node: &Node, vote: Option<&p2p_chat_model::Vote>) {
+        // Votes for the last epoch that a node takes are not remembered.
+        let last = node.written.as_ref().map(|state| state.epoch.0.saturating_add(MAX_EPOCH_JUMP));
+        if let Some(vote) = vote.filter(|vote| Some(vote.epoch.0) != last) {
             let found = self.votes.check((vote.voter, vote.epoch, vote.candidate));
             self.note("one_vote_per_epoch", found);
         }
@@ -255,8 +259,6 @@ impl Oracle {
         self.note("no_loss", found);
         let found = liveness::check_rest(nodes, self.bad);
         self.note("liveness", found);
-        let found = same_set_same_state::check_agreement(nodes);
-        self.note("same_set_same_state", found);
     }
 
     /// One leader, the lowest active id, known to everybody and to the discovery service.
@@ -270,7 +272,7 @@ impl Oracle {
     pub(crate) fn distrust(&mut self, node: &Node) {
         self.bad = Some(node.peer);
         self.shown.distrust(node.peer);
-        self.acked.forgotten(node.who);
+        self.acked.distrust(node.who);
     }
 
     /// The bad member has something else to say under numbers that it uses too.

@@ -1,16 +1,13 @@
-//! Equal entries make an equal roster and an equal timeline, whatever the order in which they came. The roster is
-//! folded here a second time, straight from the disk.
+//! Equal entries make an equal roster, whatever the order in which they came: it is folded here a second time, straight
+//! from the disk. The timeline is the store's, and compared by its own tests and those of real nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use p2p_chat_engine::Snapshot;
-use p2p_chat_model::{EntryHash, PeerId, RosterOp, Seq};
+use p2p_chat_model::{PeerId, RosterOp, Seq};
 
 use super::Finding;
 use crate::{disk::Image, node::Node};
-
-/// Delivered entries, as a frontier: of each author the last one, and its hash.
-type Frontier = Vec<(PeerId, Seq, Option<EntryHash>)>;
 
 /// Whether the engine's roster is what its delivered entries say.
 pub(crate) fn check(node: &Node, snapshot: &Snapshot) -> Finding {
@@ -21,31 +18,6 @@ pub(crate) fn check(node: &Node, snapshot: &Snapshot) -> Finding {
         return Ok(());
     }
     Err(format!("{} lists {listed:?}; its entries say {folded:?}", node.name))
-}
-
-/// Whether nodes with the same entries show the same, in the same order.
-pub(crate) fn check_agreement(nodes: &[Node]) -> Finding {
-    let mut shown = BTreeMap::new();
-    for node in nodes.iter().filter(|node| node.engine.is_some()) {
-        let image = node.disk.image();
-        let last = |author: &PeerId, seq: Seq| image.hash(author, seq);
-        let frontier: Frontier =
-            image.delivered.iter().map(|(author, seq)| (*author, *seq, last(author, *seq))).collect();
-        let timeline = timeline(image);
-        let (name, first) = shown.entry(frontier).or_insert_with(|| (node.name, timeline.clone()));
-        if *first != timeline {
-            return Err(format!("{} and {name} show the same entries differently", node.name));
-        }
-    }
-    Ok(())
-}
-
-fn timeline(image: &Image) -> Vec<EntryHash> {
-    let delivered = image.entries().filter(|(author, seq, ..)| *seq <= image.delivered(author));
-    let mut places: Vec<(u64, PeerId, Seq, EntryHash)> =
-        delivered.map(|(author, seq, hash, entry)| (entry.header.lamport, author, seq, hash)).collect();
-    places.sort();
-    places.into_iter().map(|(.., hash)| hash).collect()
 }
 
 /// A member was admitted, and its last leave was known to one who admitted it.

@@ -195,9 +195,9 @@ fn a_restored_feed_goes_on_where_it_was() {
     feeds.restore(ALICE, 3, hash(ALICE, 3), 9, held);
     assert_eq!((feeds.stored().at(&ALICE), feeds.delivered().at(&ALICE), feeds.held()), (3, 2, 1));
     assert_eq!(deliveries(&mut feeds), []);
-    assert_eq!(offer(&mut feeds, ALICE, 4, &texts(ALICE, 4, 4)), Offer::Taken);
+    assert_eq!(offer(&mut feeds, ALICE, 4, &[entry(ALICE, 4, 10, &[])]), Offer::Taken);
     assert_eq!(offer(&mut feeds, BOB, 1, &texts(BOB, 1, 1)), Offer::Taken);
-    assert_eq!(deliveries(&mut feeds), [(BOB, 1, true), (ALICE, 3, false), (ALICE, 4, true)]);
+    assert_eq!(deliveries(&mut feeds), [(BOB, 1, true), (ALICE, 3, false), (ALICE, 4, false)]);
 }
 
 /// A conversation: in every step one of three authors, having seen some of what the others wrote, writes a run.
@@ -287,4 +287,62 @@ fn an_entry_whose_past_another_has_kept_to_itself_may_be_as_far_ahead_as_that_pa
     feeds.freeze(BOB);
     assert_eq!(offer(&mut feeds, ALICE, 1, &[far(2)]), Offer::Taken);
     assert_eq!(deliveries(&mut feeds), [(ALICE, 1, false)]);
+}
+
+#[test]
+fn what_rests_on_entries_that_cannot_be_had_drives_lamport_time_so_far_and_no_further() {
+    let most = (1 + MAX_UNSEEN) * MAX_LAMPORT_JUMP;
+    let rests_on = |seq: Seq, lamport: u64, bobs: Seq| entry(ALICE, seq, lamport, &[(BOB, bobs)]);
+    let shown_of = |entries: &[EntryFacts]| {
+        let mut feeds = Feeds::default();
+        feeds.freeze(BOB);
+        assert_eq!(offer(&mut feeds, ALICE, 1, entries), Offer::Taken);
+        deliveries(&mut feeds).len()
+    };
+    assert_eq!(shown_of(&[rests_on(1, most, 1 << 43)]), 1, "so many may be unseen");
+    assert_eq!(shown_of(&[rests_on(1, most + 1, 1 << 43)]), 0, "but no more");
+    assert_eq!(shown_of(&[rests_on(1, most, 1 << 43), rests_on(2, 2 * most, 1 << 44)]), 1, "nor in two steps");
+    let (two, three) = (2 * MAX_LAMPORT_JUMP, 4 * MAX_LAMPORT_JUMP);
+    assert_eq!(shown_of(&[rests_on(1, two, 1), rests_on(2, three, 2)]), 2, "the second counts for itself");
+    assert_eq!(shown_of(&[rests_on(1, two, 1), rests_on(2, three, 1)]), 1, "the first counts once");
+}
+
+#[test]
+fn nothing_that_cannot_be_had_drives_lamport_time_to_its_end() {
+    let end = MAX_LAMPORT_UNSEEN;
+    for (from, lamport, shown) in [
+        (end - 9, end - 9 + MAX_LAMPORT_JUMP, 1),
+        (end - 9, end - 8 + MAX_LAMPORT_JUMP, 0),
+        (end - 2 * MAX_LAMPORT_JUMP, end, 1),
+        (end - 2 * MAX_LAMPORT_JUMP, end + 1, 0),
+    ] {
+        let mut feeds = Feeds::default();
+        feeds.restore(CAROL, 1, hash(CAROL, 1), from, Vec::new());
+        feeds.freeze(BOB);
+        assert_eq!(offer(&mut feeds, ALICE, 1, &[entry(ALICE, 1, lamport, &[(BOB, 1 << 20)])]), Offer::Taken);
+        assert_eq!(deliveries(&mut feeds).len(), shown, "from {from} to {lamport}");
+    }
+}
+
+#[test]
+fn a_feed_whose_lamport_time_does_not_grow_from_run_to_run_is_not_taken() {
+    for (lamport, offered) in [(4, Offer::Refused), (5, Offer::Refused), (6, Offer::Taken)] {
+        let next = [entry(ALICE, 2, lamport, &[])];
+        let mut feeds = Feeds::default();
+        assert_eq!(offer(&mut feeds, ALICE, 1, &[entry(ALICE, 1, 5, &[])]), Offer::Taken);
+        assert_eq!(offer(&mut feeds, ALICE, 2, &next), offered, "after the one before");
+        for held in [Vec::new(), vec![entry(ALICE, 1, 5, &[])]] {
+            let mut feeds = Feeds::default();
+            feeds.restore(ALICE, 1, hash(ALICE, 1), 5 * u64::from(held.is_empty()), held);
+            assert_eq!(offer(&mut feeds, ALICE, 2, &next), offered, "after a restart");
+        }
+    }
+}
+
+#[test]
+fn what_goes_on_where_this_node_has_written_itself_was_written_elsewhere() {
+    let mut feeds = Feeds::default();
+    feeds.append_own(ALICE, 1);
+    assert_eq!(offer(&mut feeds, ALICE, 2, &texts(ALICE, 2, 2)), Offer::Fork(2));
+    assert_eq!(feeds.stored(), &clock(&[(ALICE, 1)]));
 }

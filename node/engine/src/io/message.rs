@@ -1,5 +1,7 @@
 //! What nodes say to each other and to discovery services, and what they are answered.
 
+use std::collections::BTreeSet;
+
 use p2p_chat_model::{Address, Certificate, Epoch, Name, NodeId, PeerId, Seq, VectorClock, View, Vote};
 
 use super::RunFacts;
@@ -32,8 +34,8 @@ pub enum Request {
     Deliver(Vec<RunFacts>),
     /// Pass my entries on to that one.
     Relay(PeerId),
-    /// Send me what I lack. The answer is [`Response::Serve`].
-    Fetch(VectorClock),
+    /// Catches up: a stream of everything beyond this frontier, but of these authors.
+    Fetch(VectorClock, BTreeSet<PeerId>),
 }
 
 /// Where a node stands.
@@ -104,13 +106,8 @@ pub enum Response {
     Acked(VectorClock),
     /// To Relay: whether the target answered, and up to where it has the caller's feed.
     Relayed(bool, Seq),
-    /// To Fetch: stream everything between the two frontiers.
-    Serve {
-        /// What the caller has.
-        have: VectorClock,
-        /// What is on disk here.
-        upto: VectorClock,
-    },
+    /// To Fetch: stream everything beyond this frontier, which is what the caller has or does not want.
+    Serve(VectorClock),
     /// The end of a Fetch of this node.
     FetchDone,
     /// Of the discovery service.
@@ -158,6 +155,9 @@ pub enum CallError {
     /// Try again later.
     #[error("busy: {0}")]
     Busy(String),
+    /// The network has no room for one more member (OUT_OF_RANGE).
+    #[error("refused: {0}")]
+    Full(String),
     /// Another network has this name (ALREADY_EXISTS).
     #[error("refused: {0}")]
     Exists(String),
@@ -198,7 +198,7 @@ pub enum PeerCall {
     /// See [`Request::Relay`].
     Relay(PeerId),
     /// See [`Request::Fetch`].
-    Fetch(VectorClock),
+    Fetch(VectorClock, BTreeSet<PeerId>),
 }
 
 /// A call to a discovery service. The driver signs it.

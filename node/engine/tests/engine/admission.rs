@@ -4,7 +4,7 @@ use p2p_chat_engine::{
     CallError, Config, DiscoveryCall, Durable, Event, FeedLog, Output, PeerCall, Phase, Refusal, Request, Response,
     Start, Way, Write,
 };
-use p2p_chat_model::{Identity, NodeId, PeerId, RosterOp, Seq, limits::MAX_MEMBERS};
+use p2p_chat_model::{ActiveMember, Identity, NodeId, PeerId, RosterOp, Seq, limits::MAX_MEMBERS};
 
 use crate::common::*;
 
@@ -250,4 +250,87 @@ fn a_leave_that_overtakes_the_call_back_is_not_undone_by_an_admission() {
     assert!(!node.snapshot().roster.is_member(&BOB.peer()));
     node.answer(call, Err(CallError::NotHere("bob is not in that network".to_owned())));
     assert!(!node.snapshot().roster.is_member(&BOB.peer()), "bob has left and is a member again");
+}
+
+/// alice leads a view of so many, of whom nobody but her is known by name.
+fn crowd(active_members: usize) -> Durable {
+    let mut full = view(1, 5, ALICE, &[ALICE]);
+    for number in 1..active_members as u64 {
+        let mut peer = [9; 32];
+        peer[..8].copy_from_slice(&number.to_be_bytes());
+        full.active.push(ActiveMember { node: NodeId(9 + number), peer: PeerId::new(peer), ..active(2, BOB) });
+    }
+    full.next_id = NodeId(9 + active_members as u64);
+    durable(&full)
+}
+
+/// What the node would start from after a crash.
+fn is_readable(durable: &Durable) -> bool {
+    Durable::decode(&durable.encode()).is_ok_and(|read| read == *durable)
+}
+
+#[test]
+fn of_two_that_are_called_back_at_once_only_one_takes_the_last_place() {
+    let log = vec![founding_log(&[ALICE, BOB, CAROL])];
+    let (mut node, _) = Node::start(ALICE, 0, Start::Resume { durable: crowd(MAX_MEMBERS - 1), log });
+    node.request(BOB, join(BOB, 7));
+    let to_bob = node.id(1);
+    node.request(CAROL, join(CAROL, 7));
+    let to_carol = node.id(1);
+    node.answer(to_bob, Ok(Response::Alive));
+    let outputs = node.answer(to_carol, Ok(Response::Alive));
+    assert_eq!(outputs, [node.reply(Err(Refusal::Full))]);
+    assert_eq!(node.snapshot().view.map(|view| view.active.len()), Some(MAX_MEMBERS));
+    assert!(is_readable(node.on_disk()), "the node could not start again");
+}
+
+#[test]
+fn the_address_of_a_stranger_is_not_kept_where_everybody_is_active() {
+    let log = vec![founding_log(&[ALICE, BOB, CAROL])];
+    let (mut node, outputs) = Node::start(ALICE, 0, Start::Resume { durable: crowd(MAX_MEMBERS), log });
+    let coordinate = outputs.iter().find_map(|output| match output {
+        Output::Call { id, call: PeerCall::Coordinate(..), .. } => Some(*id),
+        _ => None,
+    });
+    // One of them follows bob.
+    node.answer(coordinate.unwrap(), Ok(Response::Taken(false, Some(BOB.hint(1)))));
+    // carol contradicts herself, and that is written down.
+    for branch in [0, 1] {
+        let entry = p2p_chat_engine::EntryFacts { hash: hash(CAROL, 1, branch), ..text(CAROL, 1, 9, &[]) };
+        node.request(CAROL, Request::Deliver(vec![run(1, CAROL, 1, vec![entry])]));
+    }
+    assert!(node.on_disk().frozen.contains(&CAROL.peer()));
+    assert!(is_readable(node.on_disk()), "{} addresses", node.on_disk().addresses.len());
+}
+
+#[test]
+fn a_full_view_takes_not_even_its_own_in() {
+    for (here, refused) in [(MAX_MEMBERS - 1, false), (MAX_MEMBERS, true)] {
+        let (durable, log) = (crowd(here), vec![founding_log(&[ALICE, BOB])]);
+        let (mut node, _) = Node::start(ALICE, 0, Start::Resume { durable, log });
+        let outputs = node.request(BOB, join(BOB, 7));
+        assert_eq!(outputs == [node.reply(Err(Refusal::Full))], refused, "with {here}: {outputs:?}");
+    }
+}
+
+#[test]
+fn the_word_of_who_is_not_let_in_counts_for_nothing() {
+    let mut node = alice();
+    let claims = |node: &mut Node, who: Who, seq: Seq| {
+        let outputs = node.request(who, join(who, 7));
+        let call = call_to(&outputs, who);
+        let frontier = Some(clock(&[(ALICE, seq)]));
+        let theirs = p2p_chat_engine::Standing { version: 0, frontier, ..node.standing(None) };
+        node.answer(call, Ok(Response::Standing(theirs)))
+    };
+    claims(&mut node, CAROL, 1_000);
+    assert!(!node.snapshot().writable, "a member may know of more than is on this disk");
+    node.pass(CONFIG.own_claim_ms / 2);
+    let busy = Refusal::Busy("the leader is being replaced");
+    for claimed in [2_000, 1] {
+        assert_eq!(claims(&mut node, DAVE, claimed), [node.reply(Err(busy.clone()))]);
+    }
+    assert_eq!(node.on_disk().acked.at(&DAVE.peer()), 0);
+    node.pass(CONFIG.own_claim_ms * 3 / 4);
+    assert!(node.snapshot().writable, "a stranger may not");
 }

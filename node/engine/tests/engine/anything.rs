@@ -147,7 +147,7 @@ fn request(node: &Node, from: Who, what: u8, epoch: u64, other: Who) -> Request 
         5 => Request::Elect(Epoch(epoch), other.node()),
         6 => Request::PingVia(other.peer()),
         7 => Request::Relay(other.peer()),
-        8 => Request::Fetch(node.snapshot().frontier),
+        8 => Request::Fetch(node.snapshot().frontier, peers(&[other])),
         _ => Request::Ping(standing(node, epoch, other)),
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use p2p_chat_engine::{
-    CallId, Command, Done, Event, Input, Output, PeerCall, Request, Response, RunToken, Standing, Write,
+    CallId, Command, Done, Durable, Event, Input, Output, PeerCall, Request, RequestId, Response, RunFacts, RunToken,
+    Standing, Write,
 };
-use p2p_chat_model::VectorClock;
+use p2p_chat_model::{EntryHash, PeerId, RosterOp, VectorClock, limits::MAX_MEMBERS};
 
 use crate::common::*;
 
@@ -21,7 +22,7 @@ fn shows(node: &mut Node, from: Who, frontier: &VectorClock) -> Vec<Output> {
 
 fn fetch_call(outputs: &[Output]) -> Option<CallId> {
     outputs.iter().find_map(|output| match output {
-        Output::Call { id, call: PeerCall::Fetch(_), .. } => Some(*id),
+        Output::Call { id, call: PeerCall::Fetch(..), .. } => Some(*id),
         _ => None,
     })
 }
@@ -31,7 +32,7 @@ const MANY: u64 = CONFIG.window_entries + 1;
 
 fn fetch(node: &Node, nth: u64, from: Who) -> Output {
     let have = node.snapshot().frontier;
-    node.call(nth, from, PeerCall::Fetch(have), CONFIG.fetch_timeout_ms)
+    node.call(nth, from, PeerCall::Fetch(have, peers(&[])), CONFIG.fetch_timeout_ms)
 }
 
 #[test]
@@ -105,6 +106,56 @@ fn a_source_that_fails_is_followed_by_the_next_one() {
 }
 
 #[test]
+fn a_source_that_brings_little_and_never_ends_gives_the_others_a_turn() {
+    let mut node = bob();
+    let outputs = shows(&mut node, CAROL, &clock(&[(ALICE, 4), (CAROL, 1 << 40)]));
+    let (endless, end) = (fetch_call(&outputs).unwrap(), node.now + CONFIG.fetch_turn_ms);
+    shows(&mut node, DAVE, &clock(&[(ALICE, 4), (DAVE, 1)]));
+    let bit = |seq| vec![run(seq, CAROL, seq, vec![text(CAROL, seq, 10 + seq, &[])])];
+    let (mut asked, mut seq) = (Vec::new(), 0);
+    while node.now < end {
+        seq += 1;
+        assert!(!node.step(Input::Fetched(endless, bit(seq))).is_empty(), "it is taken");
+        asked.extend(node.pass(CONFIG.fetch_timeout_ms - 1));
+    }
+    let from_dave = fetch_call(&asked).expect("somebody else is asked");
+    assert_eq!(
+        call_to(&asked[asked.iter().position(is_call(|call| matches!(call, PeerCall::Fetch(..)))).unwrap()..], DAVE),
+        from_dave
+    );
+    assert!(!node.engine.expects(endless) && node.engine.expects(from_dave));
+    assert_eq!(node.step(Input::Fetched(endless, bit(seq + 1))), [], "nobody wants it any more");
+    node.step(Input::Fetched(from_dave, vec![run(99, DAVE, 1, vec![text(DAVE, 1, 9, &[])])]));
+    let outputs = node.answer(from_dave, Ok(Response::FetchDone));
+    assert_eq!(outputs, [fetch(&node, 1, CAROL)], "its turn again");
+}
+
+#[test]
+fn a_source_that_never_has_what_it_says_comes_after_the_others_however_often_it_ends() {
+    let mut node = bob();
+    let outputs = shows(&mut node, CAROL, &clock(&[(ALICE, 4), (CAROL, 1 << 40)]));
+    let call = fetch_call(&outputs).unwrap();
+    shows(&mut node, DAVE, &clock(&[(ALICE, 4), (DAVE, 1)]));
+    node.step(Input::Fetched(call, vec![run(1, CAROL, 1, vec![text(CAROL, 1, 10, &[])])]));
+    assert_eq!(node.answer(call, Ok(Response::FetchDone)), [fetch(&node, 1, DAVE)]);
+}
+
+#[test]
+fn a_claim_to_the_own_feed_that_is_made_again_and_again_holds_up_writing_for_so_long_in_all() {
+    let mut node = bob();
+    let (step, mut held_up) = (CONFIG.own_claim_ms / 5, 0);
+    for _ in 0..20 {
+        shows(&mut node, CAROL, &clock(&[(ALICE, 4), (BOB, 2)]));
+        node.pass(step);
+        held_up += if node.snapshot().writable { 0 } else { step };
+        shows(&mut node, CAROL, &clock(&[(ALICE, 4)]));
+        assert!(node.snapshot().writable, "it is not claimed now");
+        node.pass(step);
+    }
+    assert_eq!(held_up, CONFIG.own_claim_ms);
+}
+
+#[test]
 fn the_member_that_is_asked_is_known_until_it_has_brought_what_it_has() {
     let mut node = bob();
     shows(&mut node, CAROL, &clock(&[(ALICE, 5), (DAVE, 3)]));
@@ -134,10 +185,28 @@ fn a_source_that_does_not_have_what_it_claims_is_not_asked_again_at_once_whateve
 fn a_fetch_is_answered_with_what_is_on_disk_and_the_caller_s_frontier_is_looked_at() {
     let mut node = bob();
     let have = clock(&[(ALICE, 2), (DAVE, MANY)]);
-    let outputs = node.request(DAVE, Request::Fetch(have.clone()));
-    let upto = clock(&[(ALICE, 4)]);
-    assert_eq!(outputs[0], node.reply(Ok(Response::Serve { have, upto })));
+    let outputs = node.request(DAVE, Request::Fetch(have.clone(), peers(&[])));
+    assert_eq!(outputs[0], node.reply(Ok(Response::Serve(have))));
     assert_eq!(outputs[1], fetch(&node, 1, DAVE));
+}
+
+#[test]
+fn nothing_is_fetched_of_who_has_contradicted_itself() {
+    let mut node = bob();
+    let mut twice = text(ALICE, 4, 30, &[]);
+    twice.hash = hash(ALICE, 4, 1);
+    node.request(CAROL, Request::Deliver(vec![run(9, ALICE, 4, vec![twice])]));
+    assert_eq!(node.snapshot().frozen, peers(&[ALICE]));
+    let outputs = shows(&mut node, CAROL, &clock(&[(ALICE, MANY), (CAROL, MANY)]));
+    let wanted = PeerCall::Fetch(node.snapshot().frontier, peers(&[ALICE]));
+    assert_eq!(outputs[1], node.call(1, CAROL, wanted, CONFIG.fetch_timeout_ms));
+}
+
+#[test]
+fn what_the_caller_of_a_fetch_does_not_want_is_left_out() {
+    let mut node = bob();
+    let outputs = node.request(DAVE, Request::Fetch(clock(&[(ALICE, 2)]), peers(&[ALICE, CAROL])));
+    assert_eq!(outputs[0], node.reply(Ok(Response::Serve(clock(&[(ALICE, 4)])))));
 }
 
 #[test]
@@ -220,4 +289,36 @@ fn a_frontier_that_claims_more_than_can_be_counted_is_borne() {
     let standing = bob.standing(Some(claimed));
     let outputs = bob.request(CAROL, Request::Ping(standing));
     assert!(outputs.iter().any(|output| matches!(output, Output::Reply(_, Ok(Response::Standing(_))))), "{outputs:?}");
+}
+
+#[test]
+fn no_more_feeds_and_acks_are_kept_than_a_clock_may_name() {
+    let many = MAX_MEMBERS as u64 + 9;
+    let stranger = |number: u64| {
+        let mut bytes = [0xee; 32];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        (PeerId::new(bytes), EntryHash::new(bytes))
+    };
+    let admit = |number: u64| RosterOp::Admit { peer: stranger(number).0, name: ERIN.name(), past: 0 };
+    let mut node = bob();
+    let admissions = (1..=many).map(|number| op(ALICE, 4 + number, 4 + number, &[], admit(number))).collect();
+    node.request(ALICE, Request::Deliver(vec![run(0, ALICE, 5, admissions)]));
+    for number in 1..=many {
+        let (author, hash) = stranger(number);
+        let entries = vec![p2p_chat_engine::EntryFacts { hash, ..text(ERIN, 1, 2 * many, &[]) }];
+        let (token, first, previous) = (RunToken(number), 1, EntryHash::NONE);
+        let run = RunFacts { token, author, first, previous, entries };
+        node.step(Input::Request(RequestId(number), author, Request::Deliver(vec![run])));
+    }
+    assert_eq!(node.snapshot().frontier.len(), MAX_MEMBERS - 1, "one is left for its own feed");
+    node.command(Command::Send);
+    assert_eq!(node.snapshot().frontier.len(), MAX_MEMBERS);
+    for number in 1..=many {
+        let standing = Standing { digest: 0, frontier: Some(clock(&[(BOB, 1)])), ..node.standing(None) };
+        node.step(Input::Request(RequestId(many + number), stranger(number).0, Request::Ping(standing)));
+    }
+    node.command(Command::Leave { wait_ms: 0, force: true });
+    let state = node.on_disk();
+    assert_eq!(state.acked.len(), MAX_MEMBERS);
+    assert_eq!(Durable::decode(&state.encode()).as_ref(), Ok(state));
 }

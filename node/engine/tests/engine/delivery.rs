@@ -190,6 +190,30 @@ fn a_busy_receiver_is_given_more_and_more_time() {
 }
 
 #[test]
+fn a_receiver_that_answers_and_takes_nothing_is_given_more_and_more_time() {
+    let mut node = bob();
+    let mut call = bob_writes(&mut node, 1);
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        assert_eq!(node.answer(call, has(0)), []);
+        let before = node.now;
+        let outputs = node.tick_until(is_call(|call| matches!(call, PeerCall::Deliver { .. })));
+        call = call_to(&outputs, CAROL);
+        waits.push(node.now - before);
+        let standing = node.standing(None);
+        node.request(ALICE, Request::Ping(standing));
+    }
+    assert_eq!(waits, [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
+    assert!(!node.snapshot().cursors.iter().any(|cursor| cursor.failing), "she answers");
+    node.answer(call, has(1));
+    let outputs = node.command(Command::Send);
+    let before = node.now;
+    node.answer(call_to(&outputs, CAROL), has(1));
+    node.tick_until(is_call(|call| *call == push(2, 2)));
+    assert_eq!(node.now - before, 100, "once it has taken something it is asked soon again");
+}
+
+#[test]
 fn after_two_failures_the_leader_is_asked_to_pass_it_on() {
     let mut node = bob();
     let relay = carol_is_out_of_reach(&mut node);

@@ -8,12 +8,12 @@ use p2p_chat_model::{Epoch, NodeId, Rank};
 
 use crate::common::*;
 
-fn node(who: Who, services: usize, members: &[Who]) -> Node {
+pub(crate) fn node(who: Who, services: usize, members: &[Who]) -> Node {
     Node::settled_with(who, services, CONFIG, &view(1, 5, ALICE, members))
 }
 
 /// alice falls silent, and nobody reaches her; the outputs of the last answer.
-fn alice_is_lost(node: &mut Node) -> Vec<Output> {
+pub(crate) fn alice_is_lost(node: &mut Node) -> Vec<Output> {
     node.tick_until(
         |output| matches!(output, Output::Call { peer, call: PeerCall::Ping(_), .. } if *peer == ALICE.peer()),
     );
@@ -35,21 +35,21 @@ fn elect(epoch: u64, who: Who) -> PeerCall {
     PeerCall::Elect(Epoch(epoch), who.node())
 }
 
-fn asks_for_reign(outputs: &[Output]) -> bool {
+pub(crate) fn asks_for_reign(outputs: &[Output]) -> bool {
     let is_update = |output: &Output| matches!(output, Output::Discover { call: DiscoveryCall::Update { .. }, .. });
     outputs.iter().any(is_update)
 }
 
-fn takes_office(outputs: &[Output]) -> bool {
+pub(crate) fn takes_office(outputs: &[Output]) -> bool {
     outputs.iter().any(is_call(|call| matches!(call, PeerCall::Coordinate(..))))
 }
 
-fn refused(why: DiscoveryRefusal, leader: Who, epoch: u64) -> Result<Response, CallError> {
+pub(crate) fn refused(why: DiscoveryRefusal, leader: Who, epoch: u64) -> Result<Response, CallError> {
     discovery(DiscoveryAnswer::Refused(why, record(leader, epoch), 0))
 }
 
 /// bob, the next lowest of three, with carol's vote, before the only discovery service.
-fn bob_registers() -> Node {
+pub(crate) fn bob_registers() -> Node {
     let mut node = node(BOB, 1, &[ALICE, BOB, CAROL]);
     alice_is_lost(&mut node);
     let outputs = node.answer(node.id(1), Ok(Response::Voted(CAROL.vote(2, BOB))));
@@ -118,6 +118,17 @@ fn somebody_who_reaches_the_leader_ends_the_election() {
 }
 
 #[test]
+fn a_leader_that_was_missing_before_a_stall_is_told_to_be_back_once_it_is_heard() {
+    let mut node = node(BOB, 1, &[ALICE, BOB, CAROL]);
+    alice_is_lost(&mut node);
+    let is_back = event(Event::LeaderBack(ALICE.peer()));
+    assert!(!node.wait(60_000).contains(&is_back) && !node.snapshot().leader_alive);
+    let standing = node.standing(None);
+    assert!(node.request(ALICE, Request::Ping(standing)).contains(&is_back));
+    assert!(node.snapshot().leader_alive);
+}
+
+#[test]
 fn an_accepted_candidate_takes_office_on_disk_before_it_tells_anybody() {
     let mut node = bob_registers();
     let started = node.now;
@@ -177,81 +188,6 @@ fn without_a_discovery_service_and_without_a_majority_nobody_leads() {
     assert_eq!(node.answer(node.id(1), unreachable()), []);
     assert_eq!(node.snapshot().epoch, Epoch(1));
     assert!(!node.snapshot().leader_alive);
-}
-
-#[test]
-fn a_minority_candidate_that_the_service_accepts_leads_with_the_lower_rank() {
-    let mut node = node(BOB, 1, &[ALICE, BOB, CAROL]);
-    let outputs = alice_is_lost(&mut node);
-    let outputs = node.answer(call_to(&outputs, CAROL), unreachable());
-    assert!(asks_for_reign(&outputs), "{outputs:?}");
-    node.answer(node.id(1), discovery(DiscoveryAnswer::Accepted(record(BOB, 2))));
-    assert_eq!(node.on_disk().certificate.rank, Rank::Registered);
-    assert!(node.snapshot().leading);
-}
-
-#[test]
-fn a_service_out_of_reach_leaves_the_decision_to_the_next_one() {
-    let mut node = node(BOB, 2, &[ALICE, BOB]);
-    let outputs = alice_is_lost(&mut node);
-    let outputs = node.answer(discovery_call(&outputs), unreachable());
-    let update = DiscoveryCall::Update {
-        view: view(2, 6, BOB, &[BOB]),
-        expected: Epoch(1),
-        votes: vec![BOB.vote(2, BOB)],
-        serial: WALL,
-    };
-    assert_eq!(outputs, [node.discover(1, 1, update)]);
-}
-
-#[test]
-fn a_service_that_lost_the_network_is_shown_the_candidate_s_admission() {
-    let mut node = node(BOB, 1, &[ALICE, BOB]);
-    let outputs = alice_is_lost(&mut node);
-    let outputs = node.answer(discovery_call(&outputs), discovery(DiscoveryAnswer::Unknown));
-    let view = view(2, 6, BOB, &[BOB]);
-    let admission = vec![(ALICE.peer(), 2)];
-    assert_eq!(outputs, [node.discover(1, 0, DiscoveryCall::Create { view, admission, serial: WALL + 1 })]);
-    let outputs = node.answer(node.id(1), discovery(DiscoveryAnswer::Accepted(record(BOB, 2))));
-    assert!(takes_office(&outputs), "{outputs:?}");
-}
-
-#[test]
-fn one_vote_is_a_majority_of_nothing() {
-    // Everybody else may only have dropped out of this node's view.
-    let mut node = Node::settled_with(ALICE, 1, CONFIG, &view(3, 5, ALICE, &[ALICE]));
-    let outputs = node.tick_until(|output| matches!(output, Output::Discover { .. }));
-    let outputs = node.answer(discovery_call(&outputs), refused(DiscoveryRefusal::Epoch, ALICE, 6));
-    node.answer(discovery_call(&outputs), unreachable());
-    assert_eq!(node.snapshot().epoch, Epoch(3));
-}
-
-#[test]
-fn a_service_behind_in_epochs_is_asked_again_with_the_one_it_has() {
-    let mut node = bob_registers();
-    let outputs = node.answer(node.id(1), refused(DiscoveryRefusal::Epoch, ALICE, 0));
-    let [Output::Discover { call: DiscoveryCall::Update { expected, serial, .. }, .. }] = &outputs[..] else {
-        panic!("{outputs:?}")
-    };
-    assert_eq!((*expected, *serial), (Epoch(0), WALL + 1));
-}
-
-#[test]
-fn a_service_that_has_a_later_leader_on_record_sends_the_candidate_there() {
-    let mut node = bob_registers();
-    let outputs = node.answer(node.id(1), refused(DiscoveryRefusal::Epoch, CAROL, 7));
-    let join = is_call(|call| matches!(call, PeerCall::Join { request: 99 }));
-    assert!(outputs.iter().any(join) && callees(&outputs) == [CAROL.peer()], "{outputs:?}");
-}
-
-#[test]
-fn a_candidate_is_sent_to_a_leader_of_an_earlier_reign_if_that_answers_the_service() {
-    let mut node = Node::settled_with(BOB, 1, CONFIG, &view(3, 5, ALICE, &[ALICE, BOB]));
-    let outputs = alice_is_lost(&mut node);
-    let outputs = node.answer(discovery_call(&outputs), refused(DiscoveryRefusal::NotActive, CAROL, 1));
-    let outputs = node.answer(discovery_call(&outputs), Err(CallError::Exists("lab".to_owned())));
-    assert_eq!(callees(&outputs), [CAROL.peer()]);
-    assert!(outputs.iter().any(is_call(|call| matches!(call, PeerCall::Join { .. }))), "{outputs:?}");
 }
 
 #[test]
@@ -462,4 +398,17 @@ fn somebody_who_does_not_know_the_candidate_is_asked_to_let_it_in() {
     let outputs = node.answer(node.id(1), Err(CallError::NotMember("join it first".to_owned())));
     assert_eq!(callees(&outputs), [BOB.peer()]);
     assert!(outputs.iter().any(is_call(|call| matches!(call, PeerCall::Join { .. }))), "{outputs:?}");
+}
+
+#[test]
+fn what_a_service_grants_to_another_reign_is_no_answer() {
+    for (leader, epoch, won) in [(BOB, 1, false), (CAROL, 2, false), (BOB, 2, true)] {
+        let mut node = node(BOB, 1, &[ALICE, BOB, CAROL]);
+        alice_is_lost(&mut node);
+        // Without carol's vote only the service can decide.
+        let outputs = node.answer(node.id(1), unreachable());
+        assert!(asks_for_reign(&outputs), "{outputs:?}");
+        let outputs = node.answer(node.id(1), discovery(DiscoveryAnswer::Accepted(record(leader, epoch))));
+        assert_eq!(takes_office(&outputs), won, "{outputs:?}");
+    }
 }

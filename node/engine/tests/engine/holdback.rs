@@ -42,6 +42,18 @@ fn an_entry_is_stored_then_shown_then_acknowledged() {
 }
 
 #[test]
+fn who_wrote_what_is_held_back_is_asked_soon_for_what_comes_before_it() {
+    let mut node = bob();
+    node.pass(CONFIG.missing_retry_ms);
+    let began = node.now;
+    node.request(CAROL, one(5, CAROL, 1, text(CAROL, 1, 12, &[(ALICE, 4), (DAVE, 1)])));
+    node.tick_until(
+        |output| matches!(output, Output::Call { peer, call: PeerCall::Ping(_), .. } if *peer == CAROL.peer()),
+    );
+    assert!(node.now - began <= CONFIG.missing_retry_ms, "after {} ms", node.now - began);
+}
+
+#[test]
 fn an_entry_whose_past_is_missing_is_acknowledged_at_once_and_shown_after_its_past() {
     let mut node = bob();
     let reply = text(CAROL, 1, 12, &[(ALICE, 4), (DAVE, 1)]);

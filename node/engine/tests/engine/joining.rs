@@ -2,7 +2,7 @@
 
 use p2p_chat_engine::{
     CallError, Command, CommandError, DiscoveryAnswer, DiscoveryCall, Done, Event, FeedLog, Input, Output, PeerCall,
-    Phase, Record, Request, Response, Start, Write,
+    Phase, Record, Refusal, Request, Response, Standing, Start, Write,
 };
 use p2p_chat_model::{Epoch, NodeId, VectorClock, View, limits::MAX_NUMBER_JOINED};
 
@@ -50,7 +50,7 @@ fn an_admitted_joiner_saves_the_view_says_so_and_fetches_everything_at_once() {
         }),
         event(Event::LeaderChanged { leader: ALICE.peer(), node: NodeId(1), epoch: Epoch(1), after_ms: 0 }),
         Output::Done(p2p_chat_engine::CommandId(0), Ok(Done::Joined(NodeId(3)))),
-        node.call(1, ALICE, PeerCall::Fetch(VectorClock::new()), CONFIG.fetch_timeout_ms),
+        node.call(1, ALICE, PeerCall::Fetch(VectorClock::new(), peers(&[])), CONFIG.fetch_timeout_ms),
     ];
     assert_eq!(outputs, expected);
 }
@@ -104,12 +104,11 @@ fn a_member_whose_admission_can_never_arrive_asks_with_a_new_request() {
     assert!(outputs.iter().any(is_call(|call| *call == PeerCall::Join { request })), "{outputs:?}");
 }
 
-#[test]
-fn a_member_that_nobody_is_left_to_let_in_is_granted_a_reign_by_the_discovery_service_alone() {
-    let members = [ALICE, BOB, CAROL];
-    let log = vec![founding_log(&members)];
-    let state = durable(&view(3, 7, ALICE, &[ALICE]));
-    let (mut node, mut outputs) = Node::start(CAROL, 1, Start::Resume { durable: state, log });
+/// carol is outside the view of a leader whom nobody reaches, and stands before the first of the services.
+fn carol_stands(services: usize) -> (Node, Vec<Output>) {
+    let log = vec![founding_log(&[ALICE, BOB, CAROL])];
+    let start = Start::Resume { durable: durable(&view(3, 7, ALICE, &[ALICE])), log };
+    let (mut node, mut outputs) = Node::start(CAROL, services, start);
     let stands = |output: &Output| matches!(output, Output::Discover { call: DiscoveryCall::Create { .. }, .. });
     while !outputs.iter().any(stands) {
         assert!(node.now < 60_000, "carol waits for ever");
@@ -118,11 +117,24 @@ fn a_member_that_nobody_is_left_to_let_in_is_granted_a_reign_by_the_discovery_se
             _ => node.next_tick(),
         };
     }
+    (node, outputs)
+}
+
+#[test]
+fn a_member_that_nobody_is_left_to_let_in_is_granted_a_reign_by_the_discovery_service_alone() {
+    let (mut node, outputs) = carol_stands(1);
     assert_eq!(node.on_disk().vote, Some((Epoch(4), CAROL.peer())));
     let outputs = node.answer(discovery_call(&outputs), discovery(DiscoveryAnswer::Accepted(record(CAROL, 4))));
     let view = node.on_disk().view.clone().unwrap();
     assert_eq!((view.epoch, view.leader, view.active.len()), (Epoch(4), NodeId(2), 1));
     assert!(node.snapshot().leading, "{outputs:?}");
+}
+
+#[test]
+fn a_service_that_says_that_the_leader_lives_is_believed_before_another_is_asked() {
+    let (mut node, outputs) = carol_stands(2);
+    let outputs = node.answer(discovery_call(&outputs), Err(CallError::Exists("lab is registered".to_owned())));
+    assert_eq!(outputs, []);
 }
 
 #[test]
@@ -307,4 +319,66 @@ fn a_leader_that_does_not_know_the_joiner_yet_is_refused_and_changes_nothing() {
     };
     let outputs = node.request(ALICE, Request::Ping(standing));
     assert_eq!(outputs, [node.reply(Err(p2p_chat_engine::Refusal::NotMember))]);
+}
+
+/// carol has joined anew; the leader says that there are six entries of hers, of which four are on her disk.
+fn carol_lacks_her_own() -> (Node, p2p_chat_engine::CallId) {
+    let log = vec![founding_log(&[ALICE, BOB, CAROL]), text_log(CAROL, 4, 8)];
+    let (mut node, _) = carol_joins(log);
+    let view = view(1, 3, ALICE, &[ALICE, BOB, CAROL]);
+    let answer = Response::Admitted { view, admission: (ALICE.peer(), 3), frontier: clock(&[(ALICE, 3), (CAROL, 6)]) };
+    let outputs = node.answer(node.id(1), Ok(answer));
+    (node, call_to(&outputs, ALICE))
+}
+
+#[test]
+fn own_entries_that_nobody_has_any_more_hold_up_writing_until_the_leader_says_so() {
+    // A fetch that fails withdraws no claim: only time does.
+    let (mut node, fetch) = carol_lacks_her_own();
+    node.answer(fetch, unreachable());
+    let standing = node.standing(Some(clock(&[(ALICE, 3), (CAROL, 4)])));
+    let says_so = |node: &mut Node, who, standing: &p2p_chat_engine::Standing| {
+        node.request(who, Request::Ping(standing.clone()));
+        node.snapshot().writable
+    };
+    let ahead = p2p_chat_engine::Standing { frontier: Some(clock(&[(ALICE, 3), (CAROL, 6)])), ..standing.clone() };
+    assert!(!says_so(&mut node, BOB, &ahead));
+    assert!(!says_so(&mut node, ALICE, &standing), "bob has said that he has more");
+    node.pass(CONFIG.own_claim_ms + 1);
+    assert!(says_so(&mut node, ALICE, &standing), "his word has counted for long enough");
+}
+
+#[test]
+fn a_leader_with_the_same_log_says_by_its_digest_that_there_is_no_more() {
+    let (mut node, fetch) = carol_lacks_her_own();
+    node.answer(fetch, unreachable());
+    node.pass(CONFIG.own_claim_ms + 1);
+    let same = node.standing(None);
+    node.request(BOB, Request::Ping(same.clone()));
+    assert!(!node.snapshot().writable, "bob does not lead");
+    node.request(ALICE, Request::Ping(same));
+    assert!(node.snapshot().writable);
+}
+
+#[test]
+fn a_network_that_is_full_is_told_at_once() {
+    let (mut node, outputs) = carol_joins(Vec::new());
+    let full = Refusal::Full.to_string();
+    let outputs = node.answer(call_to(&outputs, ALICE), Err(CallError::Full(full.clone())));
+    let refused = Output::Done(p2p_chat_engine::CommandId(0), Err(CommandError::Refused(full)));
+    assert!(outputs.contains(&refused), "{outputs:?}");
+}
+
+#[test]
+fn a_stranger_that_poses_as_the_leader_of_an_earlier_reign_is_not_believed_either() {
+    let mut node = Node::settled_with(BOB, 0, CONFIG, &view(3, 5, ALICE, &[ALICE, BOB]));
+    // bob has dropped out, and a discovery service, or whoever says so, sends it to dave.
+    node.request(ALICE, Request::UpdateView(view(3, 6, ALICE, &[ALICE]), None));
+    let mut outputs = node.answer(node.id(1), Ok(Response::NotLeader(DAVE.hint(3))));
+    let earlier = view(2, 9, DAVE, &[BOB, DAVE]);
+    let let_in = Response::Admitted { view: earlier, admission: (DAVE.peer(), 1), frontier: clock(&[]) };
+    outputs = node.answer(call_to(&outputs, DAVE), Ok(let_in));
+    let claims = Standing { frontier: Some(clock(&[(BOB, 1_000)])), ..node.standing(None) };
+    node.answer(call_to(&outputs, DAVE), Ok(Response::Standing(claims)));
+    assert!(node.snapshot().writable, "nobody has admitted dave");
 }

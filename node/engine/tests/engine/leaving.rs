@@ -440,6 +440,21 @@ fn a_leave_while_joining_is_refused() {
 }
 
 #[test]
+fn who_can_not_sign_a_leave_can_still_go_by_force() {
+    let log = vec![founding_log(&[ALICE, BOB])];
+    let mut state = durable(&view(1, 5, ALICE, &[ALICE, BOB]));
+    state.own_floor = 3;
+    let (mut node, _) = Node::start(BOB, 0, p2p_chat_engine::Start::Resume { durable: state, log });
+    node.command(Command::Leave { wait_ms: 500, force: true });
+    let outputs = node.pass(500);
+    let signs = |output: &Output| matches!(output, Output::Write(Write::Own { .. }));
+    assert!(!outputs.iter().any(signs), "it has not what it wrote before: {outputs:?}");
+    let left = Output::Done(node.last_command(), Ok(Done::Left { unreplicated: 0, closed: false }));
+    assert!(outputs.contains(&left), "{outputs:?}");
+    assert_eq!(node.on_disk().phase, Phase::Left);
+}
+
+#[test]
 fn an_answer_to_a_rejoin_does_not_call_a_leave_off() {
     let log = vec![founding_log(&[ALICE, BOB])];
     let followed = view(1, 5, ALICE, &[ALICE, BOB]);

@@ -7,6 +7,7 @@ mod admission;
 mod anything;
 mod catchup;
 mod common;
+mod deciding;
 mod delivery;
 mod election;
 mod holdback;

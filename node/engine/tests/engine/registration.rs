@@ -1,7 +1,8 @@
 //! What the discovery services are told by a leader.
 
 use p2p_chat_engine::{
-    CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Durable, Output, PeerCall, Request, Response, Start,
+    CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Durable, Event, Output, PeerCall, Request, Response,
+    Start,
 };
 use p2p_chat_model::{Epoch, PeerId, Rank, limits::MAX_MEMBERS};
 
@@ -230,4 +231,34 @@ fn a_deposed_leader_stops_renewing() {
         node.request(BOB, Request::Ping(standing));
         assert!(!node.pass(500).iter().any(is_discovery));
     }
+}
+
+#[test]
+fn a_service_that_can_not_reach_this_leader_where_it_listens_now_begins_no_election() {
+    let mut node = alice();
+    let call = renews(&mut node);
+    let reason = format!("it can't reach this node at {}", ALICE.address());
+    let outputs = node.answer(call, refused(DiscoveryRefusal::Unreachable, ALICE, 3, 0));
+    assert_eq!(outputs, [event(Event::Unlisted(0, reason))]);
+    assert_eq!(node.on_disk().vote, None);
+    let before = node.now;
+    renews(&mut node);
+    assert_eq!(node.now - before, CONFIG.lease_retry_ms);
+}
+
+#[test]
+fn why_a_service_does_not_list_the_network_is_told_once_and_shown_until_it_does() {
+    let mut node = alice();
+    let taken = || Err(CallError::Exists("lab is another network there".to_owned()));
+    let mut tell = |answer| {
+        let call = renews(&mut node);
+        let outputs = node.answer(call, discovery(DiscoveryAnswer::Unknown));
+        let told = node.answer(discovery_call(&outputs), answer);
+        (told.len(), node.snapshot().unlisted)
+    };
+    let reason = "refused: lab is another network there".to_owned();
+    assert_eq!(tell(taken()), (1, [(0, reason.clone())].into()));
+    assert_eq!(tell(taken()), (0, [(0, reason.clone())].into()));
+    assert_eq!(tell(unreachable()), (0, [(0, reason)].into()), "that says nothing new");
+    assert_eq!(tell(discovery(DiscoveryAnswer::Accepted(record(ALICE, 3)))), (0, [].into()));
 }

@@ -77,9 +77,16 @@ fn a_founding_that_fails_says_why_and_leaves_nothing_running() {
 }
 
 #[test]
-fn a_name_taken_at_one_service_is_taken_even_if_another_has_not_answered() {
-    let (mut node, _) = alice_founds(2);
-    let outputs = node.answer(node.id(2), Err(CallError::Exists("lab".to_owned())));
+fn a_name_taken_at_one_service_is_given_back_to_another_that_answers_later() {
+    let (mut node, _) = alice_founds(3);
+    let [first, second, third] = [1, 2, 3].map(|nth| node.id(nth));
+    assert_eq!(node.answer(second, Err(CallError::Exists("lab".to_owned()))), []);
+    let outputs = node.answer(first, discovery(DiscoveryAnswer::Accepted(record(ALICE, 1))));
+    let close = DiscoveryCall::Close { view: founding_view(), serial: WALL + 1 };
+    assert_eq!(outputs, [node.discover(1, 0, close)]);
+    let close = discovery_call(&outputs);
+    assert_eq!(node.answer(third, unreachable()), []);
+    let outputs = node.answer(close, discovery(DiscoveryAnswer::Closed));
     assert_eq!(outputs, abandoned(&node, CommandError::NameTaken));
 }
 
@@ -233,9 +240,49 @@ fn a_leave_that_a_crash_cut_short_counts_once_its_entry_is_written() {
     assert_eq!(node.snapshot().phase, Phase::Joined);
     let mut own = text_log(BOB, 1, 9);
     own.roster.push((1, op(BOB, 1, 9, &[], RosterOp::Leave)));
-    let (node, outputs) = resume(BOB, state, vec![founding_log(&[ALICE, BOB]), own]);
-    assert_eq!(node.snapshot().phase, Phase::Left);
+    let log = vec![founding_log(&[ALICE, BOB]), own];
+    let (mut node, outputs) = resume(BOB, state.clone(), log.clone());
+    let told = PeerCall::Deliver { author: BOB.peer(), from: 1, upto: 1 };
+    assert_eq!(outputs, [node.call(1, ALICE, told, CONFIG.deliver_timeout_ms)], "nobody has it yet");
+    let stopped = event(Event::Stopped);
+    let outputs = node.answer(node.id(1), Ok(Response::Acked(clock(&[(BOB, 1)]))));
+    assert!(outputs.contains(&stopped), "{outputs:?}");
+    let (mut node, _) = resume(BOB, state.clone(), log.clone());
+    assert!(node.pass(CONFIG.deliver_timeout_ms).contains(&stopped), "nobody can be reached");
+    state.acked = clock(&[(ALICE, 1)]);
+    let (node, outputs) = resume(BOB, state, log);
+    assert_eq!((node.snapshot().phase, outputs.last()), (Phase::Left, Some(&stopped)), "it was told before");
+}
+
+#[test]
+fn the_last_member_closes_the_network_even_if_a_crash_cut_its_leave_short() {
+    let mut log = founding_log(&[ALICE]);
+    log.last += 1;
+    log.roster.push((log.last, op(ALICE, log.last, 9, &[], RosterOp::Leave)));
+    let mut state = durable(&view(4, 5, ALICE, &[ALICE]));
+    state.phase = Phase::Leaving;
+    let (mut node, outputs) = resume(ALICE, state, vec![log]);
+    assert!(outputs.iter().any(is_close), "{outputs:?}");
+    let outputs = node.answer(discovery_call(&outputs), discovery(DiscoveryAnswer::Closed));
     assert_eq!(outputs.last(), Some(&event(Event::Stopped)));
+}
+
+fn is_close(output: &Output) -> bool {
+    matches!(output, Output::Discover { call: DiscoveryCall::Close { .. }, .. })
+}
+
+#[test]
+fn who_has_come_back_after_a_leave_stays_even_if_its_new_admission_has_not_arrived() {
+    let mut state = durable(&view(4, 5, ALICE, &[ALICE, BOB]));
+    state.admission = Some((ALICE.peer(), 3));
+    let mut own = text_log(BOB, 1, 9);
+    own.roster.push((1, op(BOB, 1, 9, &[], RosterOp::Leave)));
+    let (mut node, _) = resume(BOB, state, vec![founding_log(&[ALICE, BOB]), own]);
+    let outputs = node.pass(2 * CONFIG.deliver_timeout_ms);
+    assert!(!outputs.contains(&event(Event::Stopped)), "{outputs:?}");
+    let again = RosterOp::Admit { peer: BOB.peer(), name: BOB.name(), past: 1 };
+    node.request(ALICE, Request::Deliver(vec![run(1, ALICE, 3, vec![op(ALICE, 3, 10, &[(BOB, 1)], again)])]));
+    assert!(node.snapshot().roster.is_member(&BOB.peer()));
 }
 
 #[test]

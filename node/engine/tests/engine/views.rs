@@ -1,7 +1,7 @@
 //! Which view is followed.
 
 use p2p_chat_engine::{DiscoveryCall, Event, Output, PeerCall, Refusal, Request, Response, Write};
-use p2p_chat_model::{Epoch, NodeId, Rank, View, ViewError, limits::MAX_EPOCH_JUMP};
+use p2p_chat_model::{ActiveMember, Epoch, NodeId, PeerId, Rank, View, ViewError, limits::MAX_EPOCH_JUMP};
 
 use crate::common::*;
 
@@ -261,4 +261,21 @@ fn a_changed_view_is_brought_on_record_at_once() {
     let view = node.snapshot().view.unwrap();
     assert_eq!(view.version, 6);
     assert!(outputs.contains(&node.discover(2, 0, DiscoveryCall::Renew { view, serial: WALL + 1 })), "{outputs:?}");
+}
+
+#[test]
+fn peers_that_were_active_and_that_nobody_has_admitted_are_forgotten() {
+    let mut node = Node::settled(BOB, ALICE, &[ALICE, BOB, CAROL]);
+    for version in 6..20 {
+        let mut next = view(1, version, ALICE, &[ALICE, BOB]);
+        next.active.push(ActiveMember {
+            node: NodeId(version),
+            peer: PeerId::new([version as u8; 32]),
+            ..active(3, CAROL)
+        });
+        next.next_id = NodeId(version + 1);
+        node.request(ALICE, Request::UpdateView(next, None));
+    }
+    let known: Vec<_> = node.snapshot().cursors.iter().map(|cursor| cursor.peer).collect();
+    assert_eq!(known.len(), 3, "alice, carol who is away, and the newest: {known:?}");
 }

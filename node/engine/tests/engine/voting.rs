@@ -1,9 +1,9 @@
-//! What becomes of a vote when the reign changes while the leader is being checked.
+//! Votes: what becomes of them when the reign changes while the leader is being checked, and how far they bind.
 
 use p2p_chat_engine::{Command, Output, PeerCall, Request, Response, Standing, Write};
-use p2p_chat_model::{Epoch, Rank};
+use p2p_chat_model::{Epoch, Rank, limits::MAX_EPOCH_JUMP};
 
-use crate::common::*;
+use crate::{common::*, election::alice_is_lost};
 
 /// dave has an own entry that bob could not be handed over, and checks alice, its leader, because carol wants a vote;
 /// before she answers, bob leads. Also the call to alice.
@@ -37,4 +37,57 @@ fn who_leads_now_is_checked_before_a_vote_against_it_is_given() {
     let outputs = node.answer(call_to(&outputs, BOB), unreachable());
     let voted = Ok(Response::Voted(DAVE.vote(3, CAROL)));
     assert!(outputs.iter().any(|output| matches!(output, Output::Reply(_, answer) if *answer == voted)), "{outputs:?}");
+}
+
+/// The last epoch that is taken after the first.
+const LAST: Epoch = Epoch(1 + MAX_EPOCH_JUMP);
+
+#[test]
+fn a_vote_for_the_last_epoch_leaves_those_for_others_as_they_are() {
+    let mut node = Node::settled_with(CAROL, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));
+    let mut asked = |epoch: Epoch| node.request(ALICE, Request::Elect(epoch, ALICE.node()));
+    for epoch in [Epoch(3), LAST] {
+        let voted = Ok(Response::Voted(CAROL.vote(epoch.0, ALICE)));
+        let outputs = asked(epoch);
+        assert!(
+            outputs.iter().any(|output| matches!(output, Output::Reply(_, answer) if *answer == voted)),
+            "{outputs:?}"
+        );
+    }
+    assert_eq!(node.on_disk().vote, Some((Epoch(3), ALICE.peer())));
+    let outputs = node.request(BOB, Request::Elect(Epoch(3), BOB.node()));
+    let outputs = node.answer(call_to(&outputs, ALICE), unreachable());
+    assert_eq!(outputs, [node.reply(Ok(Response::Promised(Epoch(3))))]);
+}
+
+/// bob has given this vote, and then the leader is lost.
+fn bob_stands_after_a_vote_in(epoch: Epoch) -> (Node, Vec<Output>) {
+    let mut node = Node::settled_with(BOB, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));
+    node.request(ALICE, Request::Elect(epoch, ALICE.node()));
+    let outputs = alice_is_lost(&mut node);
+    (node, outputs)
+}
+
+fn candidacy(epoch: Epoch) -> impl Fn(&Output) -> bool {
+    is_call(move |call| *call == PeerCall::Elect(epoch, BOB.node()))
+}
+
+#[test]
+fn nobody_has_to_stand_above_the_last_epoch() {
+    let (mut node, outputs) = bob_stands_after_a_vote_in(LAST);
+    assert!(outputs.iter().any(candidacy(Epoch(2))), "{outputs:?}");
+    node.answer(node.id(1), Ok(Response::Promised(LAST)));
+    let outputs = alice_is_lost(&mut node);
+    assert!(outputs.iter().any(candidacy(Epoch(3))), "{outputs:?}");
+}
+
+#[test]
+fn whoever_has_voted_in_the_epoch_before_the_last_can_still_stand() {
+    let (mut node, outputs) = bob_stands_after_a_vote_in(Epoch(LAST.0 - 1));
+    assert!(outputs.iter().any(candidacy(LAST)), "{outputs:?}");
+    node.answer(node.id(1), unreachable());
+    let outputs = alice_is_lost(&mut node);
+    assert!(outputs.iter().any(candidacy(LAST)), "and again: {outputs:?}");
+    node.answer(node.id(1), Ok(Response::Voted(CAROL.vote(LAST.0, BOB))));
+    assert!(node.snapshot().leading);
 }
