@@ -13,16 +13,16 @@ pub struct Config {
     /// three times that lists healthy networks as stale, more lists dead ones as alive for longer.
     pub lease: Duration,
     /// How long after its leader's last statement a network is purged and its name is free again; default 7 days.
-    /// At least `lease`.
+    /// At least `lease`. Where the service runs out of room, stale networks go earlier.
     pub purge_after: Duration,
     /// How long a node that is called back may take to answer, connecting included; default 1 s. An election waits
     /// that long for a dead leader; too short refuses nodes behind slow lines.
     pub probe_timeout: Duration,
-    /// Calls a second that one caller's address may make in the long run (ten times that at once); default 500.
-    /// 1,000 leaders behind one address make 100.
+    /// Calls a second that one caller's address (IPv6: /64) may make in the long run (ten times that at once); default
+    /// 500. 1,000 leaders behind one address make 100. All of an IPv6 site (/48) may make sixteen times that.
     pub calls_per_second: u32,
-    /// Calls a second from one caller's address that may make this service call nodes back (ten times that at once);
-    /// default 20. Low, so that it can't serve to scan or flood others.
+    /// Calls a second from one caller's address that may make this service call nodes back (ten times that at once, and
+    /// sixteen times that from all of an IPv6 site); default 20. Low, so that it can't serve to scan or flood others.
     pub probing_calls_per_second: u32,
 }
 

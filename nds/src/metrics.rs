@@ -7,8 +7,7 @@ use std::{
 
 use p2p_chat_metrics::{Counter, Histogram, Labels, Metric, Page, process};
 use p2p_chat_traces::Traces;
-use p2p_chat_transport::{Calls, Traffic};
-use tokio::sync::Semaphore;
+use p2p_chat_transport::{Calls, Places, Traffic};
 
 use crate::{
     error::{CallError, REASONS},
@@ -62,8 +61,7 @@ pub struct Monitor {
 /// What is looked up at each scrape.
 struct Running {
     registrar: Registrar,
-    watchers: Arc<Semaphore>,
-    max_watchers: usize,
+    watchers: Places,
     file: std::path::PathBuf,
 }
 
@@ -112,13 +110,8 @@ impl Metrics {
         self.probes[outcome as usize].increment();
     }
 
-    pub(crate) fn on_started(
-        &self,
-        registrar: Registrar,
-        (watchers, max_watchers): (Arc<Semaphore>, usize),
-        file: std::path::PathBuf,
-    ) {
-        let running = Running { registrar, watchers, max_watchers, file };
+    pub(crate) fn on_started(&self, registrar: Registrar, watchers: Places, file: std::path::PathBuf) {
+        let running = Running { registrar, watchers, file };
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
     }
 
@@ -175,8 +168,7 @@ impl Running {
         page.gauge(NETWORKS, none, networks as f64);
         page.gauge(STALE, none, stale as f64);
         page.gauge(QUEUE, none, self.registrar.waiting() as f64);
-        let watchers = self.max_watchers.saturating_sub(self.watchers.available_permits());
-        page.gauge(WATCHERS, none, watchers as f64);
+        page.gauge(WATCHERS, none, self.watchers.taken_by_all() as f64);
         let size = fs::metadata(&self.file).map_or(0, |metadata| metadata.len());
         page.gauge(FILE, none, size as f64);
     }

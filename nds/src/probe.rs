@@ -1,14 +1,15 @@
 //! Calling nodes back: does this node answer at this address, and does it lead?
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use p2p_chat_model::{Epoch, Identity};
 use p2p_chat_proto::{convert::ToWire, v1};
-use p2p_chat_transport::{DialSettings, Dialer, TlsError, describe};
-use tokio::{sync::Semaphore, task::JoinSet, time::timeout};
+use p2p_chat_transport::{DialSettings, Dialer, Places, TlsError, describe};
+use tokio::{task::JoinSet, time::timeout};
 use tonic::Request;
 
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     registry::{Answer, Answers, Probe},
 };
 
-/// Most nodes that are called back at the same time, over all callers.
+/// Most nodes that are called back at the same time, over all callers; see [`Places`] for what one address gets.
 pub const MAX_PROBES: usize = 64;
 
 /// Asks a node whether it lives.
@@ -68,20 +69,20 @@ pub(crate) struct AllBusy;
 pub(crate) struct Prober<P> {
     pinger: Arc<P>,
     timeout: Duration,
-    places: Arc<Semaphore>,
+    places: Places,
     metrics: Arc<Metrics>,
 }
 
 impl<P: Pinger> Prober<P> {
     pub(crate) fn new(pinger: P, timeout: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { pinger: pinger.into(), timeout, places: Semaphore::new(MAX_PROBES).into(), metrics }
+        Self { pinger: pinger.into(), timeout, places: Places::new(MAX_PROBES), metrics }
     }
 
-    /// Asks all questions at the same time and adds the answers. Ends within the timeout.
-    pub(crate) async fn ask(&self, probes: Vec<Probe>, answers: &mut Answers) -> Result<(), AllBusy> {
+    /// Asks all questions at the same time, for this caller, and adds the answers. Ends within the timeout.
+    pub(crate) async fn ask(&self, caller: IpAddr, probes: Vec<Probe>, answers: &mut Answers) -> Result<(), AllBusy> {
         let mut asked = JoinSet::new();
         for probe in probes {
-            let place = self.places.clone().try_acquire_owned().map_err(|_| {
+            let place = self.places.take(caller).map_err(|_| {
                 self.metrics.on_probed(Probed::NotMade);
                 AllBusy
             })?;
@@ -110,15 +111,16 @@ impl<P: Pinger> Prober<P> {
 #[cfg(test)]
 mod tests {
     use p2p_chat_model::{NetworkId, PeerId};
-    use tokio::sync::Notify;
+    use tokio::sync::Semaphore;
 
     use super::*;
 
-    struct Silent(Arc<Notify>);
+    /// Counts the questions, and answers none.
+    struct Silent(Arc<Semaphore>);
 
     impl Pinger for Silent {
         async fn ping(&self, _: &Probe) -> Answer {
-            self.0.notify_one();
+            self.0.add_permits(1);
             std::future::pending().await
         }
     }
@@ -132,28 +134,45 @@ mod tests {
         (1..=count).map(probe).collect()
     }
 
+    fn caller(number: u8) -> IpAddr {
+        [10, 0, 0, number].into()
+    }
+
     #[tokio::test]
     async fn a_node_that_says_nothing_is_unreachable_after_the_timeout() {
-        let prober = Prober::new(Silent(Arc::default()), Duration::from_millis(1), Arc::default());
+        let prober = Prober::new(Silent(Semaphore::new(0).into()), Duration::from_millis(1), Arc::default());
         let mut answers = Answers::new();
-        assert_eq!(prober.ask(probes(2), &mut answers).await, Ok(()));
+        assert_eq!(prober.ask(caller(1), probes(2), &mut answers).await, Ok(()));
         assert_eq!(answers, probes(2).into_iter().map(|probe| (probe, Answer::Unreachable)).collect());
     }
 
     #[tokio::test]
-    async fn probes_beyond_the_cap_are_not_made_and_prove_nothing() {
-        let begun = Arc::new(Notify::new());
+    async fn probes_beyond_the_share_of_a_caller_are_not_made_and_prove_nothing() {
+        let begun = Arc::new(Semaphore::new(0));
         let prober = Arc::new(Prober::new(Silent(begun.clone()), Duration::from_secs(60), Arc::default()));
-        let (busy, all) = (prober.clone(), probes(MAX_PROBES as u16));
-        let task = tokio::spawn(async move { busy.ask(all, &mut Answers::new()).await });
-        begun.notified().await;
-        let mut answers = Answers::new();
-        assert_eq!(prober.ask(probes(1), &mut answers).await, Err(AllBusy));
-        assert_eq!(answers, Answers::new());
-        task.abort();
-        assert!(task.await.unwrap_err().is_cancelled());
+        let mut tasks = Vec::new();
+        for (number, share) in [(1, MAX_PROBES / 2), (2, MAX_PROBES / 8)] {
+            let (busy, all) = (prober.clone(), probes(share as u16));
+            tasks.push(tokio::spawn(async move { busy.ask(caller(number), all, &mut Answers::new()).await }));
+            begun.acquire_many(share as u32).await.unwrap().forget();
+            let mut answers = Answers::new();
+            assert_eq!(prober.ask(caller(number), probes(1), &mut answers).await, Err(AllBusy));
+            assert_eq!(answers, Answers::new());
+        }
+        let other = prober.clone();
+        tasks.push(tokio::spawn(async move { other.ask(caller(3), probes(1), &mut Answers::new()).await }));
+        let asked = timeout(Duration::from_secs(10), begun.acquire()).await;
+        assert!(asked.is_ok(), "two addresses don't keep others from being called back");
+        for task in tasks {
+            task.abort();
+            assert!(task.await.unwrap_err().is_cancelled());
+        }
         // A caller that hangs up gives its places back.
-        let all = timeout(Duration::from_secs(10), prober.places.acquire_many(MAX_PROBES as u32)).await;
-        assert!(all.is_ok());
+        let freed = async {
+            while prober.places.taken_by_all() > 0 {
+                tokio::task::yield_now().await
+            }
+        };
+        assert!(timeout(Duration::from_secs(10), freed).await.is_ok());
     }
 }

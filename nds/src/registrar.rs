@@ -271,31 +271,35 @@ impl Writer {
     }
 }
 
-/// Takes what can be decided upon the same record: one command a network, and one in all of those that count
-/// networks. The first that waits is always taken; what is left keeps its order.
+/// Takes what can be decided upon the same record. The first that waits is always taken; what is left keeps its order.
 fn take_batch(waiting: &mut VecDeque<Job>) -> Vec<Job> {
-    let (mut batch, mut left) = (Vec::<Job>::new(), VecDeque::new());
-    let (mut networks, mut has_structural, mut is_closed) = (BTreeSet::new(), false, false);
+    let (mut batch, mut left) = (Batch::default(), Vec::new());
     for job in waiting.drain(..) {
-        let network = job.command.network();
-        // What is about all networks goes alone.
-        let is_in_the_way = match network {
-            Some(network) => networks.contains(&network) || job.command.is_structural() && has_structural,
-            None => !batch.is_empty(),
-        };
-        let fits = !is_closed && !is_in_the_way;
-        // What waits for the same network must not be overtaken either.
-        networks.extend(network);
-        if fits {
-            has_structural |= job.command.is_structural();
-            is_closed |= network.is_none();
-            batch.push(job);
-        } else {
-            left.push_back(job);
-        }
+        let into = if batch.accepts(&job.command) { &mut batch.jobs } else { &mut left };
+        // What waits for the same network must not overtake what is left either.
+        batch.networks.extend(job.command.network());
+        into.push(job);
     }
-    *waiting = left;
-    batch
+    *waiting = left.into();
+    batch.jobs
+}
+
+/// Commands that can be decided upon the same record: one a network, and one in all of those that count networks. What
+/// is about all networks goes alone.
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<Job>,
+    /// The networks of these, and of what came by and was not accepted.
+    networks: BTreeSet<NetworkId>,
+}
+
+impl Batch {
+    fn accepts(&self, command: &Command) -> bool {
+        let Some(network) = command.network() else { return self.jobs.is_empty() };
+        let has = |is_in_the_way: fn(&Command) -> bool| self.jobs.iter().any(|job| is_in_the_way(&job.command));
+        let is_second = command.is_structural() && has(Command::is_structural);
+        !is_second && !self.networks.contains(&network) && !has(|command| command.network().is_none())
+    }
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ const LAST_NETWORK: NetworkId = NetworkId::new([0xff; 32]);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registry {
     terms: Terms,
+    listening_since: Duration,
     records: BTreeMap<NetworkId, Record>,
     names: BTreeMap<Name, NetworkId>,
     heard: BTreeSet<(Duration, NetworkId)>,
@@ -49,10 +50,12 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A registry that knows no network. A stored one is brought back by applying its records and tombstones.
+    /// A registry that knows no network. A stored one is brought back by applying its records and tombstones, and told
+    /// with [`Self::listening_since`] since when it has been listening again.
     pub const fn new(terms: Terms) -> Self {
         Self {
             terms,
+            listening_since: Duration::ZERO,
             records: BTreeMap::new(),
             names: BTreeMap::new(),
             heard: BTreeSet::new(),
@@ -60,6 +63,13 @@ impl Registry {
             buried: BTreeSet::new(),
             members: 0,
         }
+    }
+
+    /// The same, but nobody can have been heard before `started` (since 1970): a silence counts from then on at the
+    /// earliest, so that leaders that outlived a rest of the service get the chance to say so.
+    #[must_use]
+    pub fn listening_since(self, started: Duration) -> Self {
+        Self { listening_since: started, ..self }
     }
 
     /// How it is run.
@@ -92,15 +102,20 @@ impl Registry {
         self.tombstones.get(network)
     }
 
-    /// Whether the lease of a record has run out.
+    /// Whether the lease of a record has run out: nothing was heard of its leader for so long, while there was somebody
+    /// to hear it.
     pub fn is_stale(&self, record: &Record, now: Duration) -> bool {
-        now.saturating_sub(record.heard()) >= self.terms.lease
+        now.saturating_sub(record.heard().max(self.listening_since)) >= self.terms.lease
     }
 
     /// How many records have a lease that has run out.
     pub fn stale(&self, now: Duration) -> usize {
-        let Some(until) = now.checked_sub(self.terms.lease) else { return 0 };
-        self.heard.range(..=(until, LAST_NETWORK)).count()
+        self.silent_until(now).map_or(0, |until| self.heard.range(..=(until, LAST_NETWORK)).count())
+    }
+
+    /// Whoever was last heard then or before has a lease that has run out; `None` if nobody has.
+    fn silent_until(&self, now: Duration) -> Option<Duration> {
+        now.checked_sub(self.terms.lease).filter(|until| *until >= self.listening_since)
     }
 
     /// The records whose names come after `after`, by name.
@@ -111,8 +126,8 @@ impl Registry {
 
     /// The networks whose lease ran out after the time `since` and not after `now`.
     pub fn lapsed(&self, since: Duration, now: Duration) -> Vec<NetworkId> {
-        let Some(until) = now.checked_sub(self.terms.lease) else { return Vec::new() };
-        let from = since.checked_sub(self.terms.lease).map_or(Bound::Unbounded, |t| Bound::Excluded((t, LAST_NETWORK)));
+        let Some(until) = self.silent_until(now) else { return Vec::new() };
+        let from = self.silent_until(since).map_or(Bound::Unbounded, |from| Bound::Excluded((from, LAST_NETWORK)));
         if since > now {
             return Vec::new();
         }
@@ -120,15 +135,31 @@ impl Registry {
     }
 
     /// What is due without anybody asking: networks that nobody renewed for too long go, at most
-    /// [`MAX_PURGED_AT_ONCE`] of them, and so do the oldest of too many tombstones.
+    /// [`MAX_PURGED_AT_ONCE`] of them, and so do the oldest of too many tombstones. Where room runs out
+    /// ([`Terms::is_crowded`]) the networks that were silent for longest go earlier, but none whose lease has not run out.
     pub fn upkeep(&self, now: Duration) -> Vec<Change> {
-        let Some(until) = now.checked_sub(self.terms.purge_after) else { return Vec::new() };
-        let due = self.heard.range(..=(until, LAST_NETWORK)).take(MAX_PURGED_AT_ONCE);
-        let purged: Vec<_> = due.filter_map(|(_, network)| self.record(network)).collect();
+        let purged = self.due(now);
         let surplus = (self.tombstones.len() + purged.len()).saturating_sub(self.terms.max_tombstones);
         let forgotten = self.buried.iter().take(surplus).map(|(_, network)| Change::Forget(*network));
         let removed = purged.iter().map(|record| Change::Remove(bury(record, record.serial(), now)));
         forgotten.chain(removed).collect()
+    }
+
+    /// The records that are to be purged, those that were silent for longest first: what is overdue, and, where room
+    /// runs out, whatever is stale, until there is some again.
+    fn due(&self, now: Duration) -> Vec<&Record> {
+        let Some(until) = self.silent_until(now) else { return Vec::new() };
+        let overdue = now.checked_sub(self.terms.purge_after);
+        let (mut networks, mut members) = (self.records.len(), self.members);
+        let stale = self.heard.range(..=(until, LAST_NETWORK)).filter_map(|(_, network)| self.record(network));
+        let due = stale.take_while(|record| {
+            let goes =
+                overdue.is_some_and(|overdue| record.heard() <= overdue) || self.terms.is_crowded(networks, members);
+            networks -= 1;
+            members -= record.view().active.len();
+            goes
+        });
+        due.take(MAX_PURGED_AT_ONCE).collect()
     }
 
     /// Carries a durable change out. Says whether anything that is listed became different.
@@ -162,9 +193,8 @@ impl Registry {
     }
 
     fn touch(&mut self, now: Duration, network: NetworkId, serial: u64, heard: Duration) -> bool {
-        let lease = self.terms.lease;
+        let Some(was_stale) = self.record(&network).map(|record| self.is_stale(record, now)) else { return false };
         let Some(record) = self.records.get_mut(&network) else { return false };
-        let was_stale = now.saturating_sub(record.heard()) >= lease;
         self.heard.remove(&(record.heard(), network));
         self.heard.insert((heard, network));
         record.touch(serial, heard);

@@ -19,7 +19,7 @@ use crate::{
     probe::{NodePinger, Pinger},
     registrar::{Command, Registrar},
     registry::{Answers, Change, Verdict},
-    service::{MAX_WATCHERS, Service},
+    service::Service,
     store::Store,
 };
 
@@ -63,7 +63,7 @@ pub async fn serve_with(
     let (dir, terms) = (config.data_dir.clone(), config.terms());
     let opened = tokio::task::spawn_blocking(move || {
         let store = Store::open(&dir)?;
-        let registry = store.load(terms, clock.now())?;
+        let registry = store.load(terms, clock.now())?.listening_since(clock.now());
         tracing::info!(file = %store.file().display(), networks = registry.len(), "record opened");
         Ok::<_, NdsError>((store, registry))
     });
@@ -73,7 +73,7 @@ pub async fn serve_with(
 
     let (stop, mut stopping) = watch::channel(false);
     let service = Service::new(&config, registrar.clone(), pinger, stopping.clone(), (metrics.clone(), traces));
-    metrics.on_started(registrar.clone(), (service.watchers.clone(), MAX_WATCHERS), file);
+    metrics.on_started(registrar.clone(), service.watchers.clone(), file);
     let (router, _health) = common_services(&[SERVICE_NAME], &metrics.calls).await?;
     // Nobody has to know this service's key; a client that begins with TLS is served as well.
     let tls = server_config(&Identity::from_seed(rand::random()))?;
@@ -91,7 +91,7 @@ pub async fn serve_with(
     let served = tokio::select! {
         served = pin!(serving) => served.map_err(Into::into),
         () = overdue => Ok(()),
-        () = upkeep(&registrar, config.lease, &metrics) => Err(NdsError::Ended("the upkeep")),
+        () = upkeep(&registrar, &metrics) => Err(NdsError::Ended("the upkeep")),
         () = writer.ended() => Err(NdsError::Ended("the writer")),
     };
     metrics.on_stopped();
@@ -100,20 +100,16 @@ pub async fn serve_with(
 }
 
 /// Tells watchers of leases that ran out, and purges; for ever.
-async fn upkeep(registrar: &Registrar, lease: Duration, metrics: &Metrics) {
+async fn upkeep(registrar: &Registrar, metrics: &Metrics) {
     let mut ticks = interval(UPKEEP_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let started = registrar.read(|_, now| now);
-    let mut seen = started;
+    let mut seen = registrar.read(|_, now| now);
     loop {
         ticks.tick().await;
         let (lapsed, now) = registrar.read(|registry, now| (registry.lapsed(seen, now), now));
         registrar.announce(lapsed);
         seen = now;
-        // A leader that outlived a long rest of this service gets the chance to say so.
-        if now.saturating_sub(started) > lease {
-            purge(registrar, metrics).await;
-        }
+        purge(registrar, metrics).await;
     }
 }
 
@@ -126,10 +122,13 @@ async fn purge(registrar: &Registrar, metrics: &Metrics) {
     match registrar.submit(Command::Upkeep.into(), Answers::new()).await {
         Ok(Verdict::Accept(changes)) => {
             for change in changes {
+                let network = change.network().short();
                 if matches!(change, Change::Remove(_)) {
                     metrics.purged.increment();
+                    tracing::info!(network, "purged: nobody renewed it");
+                } else {
+                    tracing::debug!(network, "forgot an old network's last epoch: there are too many");
                 }
-                tracing::info!(network = change.network().short(), "purged: nobody renewed it for long");
             }
         }
         Ok(Verdict::Standing | Verdict::AskFirst(_)) => {}

@@ -5,8 +5,8 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 use p2p_chat_model::NetworkId;
 use p2p_chat_proto::v1::{self, discovery_server::Discovery};
 use p2p_chat_traces::{Kind, Span, Traces};
-use p2p_chat_transport::Caller;
-use tokio::sync::{Semaphore, watch};
+use p2p_chat_transport::{Caller, Places};
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -21,8 +21,10 @@ use crate::{
     wire,
 };
 
-/// Most watchers at one time.
-pub(crate) const MAX_WATCHERS: usize = 2_048;
+/// Most watchers at one time; see [`Places`] for what one address gets.
+const MAX_WATCHERS: usize = 2_048;
+/// Most answers to ListNetworks that are under way at one time, each of up to 2 MiB; shared in the same way.
+const MAX_LISTS: usize = 64;
 /// How often nodes are asked anew because the record changed while they were asked.
 const MAX_ROUNDS: usize = 3;
 
@@ -32,7 +34,8 @@ pub(crate) struct Service<P> {
     prober: Prober<P>,
     calls: Limiter,
     probing_calls: Limiter,
-    pub(crate) watchers: Arc<Semaphore>,
+    lists: Places,
+    pub(crate) watchers: Places,
     stopping: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
     traces: Traces,
@@ -52,7 +55,8 @@ impl<P: Pinger> Service<P> {
             prober: Prober::new(pinger, config.probe_timeout, metrics.clone()),
             calls: Limiter::new(config.calls_per_second),
             probing_calls: Limiter::new(config.probing_calls_per_second),
-            watchers: Semaphore::new(MAX_WATCHERS).into(),
+            lists: Places::new(MAX_LISTS),
+            watchers: Places::new(MAX_WATCHERS),
             stopping,
             metrics,
             traces,
@@ -94,7 +98,7 @@ impl<P: Pinger> Service<P> {
             if !is_paid_for {
                 allow(&self.probing_calls, caller)?;
             }
-            let asked = self.prober.ask(probes, &mut answers).await;
+            let asked = self.prober.ask(caller, probes, &mut answers).await;
             asked.map_err(|_| CallError::Busy("too many nodes are being called back"))?;
         }
         Err(CallError::Unsettled)
@@ -178,16 +182,23 @@ impl<P: Pinger> Service<P> {
         }
     }
 
-    fn list(&self, request: Request<v1::ListNetworksRequest>) -> Result<v1::ListNetworksResponse, CallError> {
-        self.admit(&request)?;
-        Ok(self.registrar.read(|registry, now| wire::page(registry, now, request.get_ref()))?)
+    /// A page, which has its place until it is read.
+    fn list(
+        &self,
+        request: &Request<v1::ListNetworksRequest>,
+    ) -> Result<Response<v1::ListNetworksResponse>, CallError> {
+        let caller = self.admit(request)?;
+        let place = self.lists.take(caller).map_err(|_| CallError::Busy("too many lists are being read"))?;
+        let page = self.registrar.read(|registry, now| wire::page(registry, now, request.get_ref()))?;
+        let mut response = Response::new(page);
+        response.extensions_mut().insert(Arc::new(place));
+        Ok(response)
     }
 
     fn watch(&self, request: &Request<v1::WatchNetworksRequest>) -> Result<Changes, CallError> {
-        self.admit(request)?;
-        let place = self.watchers.clone().try_acquire_owned();
-        let place = place.map_err(|_| CallError::Busy("too many watchers"))?;
-        Ok(changes::watch(self.registrar.clone(), self.stopping.clone(), place))
+        let caller = self.admit(request)?;
+        let place = self.watchers.take(caller).map_err(|_| CallError::Busy("too many watchers"))?;
+        Ok(changes::watch(self.registrar.clone(), self.stopping.clone(), place, changes::PATIENCE))
     }
 }
 
@@ -222,17 +233,19 @@ fn answerable(
 }
 
 fn reply<T>(metrics: &Metrics, call: &'static str, outcome: Result<T, CallError>) -> Result<Response<T>, Status> {
-    outcome.map(Response::new).map_err(|error| {
-        metrics.on_refused(&error);
-        match &error {
-            // Frequent by nature, or as frequent as a caller likes.
-            CallError::TooManyCalls | CallError::Refused(Refusal::Unknown(_) | Refusal::UnknownName(_)) => {
-                tracing::debug!(call, reason = %error, "refused");
-            }
-            _ => tracing::info!(call, reason = %error, "refused"),
+    outcome.map(Response::new).map_err(|error| refused(metrics, call, error))
+}
+
+fn refused(metrics: &Metrics, call: &'static str, error: CallError) -> Status {
+    metrics.on_refused(&error);
+    match &error {
+        // Frequent by nature, or as frequent as a caller likes.
+        CallError::TooManyCalls | CallError::Refused(Refusal::Unknown(_) | Refusal::UnknownName(_)) => {
+            tracing::debug!(call, reason = %error, "refused");
         }
-        error.into()
-    })
+        _ => tracing::info!(call, reason = %error, "refused"),
+    }
+    error.into()
 }
 
 #[tonic::async_trait]
@@ -251,7 +264,7 @@ impl<P: Pinger> Discovery for Service<P> {
         &self,
         request: Request<v1::ListNetworksRequest>,
     ) -> Result<Response<v1::ListNetworksResponse>, Status> {
-        reply(&self.metrics, "ListNetworks", self.list(request))
+        self.list(&request).map_err(|error| refused(&self.metrics, "ListNetworks", error))
     }
 
     async fn get_network(

@@ -111,14 +111,17 @@ fn waiting(commands: Vec<Arc<Command>>) -> VecDeque<Job> {
 #[test]
 fn a_batch_holds_only_what_can_be_decided_upon_one_record() {
     let renew = |network, serial| follow(Registration { network, ..claim(serial, view(1, 1, &[1])) }, Purpose::Renew);
-    let (one, two) = (lab(), found(2, "two").0);
-    let close = follow(Registration { network: two, ..claim(3, view(1, 1, &[1])) }, Purpose::Close);
+    let (one, two, three) = (lab(), found(2, "two").0, found(3, "three").0);
+    let four = found(4, "four").0;
+    let close = |network| follow(Registration { network, ..claim(3, view(1, 1, &[1])) }, Purpose::Close);
     let mut jobs = waiting(vec![
         renew(one, 1),
         renew(two, 1),
         renew(one, 2),
         create(9),
-        close,
+        close(two),
+        close(three),
+        close(four),
         Arc::new(Command::Upkeep),
         renew(one, 3),
     ]);
@@ -128,11 +131,11 @@ fn a_batch_holds_only_what_can_be_decided_upon_one_record() {
         batches.push(batch.iter().map(|job| (job.command.network(), job.command.is_structural())).collect::<Vec<_>>());
     }
     let expected = [
-        vec![(Some(one), false), (Some(two), false)],
+        vec![(Some(one), false), (Some(two), false), (Some(three), true)],
         vec![(Some(one), false), (Some(two), true)],
         vec![(Some(one), true)],
+        vec![(Some(four), true), (Some(one), false)],
         vec![(None, true)],
-        vec![(Some(one), false)],
     ];
     assert_eq!(batches, expected);
 }

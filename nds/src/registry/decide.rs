@@ -112,20 +112,20 @@ impl Registry {
     }
 
     /// `RenewLease`: the leader on record is alive, and this is its view. An address that is not the one on record
-    /// is called back.
+    /// is called back. A view that has grown beyond the room there is does not replace the one on record, but the
+    /// leader is alive all the same.
     ///
     /// # Errors
     /// [`Refusal::ExpectedEpoch`], [`Refusal::Unknown`], [`Refusal::NotLeader`], [`Refusal::Outdated`],
-    /// [`Refusal::Full`], [`Refusal::Unreachable`].
+    /// [`Refusal::Unreachable`].
     pub fn decide_renew(&self, now: Duration, claim: &Registration, answers: &Answers) -> Result<Verdict, Refusal> {
         let leader = own_epoch_leader(claim)?;
         let record = self.record(&claim.network).ok_or(Refusal::Unknown(claim.network))?;
         check_leads(record, claim, leader)?;
-        if *record.view() == claim.view {
+        if *record.view() == claim.view || self.check_members(claim).is_err() {
             let touch = Change::Touch { network: claim.network, serial: claim.serial, heard: now };
             return Ok(Verdict::Accept(vec![touch]));
         }
-        self.check_members(claim)?;
         if leader.address == record.leader().address {
             return accept(claim.network, put(now, claim, record.name().clone()));
         }

@@ -11,7 +11,6 @@ use super::Refusal;
 pub struct Founding {
     network: NetworkId,
     name: Name,
-    creator: PeerId,
     leader: PeerId,
 }
 
@@ -41,7 +40,7 @@ impl Founding {
             return Err(Refusal::NotCreator { network, signer: leader });
         }
         check_admission(genesis, admissions, leader).map_err(|_| Refusal::NotAdmitted { network, signer: leader })?;
-        Ok(Self { network, name: body.name, creator: genesis.author, leader })
+        Ok(Self { network, name: body.name, leader })
     }
 
     /// The network.
@@ -52,11 +51,6 @@ impl Founding {
     /// The name that its creator gave it.
     pub const fn name(&self) -> &Name {
         &self.name
-    }
-
-    /// Who created it.
-    pub const fn creator(&self) -> PeerId {
-        self.creator
     }
 
     /// Whose admission was proved.

@@ -160,14 +160,15 @@ pub enum Verdict {
 /// How the registry is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// How long after its last statement a leader counts as alive; then its network is listed as stale.
+    /// How long after its last statement a leader counts as alive; then its network is listed as stale. After a start
+    /// of the service it counts anew.
     pub lease: Duration,
     /// How long after its leader's last statement a network is purged. Far above `lease`.
     pub purge_after: Duration,
-    /// Most networks on record.
+    /// Most networks on record. Stale ones give way shortly before.
     pub max_networks: usize,
     /// Most active members on record, summed over all networks: it bounds the memory that views take
-    /// (about 120 bytes each).
+    /// (about 120 bytes each). Stale networks give way shortly before.
     pub max_members: usize,
     /// Most tombstones. The oldest goes first.
     pub max_tombstones: usize,
@@ -183,5 +184,12 @@ impl Default for Terms {
             max_members: 2_000_000,
             max_tombstones: 100_000,
         }
+    }
+}
+
+impl Terms {
+    /// Whether less than a hundredth of the room is left, for networks or for their active members.
+    pub const fn is_crowded(&self, networks: usize, members: usize) -> bool {
+        networks >= self.max_networks - self.max_networks / 100 || members >= self.max_members - self.max_members / 100
     }
 }

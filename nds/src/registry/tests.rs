@@ -41,6 +41,17 @@ fn a_lease_runs_out_once() {
 }
 
 #[test]
+fn nobody_is_silent_while_the_service_rests() {
+    let registry = registered(1, &[1]).listening_since(at(1_000));
+    let stale = |now| (registry.is_stale(registry.record(&lab()).unwrap(), now), registry.stale(now));
+    assert_eq!(stale(at(1_029)), (false, 0));
+    assert_eq!(stale(at(1_030)), (true, 1));
+    assert_eq!(registry.lapsed(at(1_000), at(1_029)), []);
+    assert_eq!(registry.lapsed(at(1_029), at(1_030)), [lab()]);
+    assert_eq!(registry.lapsed(at(1_030), at(1_031)), []);
+}
+
+#[test]
 fn only_what_is_listed_counts_as_a_visible_change() {
     let mut registry = registered(1, &[1, 2]);
     let touch = |serial, heard| Change::Touch { network: lab(), serial, heard };
@@ -65,6 +76,47 @@ fn a_network_that_nobody_renews_is_purged_after_seven_days() {
     assert_eq!(registry.tombstone(&lab()), Some(&tombstone));
     assert_eq!((registry.len(), registry.named(&"lab".parse().unwrap())), (0, None));
     assert_eq!(registry.upkeep(due), []);
+}
+
+#[test]
+fn a_leader_that_outlived_a_long_rest_of_the_service_is_not_purged_before_it_can_renew() {
+    let back = at(8 * 24 * 3600);
+    let registry = registered(1, &[1]).listening_since(back);
+    assert_eq!(registry.upkeep(back + Duration::from_secs(29)), []);
+    assert_eq!(registry.upkeep(back + Duration::from_secs(30)).len(), 1);
+}
+
+/// Networks of one member each, "a" heard at 1 s, "b" at 2 s and so on.
+fn filled(terms: Terms, networks: &[&str]) -> Registry {
+    let mut registry = Registry::new(terms);
+    for (name, number) in networks.iter().zip(1..) {
+        registry.apply(at(number), Change::Put(named(name, number as u8, at(number))));
+    }
+    registry
+}
+
+#[test]
+fn where_room_runs_out_the_networks_that_were_silent_for_longest_give_way() {
+    let given_way = |registry: &Registry, now| {
+        let gone = registry.upkeep(at(now)).into_iter().map(|change| change.network());
+        gone.map(|network| registry.record(&network).unwrap().name().to_string()).collect::<Vec<_>>()
+    };
+    let networks = Terms { max_networks: 3, ..Terms::default() };
+    let members = Terms { max_members: 3, ..Terms::default() };
+    for terms in [networks, members] {
+        let full = filled(terms, &["a", "b", "c", "d"]);
+        assert_eq!(given_way(&full, 30), [""; 0], "whose lease runs gives way to nobody");
+        assert_eq!(given_way(&full, 31), ["a"]);
+        assert_eq!(given_way(&full, 99), ["a", "b"], "no more than there has to be");
+        assert_eq!(given_way(&filled(terms, &["a", "b"]), 99), [""; 0], "there is room for one more");
+    }
+}
+
+#[test]
+fn room_is_made_before_there_is_none() {
+    let terms = Terms { max_networks: 1_000, max_members: 5_000, ..Terms::default() };
+    assert!(!terms.is_crowded(989, 4_949));
+    assert!(terms.is_crowded(990, 0) && terms.is_crowded(0, 4_950));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use p2p_chat_nds::{
 };
 use p2p_chat_proto::v1::{self, liveness_server::LivenessServer};
 use p2p_chat_transport::{Limits, incoming, tls::server_config};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tonic::{Request, Response, Status};
 
 use crate::support::person;
@@ -51,8 +51,9 @@ async fn a_node_is_reached_only_under_its_own_key() {
     assert_eq!(pinger.ping(&probe(1, &address, 2)).await, Answer::Reached { leads_epoch: Epoch(0) });
     assert_eq!(pinger.ping(&probe(2, &address, 1)).await, Answer::Unreachable, "somebody else answers there");
 
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody: Address = closed.local_addr().unwrap().to_string().parse().unwrap();
-    drop(closed);
+    // Bound, so that nobody else gets it; but nobody listens.
+    let bound = TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody: Address = bound.local_addr().unwrap().to_string().parse().unwrap();
     assert_eq!(pinger.ping(&probe(1, &nobody, 1)).await, Answer::Unreachable);
 }

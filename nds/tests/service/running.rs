@@ -1,8 +1,21 @@
 //! The service as an operator sees it.
 
-use p2p_chat_nds::{Config, NdsError, serve, store::StoreError};
+use std::time::Duration;
+
+use p2p_chat_nds::{
+    Config, NdsError,
+    registry::{Change, Record},
+    serve,
+    store::{Store, StoreError},
+};
+use p2p_chat_proto::v1;
 use tempfile::TempDir;
-use tonic::Code;
+use tonic::{
+    Code, Request,
+    codegen::http::uri::PathAndQuery,
+    transport::{Channel, Endpoint},
+};
+use tonic_prost::ProstCodec;
 
 use crate::support::{Network, Service};
 
@@ -19,6 +32,49 @@ async fn a_caller_that_calls_too_often_is_held_back() {
     assert!((1..=20).contains(&codes.len()), "{codes:?}");
     assert!(codes.iter().all(|code| *code == Code::ResourceExhausted), "{codes:?}");
     assert_eq!(nds.list().await.len(), 1, "other calls have an allowance of their own");
+    nds.stop().await;
+}
+
+#[tokio::test]
+async fn after_a_long_rest_of_the_service_no_network_is_stale_at_once() {
+    let dir = TempDir::new().unwrap();
+    let lab = Network::found(1, "lab");
+    let record = Record::new(lab.id, "lab".parse().unwrap(), lab.view(1, 1, &[1]), 1, Duration::from_secs(1)).unwrap();
+    Store::open(dir.path()).unwrap().write(&[Change::Put(record)]).unwrap();
+    let mut nds = Service::start(dir.path()).await;
+    let listed: Vec<_> = nds.list().await.into_iter().map(|record| (record.name, record.stale)).collect();
+    assert_eq!(listed, [("lab".to_owned(), false)]);
+    nds.stop().await;
+}
+
+#[tokio::test]
+async fn lists_that_nobody_reads_are_few_and_free_their_places_when_given_up() {
+    let dir = TempDir::new().unwrap();
+    let mut nds = Service::start(dir.path()).await;
+    for creator in 1..=20 {
+        nds.create(&Network::found(creator, &format!("net {creator}"))).await;
+    }
+    // As a stream, the answer is read when the test says so.
+    let narrow = Endpoint::from_shared(nds.url.clone()).unwrap().initial_stream_window_size(1).connect_lazy();
+    let list = async |channel: &Channel| {
+        let mut client = tonic::client::Grpc::new(channel.clone());
+        client.ready().await.unwrap();
+        let path = PathAndQuery::from_static("/p2pchat.v1.Discovery/ListNetworks");
+        let codec = ProstCodec::<v1::ListNetworksRequest, v1::ListNetworksResponse>::default();
+        client.server_streaming(Request::new(v1::ListNetworksRequest::default()), path, codec).await
+    };
+    let mut unread = Vec::new();
+    let refused = loop {
+        match list(&narrow).await {
+            Ok(answer) => unread.push(answer),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!((unread.len(), refused.code()), (32, Code::ResourceExhausted), "{refused}");
+    drop(unread);
+    let freed = async { while nds.client.list_networks(v1::ListNetworksRequest::default()).await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(20), freed).await.expect("the places are free again");
+    drop(narrow);
     nds.stop().await;
 }
 

@@ -41,6 +41,7 @@ impl Pinger for Pings {
 pub(crate) struct Service {
     pub(crate) client: DiscoveryClient<Channel>,
     pub(crate) channel: Channel,
+    pub(crate) url: String,
     pub(crate) pings: Pings,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<(), NdsError>>,
@@ -59,7 +60,7 @@ impl Service {
         let serving = serve_with(config, listener, async { drop(stopped.await) }, pings.clone(), Default::default());
         let served = tokio::spawn(serving);
         let channel = p2p_chat_transport::dial::plaintext(&url).unwrap();
-        Self { client: DiscoveryClient::new(channel.clone()), channel, pings, stop, served }
+        Self { client: DiscoveryClient::new(channel.clone()), channel, url, pings, stop, served }
     }
 
     pub(crate) async fn stop(self) {

@@ -120,6 +120,18 @@ fn a_record_that_nobody_leads_any_more_is_taken_by_a_later_reign_of_a_member() {
 }
 
 #[test]
+fn a_leader_is_not_replaced_for_a_silence_while_the_service_was_down() {
+    let registry = registered(3, &[1, 2]).listening_since(at(1_000));
+    let claim = claim(1, view(4, 11, &[5]));
+    let founding = Founding::prove(&found(1, "lab").1, &[admission(1, 5)], &claim).unwrap();
+    let silent = answers(&[(1, Answer::Unreachable), (5, reached(4))]);
+    let decide = |now| registry.decide_create(at(now), &claim, &founding, &silent);
+    let refused = Refusal::Registered { name: "lab".parse().unwrap(), epoch: Epoch(3), leader: person(1).peer() };
+    assert_eq!(decide(1_029), Err(refused), "there was nobody to hear it");
+    assert!(matches!(decide(1_030), Ok(Verdict::Accept(_))));
+}
+
+#[test]
 fn a_proof_serves_only_the_statement_that_it_was_made_for() {
     let by_alice = claim(1, view(2, 1, &[1]));
     let by_bob = claim(1, view(2, 1, &[2]));
