@@ -70,10 +70,11 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for Bounded<S> {
 
     fn call(&mut self, request: Request<Body>) -> S::Future {
         // The Unix socket is its owner's.
-        let Some(caller) = request.extensions().get::<Caller>().copied() else { return self.inner.call(request) };
+        let remote = request.extensions().get::<Caller>().map(|caller| caller.remote);
+        let Some(remote) = remote else { return self.inner.call(request) };
         let timed = !request.uri().path().starts_with(REFLECTION);
         let bodies = self.bodies.clone();
-        self.inner.call(request.map(|inner| Body::new(Incoming::new(inner, bodies, caller.remote, timed))))
+        self.inner.call(request.map(|inner| Body::new(Incoming::new(inner, bodies, remote, timed))))
     }
 }
 

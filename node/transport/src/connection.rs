@@ -4,6 +4,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -11,24 +12,39 @@ use std::{
 use p2p_chat_model::PeerId;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::OwnedSemaphorePermit,
-    time::{Sleep, sleep},
+    sync::{Notify, futures::OwnedNotified},
+    time::{Sleep, sleep, sleep_until},
 };
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
-use crate::traffic::Metered;
+use crate::{answers::Unread, listen::Limits, places::Place, traffic::Metered};
 
 /// The bytes with which every HTTP/2 client begins (RFC 9113, section 3.4): 24.
 const PREFACE_BYTES: usize = 24;
 
 /// Who is at the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     /// Who it is, proven by the TLS handshake; `None` for plaintext and for a client without a certificate.
     pub peer: Option<PeerId>,
     /// Where it calls from.
     pub remote: SocketAddr,
+    /// To close the connection with.
+    pub hangup: Hangup,
+    pub(crate) unread: Unread,
+}
+
+/// Closes a connection, from wherever a call of it is answered. HTTP/2 has no other way to be rid of an answer that the
+/// client takes no part of: it is kept until the client wants more.
+#[derive(Debug, Clone, Default)]
+pub struct Hangup(Arc<Notify>);
+
+impl Hangup {
+    /// Closes the connection, with all its calls.
+    pub fn hang_up(&self) {
+        self.0.notify_one();
+    }
 }
 
 /// Whose call this is: the key that its TLS handshake proved.
@@ -39,12 +55,21 @@ pub fn caller<T>(request: &tonic::Request<T>) -> Option<PeerId> {
     request.extensions().get::<Caller>().and_then(|caller| caller.peer)
 }
 
+/// What closes the connection of this call; `None` where [`caller`] gives nobody for want of a connection.
+pub fn hangup<T>(request: &tonic::Request<T>) -> Option<Hangup> {
+    request.extensions().get::<Caller>().map(|caller| caller.hangup.clone())
+}
+
 /// An accepted connection that has said what it speaks. Dropping it closes it and frees its place.
 pub struct Connection {
     wire: Wire,
     caller: Caller,
     preface: Option<Preface>,
-    _place: OwnedSemaphorePermit,
+    hung_up: Pin<Box<OwnedNotified>>,
+    /// How long an answer may wait to be read, and when the one that waits for longest has done so.
+    patience: Duration,
+    overdue: Option<Pin<Box<Sleep>>>,
+    _place: Place,
 }
 
 /// What the connection runs over.
@@ -63,14 +88,30 @@ struct Preface {
 }
 
 impl Connection {
-    pub(crate) fn new(wire: Wire, caller: Caller, preface_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
-        let preface = Preface { missing: PREFACE_BYTES, deadline: Box::pin(sleep(preface_timeout)) };
-        Self { wire, caller, preface: Some(preface), _place: place }
+    pub(crate) fn new(wire: Wire, caller: Caller, limits: &Limits, place: Place) -> Self {
+        let preface = Preface { missing: PREFACE_BYTES, deadline: Box::pin(sleep(limits.handshake_timeout)) };
+        let hung_up = Box::pin(Arc::clone(&caller.hangup.0).notified_owned());
+        let patience = limits.answer_timeout;
+        Self { wire, caller, preface: Some(preface), hung_up, patience, overdue: None, _place: place }
     }
 
     /// Who is at the other end.
-    pub fn caller(&self) -> Caller {
-        self.caller
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Whether an answer has waited for too long to be read.
+    fn is_unread(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(since) = self.caller.unread.since() else {
+            self.overdue = None;
+            return false;
+        };
+        let deadline = since + self.patience;
+        let overdue = self.overdue.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if overdue.deadline() != deadline {
+            overdue.as_mut().reset(deadline);
+        }
+        overdue.as_mut().poll(cx).is_ready()
     }
 }
 
@@ -85,13 +126,21 @@ impl Connected for Connection {
     type ConnectInfo = Caller;
 
     fn connect_info(&self) -> Caller {
-        self.caller
+        self.caller.clone()
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.hung_up.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        if this.is_unread(cx) {
+            let (remote, patience) = (this.caller.remote, this.patience);
+            tracing::debug!(%remote, ?patience, "closed a connection: it did not read its answers");
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         let before = buffer.filled().len();
         let polled = match &mut this.wire {
             Wire::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -11,7 +11,6 @@ use std::{
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{Sleep, sleep, timeout},
 };
@@ -19,7 +18,9 @@ use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tokio_stream::Stream;
 
 use crate::{
-    connection::{Caller, Connection, Wire},
+    answers::Unread,
+    connection::{Caller, Connection, Hangup, Wire},
+    places::{Full, Place, Places},
     tls::peer_of,
     traffic::{Metered, Traffic},
 };
@@ -36,7 +37,8 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// Longest pause between failed accepts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What one listener takes on. A connection beyond a cap is closed at once.
+/// What one listener takes on. A connection beyond a cap is closed at once. Up to half of each cap is there for
+/// anybody; of the other half no address gets anything that has an eighth of the whole (see [`Places`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How long a client may take to say what it speaks and finish the TLS handshake, and then again to begin HTTP/2.
@@ -48,11 +50,19 @@ pub struct Limits {
     /// Most connections in all, those in their handshake too; default 2,048, twice the members of the largest
     /// network. Each needs a file descriptor: where fewer are to be had, accepting pauses until one is free.
     pub max_connections: usize,
+    /// How long a piece of an answer may wait until the client reads on; then the connection is closed. Default 20 s: a
+    /// piece has 64 KiB at most, and longer only keeps more in memory for those who never read.
+    pub answer_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { handshake_timeout: Duration::from_secs(5), max_handshakes: 256, max_connections: 2_048 }
+        Self {
+            handshake_timeout: Duration::from_secs(5),
+            max_handshakes: 256,
+            max_connections: 2_048,
+            answer_timeout: Duration::from_secs(20),
+        }
     }
 }
 
@@ -71,7 +81,8 @@ pub struct Incoming {
     tls: TlsAcceptor,
     limits: Limits,
     handshakes: JoinSet<Option<Connection>>,
-    places: Arc<Semaphore>,
+    handshake_places: Places,
+    places: Places,
     pause: Option<Pin<Box<Sleep>>>,
     next_pause: Duration,
     full: bool,
@@ -91,13 +102,13 @@ impl Accept for TcpListener {
 
 impl Incoming {
     fn new(listener: Box<dyn Accept>, tls: Arc<ServerConfig>, limits: Limits) -> Self {
-        let places = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
         Self {
             listener,
             tls: tls.into(),
             limits,
             handshakes: JoinSet::new(),
-            places,
+            handshake_places: Places::new(limits.max_handshakes),
+            places: Places::new(limits.max_connections),
             pause: None,
             next_pause: SHORTEST_PAUSE,
             full: false,
@@ -114,25 +125,31 @@ impl Incoming {
     /// Begins the handshake, or closes the connection if there is no place for it.
     fn on_accepted(&mut self, stream: TcpStream, remote: SocketAddr) {
         self.next_pause = SHORTEST_PAUSE;
-        let Some(place) = self.place() else {
-            if !self.full {
-                tracing::warn!(%remote, limits = ?self.limits, "refusing connections: the limit is reached");
-            }
-            self.full = true;
-            self.traffic.refused.increment();
-            return;
+        let places = match self.places(remote.ip()) {
+            Ok(places) => places,
+            Err(full) => return self.on_full(full, remote),
         };
         self.full = false;
         self.traffic.accepted.increment();
         let wire = wire(stream, self.tls.clone(), Arc::clone(&self.traffic));
-        self.handshakes.spawn(shake_hands(wire, remote, self.limits.handshake_timeout, place));
+        self.handshakes.spawn(shake_hands(wire, remote, self.limits, places));
     }
 
-    fn place(&self) -> Option<OwnedSemaphorePermit> {
-        if self.handshakes.len() >= self.limits.max_handshakes {
-            return None;
+    /// A place for the handshake, and one for as long as the connection lasts.
+    fn places(&self, caller: IpAddr) -> Result<(Place, Place), Full> {
+        Ok((self.handshake_places.take(caller)?, self.places.take(caller)?))
+    }
+
+    fn on_full(&mut self, full: Full, remote: SocketAddr) {
+        self.traffic.refused.increment();
+        match full {
+            Full::Address => tracing::debug!(%remote, "refusing a connection: its address has too many"),
+            Full::All if self.full => {}
+            Full::All => {
+                tracing::warn!(%remote, limits = ?self.limits, "refusing connections: the limit is reached");
+                self.full = true;
+            }
         }
-        Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
     fn on_accept_failed(&mut self, error: &io::Error) {
@@ -173,13 +190,14 @@ impl Stream for Incoming {
 async fn shake_hands(
     wire: impl Future<Output = io::Result<Wire>>,
     remote: SocketAddr,
-    limit: Duration,
-    place: OwnedSemaphorePermit,
+    limits: Limits,
+    (_until_done, place): (Place, Place),
 ) -> Option<Connection> {
+    let limit = limits.handshake_timeout;
     match timeout(limit, wire).await {
         Ok(Ok(wire)) => {
-            let caller = Caller { peer: wire.peer(), remote };
-            Some(Connection::new(wire, caller, limit, place))
+            let caller = Caller { peer: wire.peer(), remote, hangup: Hangup::default(), unread: Unread::default() };
+            Some(Connection::new(wire, caller, &limits, place))
         }
         Ok(Err(error)) => {
             tracing::debug!(%remote, %error, "closed a connection: its handshake failed");
@@ -249,7 +267,8 @@ mod tests {
         client.write_all(b"P").await.unwrap();
         let begun = tokio::time::Instant::now();
         let connection = timeout(Duration::from_secs(5), incoming.next()).await.unwrap().unwrap().unwrap();
-        assert_eq!(connection.caller(), Caller { peer: None, remote: client.local_addr().unwrap() });
+        let caller = connection.caller();
+        assert_eq!((caller.peer, caller.remote), (None, client.local_addr().unwrap()));
         assert!(begun.elapsed() >= SHORTEST_PAUSE * 3, "an aborted connection costs no pause, the others 10 and 20 ms");
         assert_eq!(incoming.next_pause, SHORTEST_PAUSE, "a success ends the back-off");
     }

@@ -9,6 +9,7 @@ use tonic_reflection::server::Builder;
 use tower::layer::util::{Identity, Stack};
 
 use crate::{
+    answers::Answers,
     bodies::Bodies,
     observe::{Calls, Observe},
 };
@@ -40,7 +41,7 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const WINDOW_BYTES: u32 = 256 * 1024;
 
 /// What lies between a server's connections and its services.
-pub type Bounds = Stack<Observe, Stack<Bodies, Identity>>;
+pub type Bounds = Stack<Observe, Stack<Bodies, Stack<Answers, Identity>>>;
 
 /// A descriptor set that reflection can't serve.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,7 @@ pub fn base(calls: &Arc<Calls>) -> Server<Bounds> {
         .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
+        .layer(Answers)
         .layer(Bodies::default())
         .layer(Observe(Arc::clone(calls)))
 }

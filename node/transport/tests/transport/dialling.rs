@@ -10,7 +10,7 @@ use p2p_chat_transport::{
 };
 use tokio::{
     io::AsyncReadExt,
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpSocket, UnixListener},
     time::timeout,
 };
 use tokio_stream::wrappers::UnixListenerStream;
@@ -18,15 +18,17 @@ use tonic::Request;
 
 use crate::support::{Host, PATIENCE, alice, bob, ping, witness};
 
-/// An address where nothing listens.
-async fn nowhere() -> Address {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().to_string().parse().unwrap()
+/// An address where nothing listens, and nobody else can while the socket is kept.
+fn nowhere() -> (TcpSocket, Address) {
+    let bound = TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = bound.local_addr().unwrap().to_string().parse().unwrap();
+    (bound, address)
 }
 
 #[tokio::test]
 async fn a_refused_connection_says_so_with_the_address() {
-    let address = nowhere().await;
+    let (_bound, address) = nowhere();
     let channels = [
         Dialer::new(&bob()).unwrap().channel(alice().peer(), &address),
         dial::plaintext(&format!("http://{address}")).unwrap(),

@@ -2,11 +2,21 @@
 
 use std::time::Duration;
 
+use p2p_chat_proto::v1::{PingViaRequest, liveness_client::LivenessClient};
 use p2p_chat_transport::{Dialer, Limits, dial};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     time::{Instant, timeout},
+};
+use tokio_stream::StreamExt;
+use tonic::{
+    Streaming,
+    transport::{Channel, Endpoint},
+};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, ServerReflectionResponse, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
 };
 
 use crate::support::{Host, PATIENCE, alice, bob, limits, ping};
@@ -35,7 +45,8 @@ async fn a_first_byte_that_is_neither_tls_nor_http2_is_closed_at_once() {
 
 #[tokio::test]
 async fn a_connection_that_stops_in_its_handshake_is_closed_and_holds_up_nobody() {
-    let host = Host::start(&alice(), limits(300)).await;
+    // Long enough for an honest handshake on a busy machine.
+    let host = Host::start(&alice(), limits(3_000)).await;
     let begun = Instant::now();
     let hello_begun = &[0x16, 3, 1, 2, 0, 1, 0][..];
     let mut stuck = Vec::new();
@@ -47,13 +58,41 @@ async fn a_connection_that_stops_in_its_handshake_is_closed_and_holds_up_nobody(
     for stream in &mut stuck {
         closed(stream).await;
     }
-    assert!(begun.elapsed() >= Duration::from_millis(300), "closed by the time-out, not before");
+    assert!(begun.elapsed() >= Duration::from_secs(3), "closed by the time-out, not before");
     ping(&channel).await.expect("a connection in use outlives the time-out of the handshake");
+}
+
+/// Asks reflection for an answer of some 10 KiB. The stream goes on for as long as the client likes.
+async fn ask_for_descriptors(channel: &Channel) -> Streaming<ServerReflectionResponse> {
+    let symbol = MessageRequest::FileContainingSymbol("p2pchat.v1.Liveness".to_owned());
+    let question = ServerReflectionRequest { host: String::new(), message_request: Some(symbol) };
+    let questions = tokio_stream::once(question).chain(tokio_stream::pending());
+    let mut client = ServerReflectionClient::new(channel.clone());
+    let answer = timeout(PATIENCE, client.server_reflection_info(questions)).await;
+    answer.expect("an answer").unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn who_does_not_read_answers_is_disconnected_and_who_has_nothing_to_read_is_not() {
+    let host = Host::start(&alice(), Limits { answer_timeout: Duration::from_millis(300), ..limits(600_000) }).await;
+    let idle = dial::plaintext(&host.url()).unwrap();
+    let mut quiet = ask_for_descriptors(&idle).await;
+    assert!(quiet.message().await.unwrap().is_some());
+
+    let narrow = Endpoint::from_shared(host.url()).unwrap().initial_stream_window_size(1_000).connect_lazy();
+    let _unread = ask_for_descriptors(&narrow).await;
+    let mut client = LivenessClient::new(narrow);
+    let open = client.ping_via(PingViaRequest::default());
+    let cut = timeout(PATIENCE, open).await.expect("the connection is closed, with all its calls").unwrap_err();
+    assert_eq!(cut.code(), tonic::Code::Unknown, "{cut}");
+
+    ping(&idle).await.unwrap();
+    assert!(timeout(Duration::from_millis(1), quiet.message()).await.is_err(), "the other one goes on");
 }
 
 #[tokio::test]
 async fn connections_beyond_the_handshake_cap_are_closed() {
-    let host = Host::start(&alice(), Limits { max_handshakes: 2, ..limits(600_000) }).await;
+    let host = Host::start(&alice(), Limits { max_handshakes: 3, ..limits(600_000) }).await;
     let first = stranger(&host, b"").await;
     let _second = stranger(&host, b"").await;
     closed(&mut stranger(&host, b"").await).await;
@@ -65,7 +104,7 @@ async fn connections_beyond_the_handshake_cap_are_closed() {
 
 #[tokio::test]
 async fn connections_beyond_the_cap_in_all_are_closed_until_one_ends() {
-    let host = Host::start(&alice(), Limits { max_connections: 2, ..limits(600_000) }).await;
+    let host = Host::start(&alice(), Limits { max_connections: 3, ..limits(600_000) }).await;
     let channels = [dial::plaintext(&host.url()).unwrap(), dial::plaintext(&host.url()).unwrap()];
     for channel in &channels {
         ping(channel).await.unwrap();
@@ -76,6 +115,32 @@ async fn connections_beyond_the_cap_in_all_are_closed_until_one_ends() {
         ping(channel).await.expect("those who are in are not disturbed");
     }
     drop(channels);
+    let freed = async { while ping(&dial::plaintext(&host.url()).unwrap()).await.is_err() {} };
+    timeout(PATIENCE, freed).await.expect("the places are freed");
+}
+
+/// Elsewhere a machine has but one loopback address.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn one_address_can_not_have_all_connections() {
+    let host = Host::start(&alice(), Limits { max_connections: 8, ..limits(600_000) }).await;
+    let from = async |last: u8| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+        socket.connect(host.socket).await.unwrap()
+    };
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(from(1).await);
+    }
+    closed(&mut from(1).await).await;
+    held.push(from(2).await);
+    closed(&mut from(2).await).await;
+    ping(&dial::plaintext(&host.url()).unwrap()).await.expect_err("that is the first address again");
+    let mut other = from(3).await;
+    other.write_all(b"G").await.unwrap();
+    closed(&mut other).await;
+    drop(held);
     let freed = async { while ping(&dial::plaintext(&host.url()).unwrap()).await.is_err() {} };
     timeout(PATIENCE, freed).await.expect("the places are freed");
 }

@@ -18,7 +18,7 @@ use tokio::{
 use tonic::{Request, Response, Status, transport::Channel};
 
 /// How long anything in these tests may take before it counts as never.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn alice() -> Identity {
     Identity::from_seed([1; 32])
