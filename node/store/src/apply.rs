@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 use crate::{
     error::Fault,
+    forget::hide,
     number::{Id, Number},
     read::{StoredMessage, last_position},
     recent::Change,
@@ -57,7 +58,7 @@ pub(crate) fn apply(
                 .execute((network.as_bytes(), name.as_str()))?;
             }
             Write::Forget => {
-                forget(db, network)?;
+                hide(db, network)?;
                 *memo = Memo::default();
                 changes.push(Change::Forget(network));
             }
@@ -72,21 +73,6 @@ pub(crate) fn apply(
         Commit { db, network, memo }.end_stretch()?;
     }
     memo.write_feeds(db)
-}
-
-fn forget(db: &Connection, network: NetworkId) -> Result<(), Fault> {
-    let Some(network) = network_key(db, network)? else { return Ok(()) };
-    for table in ["run", "stretch", "roster", "ack", "fork", "feed"] {
-        db.execute(&format!("DELETE FROM {table} WHERE network = ?1"), [network.key])?;
-    }
-    db.execute("DELETE FROM network WHERE key = ?1", [network.key])?;
-    db.execute(
-        "DELETE FROM peer WHERE key NOT IN (SELECT author FROM feed UNION SELECT peer FROM ack
-             UNION SELECT author FROM fork
-             UNION SELECT relay FROM ack WHERE relay IS NOT NULL)",
-        [],
-    )?;
-    Ok(())
 }
 
 impl Memo {
@@ -214,13 +200,18 @@ impl Commit<'_> {
 
     fn run(&mut self, run: &Run, bytes: &Bytes, changes: &mut Vec<Change>) -> Result<(), Fault> {
         let author = self.memo.peer(self.db, &run.author)?;
-        let Some((_, newest)) = run.entries.last().filter(|_| run.network == self.network.id) else {
+        let ends = run.entries.first().zip(run.entries.last());
+        let Some(((_, oldest), (_, newest))) = ends.filter(|_| run.network == self.network.id) else {
             return Err(Fault::Refused("the run is empty or of another network".to_owned()));
         };
         let feed = self.feed(author)?;
         if run.first.checked_sub(1) != Some(feed.last) || run.previous != feed.head {
             let (first, short, last) = (run.first, run.author.short(), feed.last);
             return Err(Fault::Refused(format!("a run from entry {first} does not continue feed {short} at {last}")));
+        }
+        if oldest.header.lamport <= feed.lamport {
+            let (first, short) = (run.first, run.author.short());
+            return Err(Fault::Refused(format!("the Lamport time of feed {short} does not grow at entry {first}")));
         }
         let last = run.last();
         (feed.last, feed.head, feed.lamport, feed.moved) = (last, run.head(), newest.header.lamport, true);

@@ -20,7 +20,7 @@ pub struct Figures {
     pub transaction_bytes: Histogram,
     /// Commits that are on disk. Several share a transaction when the disk is slower than they come.
     pub commits: Counter,
-    /// Commits that failed.
+    /// Commits that failed, those that were refused at once or with an earlier one among them.
     pub failures: Counter,
 }
 

@@ -11,6 +11,7 @@
 mod apply;
 mod error;
 mod figures;
+mod forget;
 mod number;
 mod queue;
 mod read;
@@ -28,10 +29,7 @@ mod writer;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
 
@@ -64,7 +62,6 @@ struct Inner {
     queue: Arc<Queue>,
     recent: Arc<Recent>,
     readers: Arc<Readers>,
-    transactions: Arc<AtomicU64>,
     figures: Arc<Figures>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -82,19 +79,18 @@ impl Store {
     fn open_capped(data_dir: &Path, max_pages: Option<u32>) -> Result<Self, StoreError> {
         let file = data_dir.join(FILE_NAME);
         let db = schema::open_writer(&file, max_pages)?;
-        let queue = Arc::new(Queue::new(&file));
         let recent = Arc::new(Recent::default());
-        let transactions = Arc::new(AtomicU64::new(0));
         let figures = Arc::new(Figures::default());
+        let queue = Arc::new(Queue::new(&file, Arc::clone(&figures)));
         let shared = (Arc::clone(&queue), Arc::clone(&recent));
-        let writer = writer::Writer::new(db, &file, shared, Arc::clone(&transactions), Arc::clone(&figures));
+        let writer = writer::Writer::new(db, &file, shared, Arc::clone(&figures));
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| StoreError::io(&file, &error))?;
         let readers = Arc::new(Readers::new(&file));
         let writer = Mutex::new(Some(thread));
-        Ok(Self { inner: Arc::new(Inner { file, queue, recent, readers, transactions, figures, writer }) })
+        Ok(Self { inner: Arc::new(Inner { file, queue, recent, readers, figures, writer }) })
     }
 
     /// Hands in a commit. Its place among all others is taken when this returns; it is on disk, as a whole, when the
@@ -134,11 +130,6 @@ impl Store {
     /// What the database takes on the disk, in bytes.
     pub fn size_on_disk(&self) -> u64 {
         figures::size_on_disk(self.file())
-    }
-
-    /// How many transactions have been synced since the store was opened. Commits may share one.
-    pub fn transactions(&self) -> u64 {
-        self.inner.transactions.load(Ordering::Relaxed)
     }
 }
 

@@ -6,14 +6,14 @@ use std::{
     future::Future,
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
 use p2p_chat_model::NetworkId;
 use tokio::sync::oneshot;
 
-use crate::{StoreError, Waiting, Write};
+use crate::{Figures, StoreError, Waiting, Write};
 
 /// Most that may wait for the writer, in bytes (64 MiB). A commit beyond fails with [`StoreError::Overloaded`].
 pub const MAX_QUEUED_BYTES: usize = 64 << 20;
@@ -65,11 +65,6 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn answer(self, outcome: Outcome) {
-        // Nobody waits for it: then nobody needs it.
-        let _ = self.reply.send(outcome);
-    }
-
     fn writes(&self) -> usize {
         if let Work::Commit(writes) = &self.work { writes.len() } else { 1 }
     }
@@ -78,6 +73,7 @@ impl Request {
 /// Commits on their way to the writer.
 pub(crate) struct Queue {
     file: PathBuf,
+    figures: Arc<Figures>,
     state: Mutex<State>,
     filled: Condvar,
 }
@@ -93,8 +89,8 @@ struct State {
 }
 
 impl Queue {
-    pub(crate) fn new(file: &Path) -> Self {
-        Self { file: file.to_owned(), state: Mutex::default(), filled: Condvar::new() }
+    pub(crate) fn new(file: &Path, figures: Arc<Figures>) -> Self {
+        Self { file: file.to_owned(), figures, state: Mutex::default(), filled: Condvar::new() }
     }
 
     pub(crate) fn push(&self, network: NetworkId, work: Work) -> Pending {
@@ -106,7 +102,7 @@ impl Queue {
         let request = Request { network, work, reply, weight };
         let mut state = self.state();
         match self.refusal(&mut state, &request) {
-            Some(error) => request.answer(Err(error)),
+            Some(error) => self.answer(request, Err(error)),
             None => {
                 state.weight += weight;
                 state.requests.push_back(request);
@@ -114,6 +110,16 @@ impl Queue {
             }
         }
         Pending { outcome, file: self.file.clone() }
+    }
+
+    /// Tells what became of it, and counts it if it was a commit.
+    pub(crate) fn answer(&self, request: Request, outcome: Outcome) {
+        if let Work::Commit(_) = &request.work {
+            let counter = if outcome.is_ok() { &self.figures.commits } else { &self.figures.failures };
+            counter.increment();
+        }
+        // Nobody waits for it: then nobody needs it.
+        let _ = request.reply.send(outcome);
     }
 
     fn refusal(&self, state: &mut State, request: &Request) -> Option<StoreError> {
@@ -136,13 +142,13 @@ impl Queue {
         None
     }
 
-    /// Waits for work and takes what fits into one transaction; a probe comes alone. `None` when the queue is closed
-    /// and empty.
-    pub(crate) fn take(&self) -> Option<Vec<Request>> {
+    /// Takes what fits into one transaction; a probe comes alone. Where there is nothing it waits for it, if it may.
+    /// `None` when the queue is closed and empty.
+    pub(crate) fn take(&self, may_wait: bool) -> Option<Vec<Request>> {
         let state = self.state();
         let mut state = self
             .filled
-            .wait_while(state, |state| state.requests.is_empty() && !state.closed)
+            .wait_while(state, |state| may_wait && state.requests.is_empty() && !state.closed)
             .unwrap_or_else(PoisonError::into_inner);
         let (mut batch, mut weight, mut writes) = (Vec::new(), 0, 0);
         while let Some(next) = state.requests.front() {
@@ -159,7 +165,7 @@ impl Queue {
             }
         }
         state.weight = state.weight.saturating_sub(weight);
-        (!batch.is_empty()).then_some(batch)
+        (!batch.is_empty() || !state.closed).then_some(batch)
     }
 
     /// Fences the networks, and fails all their commits that wait.
@@ -182,7 +188,7 @@ impl Queue {
         state.fenced.extend(networks.iter().map(|(network, error)| (*network, error.clone())));
         drop(state);
         for (request, error) in failed {
-            request.answer(Err(error));
+            self.answer(request, Err(error));
         }
     }
 

@@ -33,6 +33,7 @@ const PROBE_BYTES: u32 = 64 << 10;
 // run.digest: a checksum; see `sum`. network.state has one in front.
 // integrity_check, not quick_check: an index that points elsewhere would show one entry twice and another never.
 // fork.bytes: a run that contradicts what is stored of its author.
+// network.read: -1 where the network is forgotten and not all of it is deleted yet; its id means nothing then.
 // ack.number counts a peer's acks, so that the oldest can be dropped.
 const LAYOUT: &str = "
 CREATE TABLE network (key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, name TEXT NOT NULL,
@@ -126,6 +127,11 @@ pub(crate) fn probe(db: &Connection) -> Result<(), Fault> {
     db.execute("INSERT INTO probe VALUES (zeroblob(?1))", [PROBE_BYTES])?;
     db.execute("DELETE FROM probe", [])?;
     Ok(())
+}
+
+/// Takes what the write-ahead log has into the file, as far as nobody reads what was before.
+pub(crate) fn checkpoint(db: &Connection) -> Result<(), Fault> {
+    Ok(db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?)
 }
 
 /// Makes the file, readable by its owner alone, unless it is there; checks that it can be written and is SQLite's.

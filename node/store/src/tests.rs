@@ -59,6 +59,7 @@ async fn commits_fail_together_when_the_file_can_not_grow_and_go_on_when_there_i
         assert_eq!(commit.await, full);
     }
     assert_eq!(bystander.await, full, "one transaction, one fate");
+    assert_eq!(store.figures().failures.value(), 11);
     assert_eq!(store.entry_count(lab).await, Ok(1));
     assert_eq!(store.runs(lab, alice.peer(), 2, 1).await, Ok(vec![]), "nor in memory");
 
@@ -139,6 +140,8 @@ async fn more_than_may_wait_is_refused_until_it_is_checked() {
     assert!((60..=68).contains(&taken), "{taken}");
     assert!(outcomes[taken..].iter().all(|outcome| *outcome == overloaded));
     assert_eq!(small.await, overloaded, "it would fit, but comes after what was refused");
+    let figures = store.figures();
+    assert_eq!((figures.commits.value(), figures.failures.value()), (1 + taken as u64, 81 - taken as u64));
     store.check_writable(lab).await.unwrap();
     store.commit(lab, vec![Write::State(vec![9])]).await.unwrap();
 }

@@ -58,8 +58,11 @@ pub enum Write {
         /// The position of the last message read.
         position: u64,
     },
-    /// Deletes everything of the network and overwrites it. A commit that begins with this is taken in any case.
-    /// Takes about 15 seconds a million entries, during which no other commit proceeds.
+    /// Deletes everything of the network and overwrites it. A commit that begins with this is taken in any case, and
+    /// succeeds when nothing of any network that is to be forgotten is left. That takes about 10 seconds a million entries,
+    /// while commits of others go on; but nobody finds the network any more, and it can be begun anew, as soon as a commit
+    /// that was handed in later has succeeded. If it fails, or the store is closed before, what is left of the network is
+    /// deleted with the next one, or from the next start on.
     Forget,
 }
 

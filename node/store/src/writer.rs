@@ -3,10 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Instant,
 };
 
@@ -18,6 +15,7 @@ use crate::{
     apply::{Memo, apply},
     error::Fault,
     figures::Figures,
+    forget,
     queue::{Queue, Request, Work},
     recent::{Change, Recent},
     schema,
@@ -29,9 +27,14 @@ pub(crate) struct Writer {
     file: PathBuf,
     queue: Arc<Queue>,
     recent: Arc<Recent>,
-    transactions: Arc<AtomicU64>,
     figures: Arc<Figures>,
     memo: Memo,
+    /// Networks of which something may be left to be deleted.
+    hidden: Vec<i64>,
+    /// Commits that succeed when nothing is left of these.
+    forgetting: Vec<(Request, BTreeSet<i64>)>,
+    /// Whether the disk kept a slice from being deleted.
+    stalled: bool,
 }
 
 /// If the writer panics, nobody shall wait for it.
@@ -48,31 +51,98 @@ impl Writer {
         db: Connection,
         file: &Path,
         (queue, recent): (Arc<Queue>, Arc<Recent>),
-        transactions: Arc<AtomicU64>,
         figures: Arc<Figures>,
     ) -> Self {
-        Self { db, file: file.to_owned(), queue, recent, transactions, figures, memo: Memo::default() }
+        let (file, memo) = (file.to_owned(), Memo::default());
+        let (hidden, forgetting) = (Vec::new(), Vec::new());
+        Self { db, file, queue, recent, figures, memo, hidden, forgetting, stalled: false }
     }
 
     /// Writes until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         let _abandon = Abandon(Arc::clone(&self.queue));
-        while let Some(batch) = self.queue.take() {
+        self.find_hidden();
+        while let Some(batch) = self.queue.take(self.hidden.is_empty() || self.stalled) {
             if batch.iter().any(|request| matches!(request.work, Work::Probe)) {
                 self.probe(batch);
-            } else {
+            } else if !batch.is_empty() {
                 self.commit(batch);
+            }
+            self.delete_some();
+        }
+    }
+
+    /// Looks for what is left of forgotten networks, to go on with it.
+    fn find_hidden(&mut self) {
+        // So the file need not grow when the log has to be taken into it to make room. What fails here fails there.
+        let _ = schema::checkpoint(&self.db);
+        match forget::hidden(&self.db) {
+            Ok(hidden) => (self.hidden, self.stalled) = (hidden, false),
+            Err(fault) => self.stall(fault),
+        }
+    }
+
+    /// Deletes a slice of what is left of forgotten networks.
+    fn delete_some(&mut self) {
+        if self.stalled {
+            return;
+        }
+        // What somebody waits for comes first.
+        let awaited = self.forgetting.iter().find_map(|(_, networks)| networks.first());
+        if let Some(network) = awaited.or(self.hidden.last()).copied() {
+            let begun = Instant::now();
+            let deleted = self.delete_slice(network).or_else(|_| {
+                // On a full disk the log can't grow: what was taken into the file makes room in it.
+                schema::checkpoint(&self.db)?;
+                self.delete_slice(network)
+            });
+            self.figures.transaction_time.observe(begun.elapsed());
+            match deleted {
+                Ok(true) => {
+                    // Its key and those of its members may be given to others.
+                    self.memo = Memo::default();
+                    self.is_gone(network);
+                }
+                Ok(false) => {}
+                Err(fault) => self.stall(fault),
             }
         }
     }
 
-    fn probe(&self, batch: Vec<Request>) {
+    /// Nothing is left of a network.
+    fn is_gone(&mut self, network: i64) {
+        self.hidden.retain(|hidden| *hidden != network);
+        for (_, networks) in &mut self.forgetting {
+            networks.remove(&network);
+        }
+        let (done, open) = std::mem::take(&mut self.forgetting).into_iter().partition(|(_, left)| left.is_empty());
+        self.forgetting = open;
+        if !done.is_empty() {
+            // The room is there for others at once.
+            let _ = schema::checkpoint(&self.db);
+        }
+        done.into_iter().for_each(|(request, _)| self.queue.answer(request, Ok(())));
+    }
+
+    fn delete_slice(&mut self, network: i64) -> Result<bool, Fault> {
+        self.in_transaction(|writer| forget::delete_slice(&writer.db, network))
+    }
+
+    fn stall(&mut self, fault: Fault) {
+        let error = fault.at(&self.file);
+        tracing::warn!(%error, "what is left of forgotten networks stays for now");
+        self.stalled = true;
+        self.forgetting.drain(..).for_each(|(request, _)| self.queue.answer(request, Err(error.clone())));
+    }
+
+    fn probe(&mut self, batch: Vec<Request>) {
         let outcome = schema::probe(&self.db).map_err(|fault| fault.at(&self.file));
         if outcome.is_ok() {
             self.queue.lift(&batch.iter().map(|request| request.network).collect());
+            self.find_hidden();
         }
         for request in batch {
-            request.answer(outcome.clone());
+            self.queue.answer(request, outcome.clone());
         }
     }
 
@@ -84,7 +154,6 @@ impl Writer {
         self.figures.transaction_bytes.observe_number(batch.iter().map(|request| request.weight as u64).sum());
         let outcomes = match transacted {
             Ok(outcomes) => {
-                self.transactions.fetch_add(1, Ordering::Relaxed);
                 // Before anybody hears of it: whoever does may ask for the run at once.
                 self.recent.apply(changes);
                 outcomes
@@ -96,12 +165,31 @@ impl Writer {
                 batch.iter().map(|_| Err(error.clone())).collect()
             }
         };
-        let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-        self.figures.commits.add(stored as u64);
-        self.figures.failures.add((outcomes.len() - stored) as u64);
         self.fence(&batch, &outcomes);
+        let mut forgetting = Vec::new();
         for (request, outcome) in batch.into_iter().zip(outcomes) {
-            request.answer(outcome);
+            if outcome.is_ok() && begins_anew(&request) {
+                forgetting.push(request);
+            } else {
+                self.queue.answer(request, outcome);
+            }
+        }
+        if !forgetting.is_empty() {
+            self.delete_for(forgetting);
+        }
+    }
+
+    /// Networks have been hidden: their commits are answered when nothing is left of them.
+    fn delete_for(&mut self, forgetting: Vec<Request>) {
+        let before: BTreeSet<i64> = self.hidden.iter().copied().collect();
+        self.find_hidden();
+        let new: BTreeSet<i64> = self.hidden.iter().copied().filter(|network| !before.contains(network)).collect();
+        for request in forgetting {
+            if new.is_empty() {
+                self.queue.answer(request, Ok(()));
+            } else {
+                self.forgetting.push((request, new.clone()));
+            }
         }
     }
 
@@ -129,13 +217,17 @@ impl Writer {
 
     /// All commits in one transaction. One that contradicts what is stored fails alone; any other failure is everybody's.
     fn transact(&mut self, batch: &[Request], changes: &mut Vec<Change>) -> Result<Vec<Result<(), StoreError>>, Fault> {
+        self.in_transaction(|writer| writer.apply_all(batch, changes))
+    }
+
+    fn in_transaction<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
         self.execute("BEGIN IMMEDIATE")?;
-        let outcomes = self.apply_all(batch, changes).and_then(|outcomes| self.execute("COMMIT").map(|()| outcomes));
+        let done = work(self).and_then(|done| self.execute("COMMIT").map(|()| done));
         // Where SQLite has rolled back by itself, nothing is left to be rolled back.
-        if outcomes.is_err() && !self.db.is_autocommit() {
+        if done.is_err() && !self.db.is_autocommit() {
             self.execute("ROLLBACK")?;
         }
-        outcomes
+        done
     }
 
     fn apply_all(

@@ -12,7 +12,7 @@ async fn commits_that_wait_share_a_transaction_and_keep_their_order() {
     let (_directory, store) = open();
     let (mut alice, _, found) = Author::found(1, "lab");
     store.commit(alice.network, found).await.unwrap();
-    let before = store.transactions();
+    let before = store.figures().transaction_time.count();
 
     // While another holds the file, the writer can't go on, so all but the first batch pile up.
     let rival = sql(&store);
@@ -23,7 +23,7 @@ async fn commits_that_wait_share_a_transaction_and_keep_their_order() {
     for commit in pending {
         commit.await.unwrap();
     }
-    let transactions = store.transactions() - before;
+    let transactions = store.figures().transaction_time.count() - before;
     assert!((1..=2).contains(&transactions), "{transactions} transactions for 100 commits");
 
     // A run is refused unless it continues its feed: so all of them were taken in the order in which they came.
@@ -54,7 +54,7 @@ async fn a_refused_commit_leaves_no_trace_and_fails_alone() {
     assert_eq!(following.await, Err(error.clone()), "made in the belief that the first one holds");
     assert_eq!(elsewhere.await, Ok(()));
     assert_eq!(store.commit(alice.network, vec![write(&run)]).await, Err(error));
-    assert_eq!(store.networks().await.unwrap()[0].state, None);
+    assert_eq!(store.state(alice.network).await, Ok(None));
     assert_eq!(store.entry_count(alice.network).await, Ok(1));
     assert_eq!(store.runs(alice.network, alice.peer(), 2, 1 << 20).await, Ok(vec![]));
 
@@ -70,7 +70,9 @@ async fn what_contradicts_the_log_is_refused() {
     let (mut alice, genesis, found) = Author::found(1, "lab");
     let (den, _, _) = Author::found(3, "den");
     store.commit(alice.network, found).await.unwrap();
-    let mut fork = Author::resume(1, alice.network, &store.feeds(alice.network).await.unwrap()[0]);
+    let feed = &store.feeds(alice.network).await.unwrap()[0];
+    let mut stopped = Author::resume(1, alice.network, feed);
+    let mut fork = Author::resume(1, alice.network, feed);
     fork.head = p2p_chat_model::EntryHash::new([9; 32]);
     let one = alice.texts(&["one"]);
     let two = alice.texts(&["two"]);
@@ -79,6 +81,7 @@ async fn what_contradicts_the_log_is_refused() {
         (alice.network, write(&genesis)),
         (alice.network, write(&two)),
         (alice.network, write(&fork.texts(&["fork"]))),
+        (alice.network, write(&stopped.text_at(feed.last_lamport, "its time does not grow"))),
         (alice.network, deliver(0)),
         (alice.network, deliver(2)),
         (alice.network, Write::Deliver { author: den.peer(), first: 1, last: 1, arrived_ms: 0, late: false }),
@@ -160,6 +163,7 @@ async fn everything_is_there_again_after_reopening() {
     let snapshot = async |store: &Store| {
         (
             store.networks().await.unwrap(),
+            store.state(alice.network).await.unwrap(),
             store.feeds(alice.network).await.unwrap(),
             store.undelivered(alice.network).await.unwrap(),
             store.history(alice.network, None, 100).await.unwrap(),
@@ -174,9 +178,8 @@ async fn everything_is_there_again_after_reopening() {
     drop(store);
     let store = Store::open(directory.path()).unwrap();
     let mut after = snapshot(&store).await;
-    assert_eq!(after.0[0].state.as_deref(), Some(&b"later"[..]));
+    assert_eq!(after.1.replace(b"state".to_vec()).as_deref(), Some(&b"later"[..]));
     assert_eq!(unawaited.await, Ok(()));
-    after.0[0].state = Some(b"state".to_vec());
     assert_eq!(after, before);
     assert_eq!(store.last_position(alice.network).await, Ok(3));
 }

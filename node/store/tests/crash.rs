@@ -111,7 +111,7 @@ async fn verify(store: &Store, seed: u8, reported: u64) {
     };
     assert!(feed.last >= reported, "network {seed}: {reported} was reported, {} is there", feed.last);
     assert_eq!(feed.delivered, feed.last, "half a commit");
-    let state = store.networks().await.unwrap().into_iter().find(|stored| stored.id == network).unwrap().state;
+    let state = store.state(network).await.unwrap();
     assert_eq!(state, Some(feed.last.to_be_bytes().to_vec()), "half a commit");
     assert_eq!(store.last_position(network).await, Ok(feed.last));
     let runs = store.runs(network, feed.author, 1, usize::MAX).await.unwrap();

@@ -96,6 +96,27 @@ async fn a_full_disk_refuses_what_is_new_keeps_what_is_old_and_recovers() {
 }
 
 #[tokio::test]
+async fn a_large_network_is_forgotten_on_a_full_disk_and_makes_room() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let store = Store::open(disk.path()).unwrap();
+    let (mut alice, genesis, found) = Author::found(1, "lab");
+    store.commit(alice.network, [found, deliver(&genesis)].concat()).await.unwrap();
+    let text = "x".repeat(50_000);
+    for _ in 0..20 {
+        store.commit(alice.network, write_and_deliver(&alice.texts(&[&text]))).await.unwrap();
+    }
+    drop(store);
+    let store = Store::open(disk.path()).unwrap();
+    disk.fill(768 << 10);
+    store.commit(alice.network, vec![Write::Forget]).await.unwrap();
+    let (mut bob, _, other) = Author::found(2, "den");
+    store.commit(bob.network, other).await.unwrap();
+    for _ in 0..8 {
+        store.commit(bob.network, vec![write(&bob.texts(&[&text]))]).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_log_of_the_first_format_waits_until_there_is_room_to_take_it_over() {
     let Some(disk) = SmallDisk::mount() else { return };
     let store = Store::open(disk.path()).unwrap();

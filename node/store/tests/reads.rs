@@ -66,8 +66,9 @@ async fn networks_feeds_and_what_an_engine_starts_from() {
     store.commit(network, vec![Write::State(b"one".to_vec())]).await.unwrap();
     store.commit(network, vec![Write::State(b"two".to_vec())]).await.unwrap();
     store.commit(network, vec![Write::Network { name: "renamed".parse().unwrap() }]).await.unwrap();
-    let stored = StoredNetwork { id: network, name: "renamed".parse().unwrap(), state: Some(b"two".to_vec()) };
+    let stored = StoredNetwork { id: network, name: "renamed".parse().unwrap() };
     assert_eq!(store.networks().await, Ok(vec![stored]));
+    assert_eq!(store.state(network).await, Ok(Some(b"two".to_vec())));
 
     let feed = |author: &Author, delivered| StoredFeed {
         author: author.peer(),
@@ -372,6 +373,7 @@ async fn an_unknown_network_has_nothing() {
     let network = NetworkId::new([5; 32]);
     let peer = Author::join(1, network).peer();
     assert_eq!(store.networks().await, Ok(vec![]));
+    assert_eq!(store.state(network).await, Ok(None));
     assert_eq!(store.feeds(network).await, Ok(vec![]));
     assert_eq!(store.runs(network, peer, 1, 1).await, Ok(vec![]));
     assert_eq!(store.runs_beyond(network, &p2p_chat_model::VectorClock::new(), None, 1).await, Ok((vec![], None)));

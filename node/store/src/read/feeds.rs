@@ -18,8 +18,6 @@ pub struct StoredNetwork {
     pub id: NetworkId,
     /// Its name.
     pub name: Name,
-    /// The engine's state as last committed.
-    pub state: Option<Vec<u8>>,
 }
 
 /// One author's feed in the log. It has no gaps.
@@ -58,6 +56,11 @@ impl Store {
         self.inner.readers.read(networks).await
     }
 
+    /// The engine's state of a network as last committed.
+    pub async fn state(&self, network: NetworkId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(network, state).await
+    }
+
     /// The feeds of a network, by author.
     pub async fn feeds(&self, network: NetworkId) -> Result<Vec<StoredFeed>, StoreError> {
         self.read(network, |db, network| Ok(feeds(db, network)?.into_iter().map(|(_, feed)| feed).collect())).await
@@ -84,17 +87,22 @@ impl Store {
 }
 
 fn networks(db: &Connection) -> Result<Vec<StoredNetwork>, Fault> {
-    let mut query = db.prepare_cached("SELECT id, name, state FROM network ORDER BY key")?;
+    let mut query = db.prepare_cached("SELECT id, name FROM network WHERE read >= 0 ORDER BY key")?;
     let mut rows = query.query([])?;
     let mut networks = Vec::new();
     while let Some(row) = rows.next()? {
         let id = NetworkId::from(row.get::<_, Id>(0)?);
         let name = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
         let name = name.parse().map_err(|error| Fault::Corrupt(format!("name of network {}: {error}", id.short())))?;
-        let state: Option<Vec<u8>> = row.get(2)?;
-        networks.push(StoredNetwork { id, name, state: state.map(|state| sum::unseal(id, state)).transpose()? });
+        networks.push(StoredNetwork { id, name });
     }
     Ok(networks)
+}
+
+fn state(db: &Connection, network: NetworkKey) -> Result<Option<Vec<u8>>, Fault> {
+    let mut query = db.prepare_cached("SELECT state FROM network WHERE key = ?1")?;
+    let stored: Option<Vec<u8>> = query.query_row([network.key], |row| row.get(0))?;
+    stored.map(|stored| sum::unseal(network.id, stored)).transpose()
 }
 
 /// The feeds with the keys of their authors.
