@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -16,6 +16,7 @@ use p2p_chat_proto::{
     v1::{self, discovery_client::DiscoveryClient, get_network_request::Key},
 };
 use p2p_chat_transport::{DialSettings, Line, UrlError, dial::plaintext_with};
+use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 
 use crate::{metrics::Metrics, wire};
@@ -25,6 +26,9 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Records asked for at a time, and at most taken of one service.
 const PAGE: u32 = 1_000;
 const MAX_LISTED: usize = 10_000;
+/// Pages read of one service, and for how long it is asked for more.
+const MAX_PAGES: usize = 100;
+const LISTING: Duration = Duration::from_secs(9);
 
 struct Service {
     url: String,
@@ -37,7 +41,7 @@ struct Service {
 
 /// All discovery services, in the order in which they are asked.
 pub(crate) struct Directory {
-    services: Vec<Service>,
+    services: Vec<Arc<Service>>,
     embedded: AtomicBool,
 }
 
@@ -79,7 +83,8 @@ impl Directory {
         let service = |url: &String| {
             let channel = plaintext_with(url, DialSettings::default(), &metrics.traffic)?;
             let channel = Line::new(channel, &metrics.made);
-            Ok(Service { url: url.clone(), channel, trouble: Mutex::default(), answered: Mutex::default() })
+            let (trouble, answered) = (Mutex::default(), Mutex::default());
+            Ok(Arc::new(Service { url: url.clone(), channel, trouble, answered }))
         };
         let services = urls.iter().map(service).collect::<Result<_, UrlError>>()?;
         Ok(Self { services, embedded: AtomicBool::new(false) })
@@ -100,21 +105,14 @@ impl Directory {
 
     /// Notes how a call to a service ended. What it refuses for a reason counts as answered.
     pub(crate) fn note(&self, service: usize, error: Option<&CallError>) {
-        let trouble = match error {
-            Some(CallError::Unreachable(reason)) => Some(reason.clone()),
-            _ => None,
-        };
         if let Some(service) = self.services.get(service) {
-            if trouble.is_none() {
-                *service.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-            }
-            *service.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+            service.note(error);
         }
     }
 
     pub(crate) fn states(&self) -> Vec<ServiceState> {
         let embedded = self.embedded.load(Ordering::Relaxed);
-        let state = |(index, service): (usize, &Service)| ServiceState {
+        let state = |(index, service): (usize, &Arc<Service>)| ServiceState {
             url: service.url.clone(),
             trouble: service.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             embedded: embedded && index == 0,
@@ -123,16 +121,19 @@ impl Directory {
         self.services.iter().enumerate().map(state).collect()
     }
 
-    /// Looks a network up by id or name, at the first service that lists it.
+    /// Looks a network up by id or name, at the first service that lists it. Takes as long as the slowest service.
     pub(crate) async fn find(&self, wanted: &str) -> Result<Listed, LookupError> {
         let key = match wanted.parse::<NetworkId>() {
             Ok(id) => Key::Network(id.to_wire()),
             Err(_) => Key::Name(wanted.to_owned()),
         };
-        let (mut answered, mut troubles) = (false, Vec::new());
-        for index in 0..self.services.len() {
+        let look_up = |service: Arc<Service>| {
             let request = v1::GetNetworkRequest { key: Some(key.clone()) };
-            let asked = self.ask(index, async |mut client| client.get_network(request.clone()).await).await;
+            async move { service.ask(async |mut client| client.get_network(request).await).await }
+        };
+        let (mut answered, mut troubles) = (false, Vec::new());
+        for asked in self.ask_all(look_up) {
+            let asked = asked.await.unwrap_or_else(|error| Err(Trouble::Unanswered(format!("bug: {error}"))));
             match asked.map(|found| found.into_inner().record.as_ref().and_then(listed)) {
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) | Err(Trouble::Refused) => answered = true,
@@ -149,8 +150,8 @@ impl Directory {
     /// Everything the services list, by id; of two records the one with the higher epoch.
     pub(crate) async fn list(&self) -> Vec<Listed> {
         let mut all: BTreeMap<NetworkId, Listed> = BTreeMap::new();
-        for index in 0..self.services.len() {
-            for listed in self.list_at(index).await {
+        for asked in self.ask_all(Service::list) {
+            for listed in asked.await.unwrap_or_default() {
                 let better = |known: &Listed| known.record.leader.epoch >= listed.record.leader.epoch;
                 if !all.get(&listed.id).is_some_and(better) {
                     all.insert(listed.id, listed);
@@ -160,34 +161,51 @@ impl Directory {
         all.into_values().collect()
     }
 
-    async fn list_at(&self, index: usize) -> Vec<Listed> {
-        let (mut found, mut page_token) = (Vec::new(), String::new());
-        while found.len() < MAX_LISTED {
-            let request = v1::ListNetworksRequest { page_size: PAGE, page_token: page_token.clone() };
-            let page = self.ask(index, async |mut client| client.list_networks(request.clone()).await).await;
-            let Ok(page) = page.map(tonic::Response::into_inner) else { break };
-            found.extend(page.records.iter().filter_map(listed));
-            page_token = page.next_page_token;
-            if page_token.is_empty() {
-                break;
-            }
+    /// Asks all services at the same time; the answers come in the order of the services. One that is not waited for
+    /// is asked to the end all the same: so it shows whether it answers.
+    fn ask_all<T: Send + 'static, F>(&self, ask: impl Fn(Arc<Service>) -> F) -> Vec<JoinHandle<T>>
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        self.services.iter().map(|service| tokio::spawn(ask(Arc::clone(service)))).collect()
+    }
+}
+
+impl Service {
+    fn note(&self, error: Option<&CallError>) {
+        let trouble = match error {
+            Some(CallError::Unreachable(reason)) => Some(reason.clone()),
+            _ => None,
+        };
+        if trouble.is_none() {
+            *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
-        found
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    async fn list(self: Arc<Self>) -> Vec<Listed> {
+        let read = |page_token| {
+            let service = Arc::clone(&self);
+            async move {
+                let request = v1::ListNetworksRequest { page_size: PAGE, page_token };
+                let page = service.ask(async |mut client| client.list_networks(request).await).await;
+                page.map(tonic::Response::into_inner)
+            }
+        };
+        all_pages(read).await
     }
 
     async fn ask<T>(
         &self,
-        index: usize,
         call: impl AsyncFnOnce(DiscoveryClient<Line>) -> Result<tonic::Response<T>, Status>,
     ) -> Result<tonic::Response<T>, Trouble> {
-        let service = self.services.get(index).ok_or_else(|| Trouble::Unanswered("bug: no such service".into()))?;
-        let client = DiscoveryClient::new(service.channel.clone());
+        let client = DiscoveryClient::new(self.channel.clone());
         let result = match tokio::time::timeout(TIMEOUT, call(client)).await {
-            Err(_) => Err(CallError::Unreachable(format!("{} did not answer in time", service.url))),
+            Err(_) => Err(CallError::Unreachable(format!("{} did not answer in time", self.url))),
             Ok(Err(status)) if status.code() == Code::NotFound => Err(CallError::NotHere(String::new())),
             Ok(result) => result.map_err(|status| wire::call_error(&status)),
         };
-        self.note(index, result.as_ref().err());
+        self.note(result.as_ref().err());
         result.map_err(|error| match error {
             CallError::Unreachable(reason) => Trouble::Unanswered(reason),
             _ => Trouble::Refused,
@@ -201,6 +219,24 @@ enum Trouble {
     Refused,
 }
 
+/// What is on all pages, as far as they come in time: a service may say for ever that there is one more.
+async fn all_pages<F>(read: impl Fn(String) -> F) -> Vec<Listed>
+where
+    F: Future<Output = Result<v1::ListNetworksResponse, Trouble>>,
+{
+    let (begun, mut found, mut token) = (Instant::now(), Vec::new(), String::new());
+    for _ in 0..MAX_PAGES {
+        let Ok(page) = read(token).await else { break };
+        found.extend(page.records.iter().filter_map(listed));
+        token = page.next_page_token;
+        if token.is_empty() || found.len() >= MAX_LISTED || begun.elapsed() >= LISTING {
+            break;
+        }
+    }
+    found.truncate(MAX_LISTED);
+    found
+}
+
 /// A record as a listed network; `None` if it makes no sense.
 pub(crate) fn listed(wire: &v1::NetworkRecord) -> Option<Listed> {
     Some(Listed {
@@ -210,4 +246,23 @@ pub(crate) fn listed(wire: &v1::NetworkRecord) -> Option<Listed> {
         members: wire.members,
         stale: wire.stale,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_service_that_always_has_one_more_page_is_not_read_for_ever() {
+        let asked = RefCell::new(Vec::new());
+        let found = all_pages(async |token| {
+            asked.borrow_mut().push(token);
+            Ok(v1::ListNetworksResponse { records: Vec::new(), next_page_token: "more".to_owned() })
+        });
+        assert!(found.await.is_empty());
+        let asked = asked.into_inner();
+        assert_eq!((asked.len(), &*asked[0], &*asked[1]), (MAX_PAGES, "", "more"));
+    }
 }

@@ -56,14 +56,18 @@ pub fn call(name: &str, body: &[u8], network: NetworkId) -> Option<Result<Asked,
             let wire: v1::PingViaRequest = message(body)?;
             engine(convert::peer(&wire.target, "target").map(Request::PingVia))
         }
-        "Deliver" => services::decode_runs(&message(body)?, network).map(Asked::Runs),
+        "Deliver" => {
+            let wire: v1::DeliverRequest = message(body)?;
+            let decoded = services::check_size(&wire).and_then(|()| runs(&wire.runs, network));
+            decoded.map(Asked::Runs).map_err(Status::from)
+        }
         "Relay" => {
             let wire: v1::RelayRequest = message(body)?;
             engine(convert::peer(&wire.target, "target").map(Request::Relay))
         }
         "Fetch" => {
             let wire: v1::FetchRequest = message(body)?;
-            engine(services::frontier(&wire).map(Request::Fetch))
+            engine(services::wanted(&wire).map(|(have, not_of)| Request::Fetch(have, not_of)))
         }
         _ => return None,
     })
@@ -122,8 +126,7 @@ pub fn answer(name: &str, body: &[u8], network: NetworkId) -> Option<Result<Answ
         "Deliver" => peer(response::deliver(&message(body)?)),
         "Fetch" => {
             let wire: v1::FetchResponse = message(body)?;
-            let runs = outbound::decode_runs(&wire.runs, network);
-            runs.map(Answered::Runs).map_err(|error| error.to_string())
+            runs(&wire.runs, network).map(Answered::Runs).map_err(|error| error.to_string())
         }
         "UpdateLeader" => service(outbound::updated(&message(body)?)),
         "RenewLease" => service(outbound::renewed(&message(body)?)),
@@ -143,6 +146,10 @@ pub fn encode_standing(standing: &Standing) -> v1::Standing {
 /// A frontier as it is sent.
 pub fn encode_frontier(frontier: &VectorClock) -> v1::VectorClock {
     frontier.into()
+}
+
+fn runs(runs: &[Bytes], network: NetworkId) -> Result<Vec<(Run, Bytes)>, FieldError> {
+    runs.iter().map(|bytes| wire::incoming(bytes, network)).collect()
 }
 
 fn message<T: Message + Default>(body: &[u8]) -> Option<T> {

@@ -7,7 +7,7 @@ use p2p_chat_cli::{
 };
 use p2p_chat_engine::Config;
 use p2p_chat_traces::Traces;
-use p2p_chat_transport::exposition;
+use p2p_chat_transport::{descriptors, exposition};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
@@ -48,6 +48,7 @@ impl Host for ProcessHost {
     type Nds = HostedNds;
 
     async fn start(&self, options: NodeOptions) -> Result<HostedNode, StartFailure> {
+        descriptors::raise_limit();
         let data_dir = options.data_dir.clone();
         let config = match options.preset {
             Preset::Lan => Config::LAN,
@@ -56,6 +57,7 @@ impl Host for ProcessHost {
         let node = Node::start(Options {
             socket: data_dir.join(SOCKET),
             data_dir: options.data_dir,
+            mode: options.mode,
             name: options.name,
             name_is_given: options.name_is_given,
             services: options.nds.iter().map(ToString::to_string).collect(),
@@ -71,15 +73,11 @@ impl Host for ProcessHost {
             NodeError::Lock(LockError::Held(_)) => StartFailure::Held,
             error => StartFailure::Failed(Failure::Failed(error.to_string())),
         })?;
-        let written = Holder::this_process(options.mode).write(&data_dir);
-        written.map_err(|error| {
-            let dir = data_dir.display();
-            StartFailure::Failed(Failure::Failed(format!("can't write to {dir} ({error}); make it writable")))
-        })?;
         Ok(HostedNode { node, data_dir })
     }
 
     async fn start_nds(&self, options: NdsOptions) -> Result<HostedNds, StartFailure> {
+        descriptors::raise_limit();
         let at = options.listen;
         let refused = |reason: String| StartFailure::Failed(Failure::Failed(reason));
         let listener = TcpListener::bind(at).await.map_err(|error| {
@@ -145,7 +143,7 @@ impl Running for HostedNode {
     }
 
     async fn shutdown(self, patience: Duration) -> Result<u64, Failure> {
-        // Whoever looks for the node's purpose finds nothing rather than something outdated.
+        // From now on others wait for the end of this node rather than use it.
         let _ = Holder::remove(&self.data_dir);
         Ok(self.node.shutdown(patience).await)
     }

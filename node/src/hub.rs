@@ -1,19 +1,20 @@
 //! The networks of this node: those it is in, each with its task, and those it has left, whose log it keeps.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use p2p_chat_engine::{CommandError, Config, EntryFacts, Record, Setup};
+use p2p_chat_engine::{CommandError, Config, EntryFacts, Phase, Record, Setup};
 use p2p_chat_model::{Address, Genesis, Identity, Name, NetworkId, Run};
-use p2p_chat_store::{Store, StoreError, Write};
+use p2p_chat_store::{Pending, Store, StoreError, Write};
 use p2p_chat_traces::{Context, Traces};
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
     directory::Directory,
-    network::{Driver, Network, Outcome, Start, wall_ms},
+    network::{Driver, Network, Outcome, Start, stored_state, wall_ms},
     outbound::Outbound,
     wire,
 };
@@ -57,13 +58,29 @@ pub(crate) enum HubError {
     /// The engine refuses.
     #[error(transparent)]
     Command(#[from] CommandError),
+    /// The network's task can't store, or read, its data.
+    #[error("{0}")]
+    Unable(String),
 }
 
 struct State {
     entries: BTreeMap<NetworkId, Entry>,
-    /// Names of networks that are being created or joined.
-    entering: BTreeSet<Name>,
-    tasks: JoinSet<()>,
+    /// Names of networks that are being created or joined; the id of one that is joined.
+    entering: BTreeMap<Name, Option<NetworkId>>,
+    tasks: BTreeMap<NetworkId, Task>,
+}
+
+/// The task of a network. Dropping this tells it to stop.
+struct Task {
+    _stop: oneshot::Sender<()>,
+    ended: JoinHandle<()>,
+}
+
+impl Task {
+    /// Tells it to stop. Once it has ended it hands nothing more to the store.
+    fn stop(self) -> JoinHandle<()> {
+        self.ended
+    }
 }
 
 /// All networks of this node.
@@ -81,7 +98,7 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new(outbound: Arc<Outbound>, config: Config, traces: Traces) -> Self {
-        let state = State { entries: BTreeMap::new(), entering: BTreeSet::new(), tasks: JoinSet::new() };
+        let state = State { entries: BTreeMap::new(), entering: BTreeMap::new(), tasks: BTreeMap::new() };
         Self {
             identity: outbound.identity.clone(),
             name: outbound.name.clone(),
@@ -102,19 +119,23 @@ impl Hub {
     /// Takes up every network on the disk.
     pub(crate) async fn resume(self: &Arc<Self>) -> Result<(), HubError> {
         for stored in self.store.networks().await? {
-            let state = stored.state.as_deref().map(p2p_chat_engine::Durable::decode);
-            let corrupt = |error: p2p_chat_model::DecodeError| StoreError::Corrupt {
-                file: self.store.file().to_owned(),
-                what: format!("state of network {}: {error}", stored.name),
-            };
-            let phase = state.transpose().map_err(corrupt)?.map(|state| state.phase);
-            match phase {
-                Some(p2p_chat_engine::Phase::Left) => {
-                    self.state().entries.insert(stored.id, Entry { id: stored.id, name: stored.name, network: None });
+            let (id, state) = (stored.id, stored_state(&self.store, stored.id).await);
+            let left = Entry { id, name: stored.name.clone(), network: None };
+            match state.map(|state| state.map(|state| state.phase)) {
+                Ok(Some(Phase::Left)) => {
+                    self.state().entries.insert(id, left);
                 }
                 // Nothing came of it before the node ended.
-                None => self.discard(stored.id).await?,
-                Some(_) => self.start(stored.id, stored.name, Start::Resume),
+                Ok(None) => {
+                    self.state().entries.insert(id, left);
+                    if let Err(error) = self.discard(id).await {
+                        tracing::warn!(network = %stored.name, %error, "what is left of the network stays");
+                    }
+                }
+                // One that can't be read says so in its place, and the others go on.
+                Ok(Some(_)) | Err(_) => {
+                    self.start(id, stored.name, Start::Resume);
+                }
             }
         }
         Ok(())
@@ -156,7 +177,18 @@ impl Hub {
 
     /// Founds a network and registers it; `cause` is the span of the wish, here and below.
     pub(crate) async fn create(self: &Arc<Self>, name: Name, cause: Option<Context>) -> Result<NetworkId, HubError> {
-        let _entering = self.enter(&name, None)?;
+        let entering = self.enter(&name, None)?;
+        // Whether the caller waits for the end or not: what comes of nothing goes.
+        let founding = tokio::spawn(Arc::clone(self).found(name, entering, cause));
+        founding.await.unwrap_or_else(|error| Err(HubError::Unable(format!("the creation was broken off: {error}"))))
+    }
+
+    async fn found(
+        self: Arc<Self>,
+        name: Name,
+        _entering: Entering,
+        cause: Option<Context>,
+    ) -> Result<NetworkId, HubError> {
         let genesis = Genesis { salt: rand::random(), name: name.clone(), creator: self.name.clone() };
         let (id, run) = Run::found(&self.identity, &genesis, wall_ms());
         let facts = first_entry(&run);
@@ -165,53 +197,108 @@ impl Hub {
         let writes = vec![Write::Network { name: name.clone() }, Write::Run { run, bytes }, deliver];
         self.store.commit(id, writes).await?;
         let (reply, answer) = oneshot::channel();
-        if let Some(genesis) = facts {
-            self.start(id, name.clone(), Start::Found { genesis, cause, reply });
-        }
-        let result = self.entered(answer).await;
-        if result.is_err() {
+        let network = facts.map(|genesis| self.start(id, name, Start::Found { genesis, cause, reply }));
+        let result = self.entered(id, answer).await;
+        if result.is_err() && network.is_some_and(|network| self.has_nothing_later(&network)) {
             self.discard(id).await?;
         }
         result.map(|_| id)
     }
 
-    /// Joins a network that a discovery service lists.
+    /// Whether a network is still listed, and no later task is in the place of this one.
+    fn has_nothing_later(&self, network: &Network) -> bool {
+        let state = self.state();
+        let is_it = |entry: &Entry| entry.network.as_ref().is_none_or(|current| current.is(network));
+        state.entries.get(&network.id).is_some_and(is_it)
+    }
+
+    /// Joins a network that a discovery service lists, trying for no longer than `limit`.
     pub(crate) async fn join(
         self: &Arc<Self>,
         (id, name): (NetworkId, Name),
         record: Record,
+        limit: Duration,
         cause: Option<Context>,
     ) -> Result<Outcome, HubError> {
         let _entering = self.enter(&name, Some(id))?;
         let new = self.store.entry_count(id).await? == 0;
+        // No task has this network: a commit that failed here earlier says nothing of the next one.
+        self.store.check_writable(id).await?;
         self.store.commit(id, vec![Write::Network { name: name.clone() }]).await?;
         let (reply, answer) = oneshot::channel();
-        self.start(id, name, Start::Join { record, cause, reply });
-        let result = self.entered(answer).await;
+        let mut setup = self.setup(id);
+        setup.config.join_timeout_ms = setup.config.join_timeout_ms.min(limit.as_millis() as u64);
+        self.start_with(setup, name, Start::Join { record, cause, reply });
+        let result = self.entered(id, answer).await;
         if result.is_err() && new {
             self.discard(id).await?;
         }
         result
     }
 
-    async fn entered(&self, answer: oneshot::Receiver<Result<Outcome, CommandError>>) -> Result<Outcome, HubError> {
-        answer.await.unwrap_or(Err(CommandError::Left)).map_err(HubError::Command)
+    async fn entered(
+        &self,
+        id: NetworkId,
+        answer: oneshot::Receiver<Result<Outcome, CommandError>>,
+    ) -> Result<Outcome, HubError> {
+        if let Ok(result) = answer.await {
+            return Ok(result?);
+        }
+        let look = match self.active(&id) {
+            Some(network) => network.look().await,
+            None => None,
+        };
+        let problem = look.and_then(|look| look.problem);
+        Err(problem.map_or(HubError::Command(CommandError::Left), HubError::Unable))
     }
 
-    /// Nothing came of it: what was written goes.
+    /// Nothing came of it: the task ends, and what was written goes.
     async fn discard(&self, id: NetworkId) -> Result<(), HubError> {
-        self.state().entries.remove(&id);
-        Ok(self.store.commit(id, vec![Write::Forget]).await?)
+        let task = {
+            let mut state = self.state();
+            state.entries.entry(id).and_modify(|entry| entry.network = None);
+            state.tasks.remove(&id)
+        };
+        if let Some(task) = task {
+            let _ = task.stop().await;
+        }
+        self.erase(id).await
+    }
+
+    /// Deletes what is stored of a network whose task is over. Where that fails it counts as left, and can be forgotten
+    /// later.
+    async fn erase(&self, id: NetworkId) -> Result<(), HubError> {
+        let begun = self.begin_to_erase(&mut self.state(), id);
+        self.erased(id, begun).await
+    }
+
+    fn begin_to_erase(&self, state: &mut State, id: NetworkId) -> (Option<Entry>, Pending) {
+        state.tasks.remove(&id);
+        (state.entries.remove(&id), self.store.commit(id, vec![Write::Forget]))
+    }
+
+    async fn erased(&self, id: NetworkId, (entry, erased): (Option<Entry>, Pending)) -> Result<(), HubError> {
+        let result = erased.await;
+        if let (Err(_), Some(entry)) = (&result, entry) {
+            self.state().entries.entry(id).or_insert(Entry { network: None, ..entry });
+        }
+        Ok(result?)
     }
 
     /// Deletes the log of a network that the node has left. Returns how many entries it had.
     pub(crate) async fn forget(&self, wanted: &str) -> Result<u64, HubError> {
-        let entry = self.find(wanted)?;
-        if entry.network.is_some() {
-            return Err(HubError::StillIn(entry.name));
-        }
-        let count = self.store.entry_count(entry.id).await?;
-        self.discard(entry.id).await?;
+        let Entry { id, name, .. } = self.find(wanted)?;
+        let count = self.store.entry_count(id).await?;
+        let begun = {
+            let mut state = self.state();
+            // It may be joined again by now.
+            let is_in = state.entries.get(&id).is_some_and(|entry| entry.network.is_some());
+            if is_in || state.entering.get(&name) == Some(&Some(id)) {
+                return Err(HubError::StillIn(name));
+            }
+            self.begin_to_erase(&mut state, id)
+        };
+        self.erased(id, begun).await?;
         Ok(count)
     }
 
@@ -223,39 +310,49 @@ impl Hub {
             Some(id) => state.entries.get(&id).is_some_and(is_in),
             None => state.entries.values().any(|entry| entry.name == *name && is_in(entry)),
         };
-        if member || state.entering.contains(name) {
+        if member || state.entering.contains_key(name) {
             return Err(HubError::Member(name.clone()));
         }
         if state.entries.len() >= MAX_NETWORKS {
             return Err(HubError::Full);
         }
-        state.entering.insert(name.clone());
+        state.entering.insert(name.clone(), id);
         Ok(Entering { hub: Arc::clone(self), name: name.clone() })
     }
 
-    fn start(self: &Arc<Self>, id: NetworkId, name: Name, start: Start) {
+    pub(crate) fn start(self: &Arc<Self>, id: NetworkId, name: Name, start: Start) -> Network {
+        self.start_with(self.setup(id), name, start)
+    }
+
+    fn start_with(self: &Arc<Self>, setup: Setup, name: Name, start: Start) -> Network {
+        let id = setup.network;
         let (network, messages, shared) = Network::new(id, name.clone(), self.traces.clone());
-        let setup = self.setup(id);
         let (store, outbound) = (self.store.clone(), Arc::clone(&self.outbound));
-        let driver = Driver { setup, store, outbound, network: network.clone(), messages, shared };
-        let hub = Arc::downgrade(self);
+        let driver = Driver::new(setup, store, outbound, (network.clone(), messages, shared));
+        let (stop, stopped) = oneshot::channel();
+        let (hub, left) = (Arc::downgrade(self), network.clone());
         let mut state = self.state();
-        state.entries.insert(id, Entry { id, name, network: Some(network) });
-        state.tasks.spawn(async move {
-            let left = driver.run(start).await;
-            if let Some(hub) = hub.upgrade().filter(|_| left) {
-                hub.on_left(id).await;
+        state.entries.insert(id, Entry { id, name, network: Some(network.clone()) });
+        let ended = tokio::spawn(async move {
+            let is_over = driver.run(start, stopped).await;
+            if let Some(hub) = hub.upgrade().filter(|_| is_over) {
+                hub.on_left(&left).await;
             }
         });
+        state.tasks.insert(id, Task { _stop: stop, ended });
+        network
     }
 
     /// The node is in the network no more: its log stays, if there is one.
-    async fn on_left(&self, id: NetworkId) {
-        if let Some(entry) = self.state().entries.get_mut(&id) {
-            entry.network = None;
+    async fn on_left(&self, network: &Network) {
+        let id = network.id;
+        match self.state().entries.get_mut(&id) {
+            Some(entry) if entry.network.as_ref().is_some_and(|current| current.is(network)) => entry.network = None,
+            // It is gone, or has been entered anew.
+            _ => return,
         }
         let gone = match self.store.entry_count(id).await {
-            Ok(0) => self.discard(id).await,
+            Ok(0) if !self.is_entered(network) => self.erase(id).await,
             Ok(_) => Ok(()),
             Err(error) => Err(error.into()),
         };
@@ -264,14 +361,24 @@ impl Hub {
         }
     }
 
-    /// Ends every task. What they have in hand is on disk or was never acknowledged.
+    /// Whether a network that was left is being entered again, or has been.
+    fn is_entered(&self, network: &Network) -> bool {
+        let state = self.state();
+        let is_in = |entry: &Entry| entry.network.is_some();
+        state.entering.contains_key(&network.name) || state.entries.get(&network.id).is_some_and(is_in)
+    }
+
+    /// Ends every task. What they have in hand is on disk once the store is closed, or was never acknowledged.
     pub(crate) async fn stop(&self) {
-        let mut tasks = {
+        let tasks = {
             let mut state = self.state();
             state.entries.clear();
             std::mem::take(&mut state.tasks)
         };
-        tasks.shutdown().await;
+        let ending: Vec<_> = tasks.into_values().map(Task::stop).collect();
+        for ended in ending {
+            let _ = ended.await;
+        }
     }
 
     pub(crate) fn setup(&self, id: NetworkId) -> Setup {
@@ -301,3 +408,6 @@ impl Drop for Entering {
         self.hub.state().entering.remove(&self.name);
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,20 +1,26 @@
 //! The local API: what the command line, screens and bots call.
 
+#[cfg(test)]
+mod fixture;
 mod follow;
 mod history;
 mod pages;
 mod send;
 mod show;
+pub(crate) mod socket;
 mod status;
 
 use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
-use p2p_chat_engine::{Command, CommandError, Done};
+use p2p_chat_engine::{Command, CommandError, Done, Phase};
 use p2p_chat_model::{Name, NetworkId, name::NameError};
 use p2p_chat_proto::v1::{self, node_server};
 use p2p_chat_store::{StoreError, Write};
 use p2p_chat_traces::{Context, Kind, Span};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use tokio_stream::Stream;
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
@@ -26,6 +32,8 @@ use crate::{
 
 /// How long a leave waits for another member to hold everything, unless told otherwise.
 const LEAVE_WAIT: Duration = Duration::from_secs(10);
+/// How long a join may take in all, as `node.proto` promises.
+const JOIN_WAIT: Duration = Duration::from_secs(15);
 /// How long the answer to a join waits for the beginning of the log.
 const SETTLE_WAIT: Duration = Duration::from_secs(1);
 /// How long a shutdown waits, unless told otherwise.
@@ -58,7 +66,7 @@ pub(crate) fn hub_status(error: HubError) -> Status {
         HubError::Unknown(_) => Status::not_found(text),
         HubError::Left(_) | HubError::Ambiguous(_) | HubError::StillIn(_) => Status::failed_precondition(text),
         HubError::Member(_) => Status::already_exists(text),
-        HubError::Full => Status::resource_exhausted(text),
+        HubError::Full | HubError::Unable(_) => Status::resource_exhausted(text),
         HubError::Store(error) => store_status(&error),
         HubError::Command(error) => command_status(&error),
     }
@@ -122,6 +130,7 @@ impl Local {
 
     async fn create_network(&self, wanted: &str, cause: Option<Context>) -> Result<v1::NetworkInfo, Status> {
         let name = network_name(wanted)?;
+        self.check_outside(wanted).await?;
         let mut span = self.span("create", &name, cause);
         let created = self.hub.create(name.clone(), span.context()).await;
         ended(&mut span, &created);
@@ -135,17 +144,42 @@ impl Local {
         self.describe(&network).await
     }
 
+    /// Refuses to enter a network twice. One that the node is just leaving can be entered in a moment.
+    async fn check_outside(&self, wanted: &str) -> Result<(), Status> {
+        let Ok(network) = self.hub.joined(wanted) else { return Ok(()) };
+        let is_leaving = network.look().await.is_none_or(|look| look.snapshot.phase == Phase::Leaving);
+        Err(if is_leaving {
+            Status::aborted(format!("this node is just leaving {}; try again in a moment", network.name))
+        } else {
+            hub_status(HubError::Member(network.name))
+        })
+    }
+
     async fn join_network(&self, wanted: &str, cause: Option<Context>) -> Result<v1::JoinNetworkResponse, Status> {
         if wanted.parse::<NetworkId>().is_err() {
             network_name(wanted)?;
         }
-        if let Ok(network) = self.hub.joined(wanted) {
-            return Err(hub_status(HubError::Member(network.name)));
-        }
+        self.check_outside(wanted).await?;
+        let deadline = Instant::now() + JOIN_WAIT;
+        timeout_at(deadline, self.join_listed(wanted, deadline, cause)).await.map_err(|_| {
+            let seconds = JOIN_WAIT.as_secs();
+            Status::deadline_exceeded(format!(
+                "joining {wanted} takes longer than {seconds} s; see `p2p-chat status` whether the node is in"
+            ))
+        })?
+    }
+
+    async fn join_listed(
+        &self,
+        wanted: &str,
+        deadline: Instant,
+        cause: Option<Context>,
+    ) -> Result<v1::JoinNetworkResponse, Status> {
         let Listed { id, name, record, .. } =
             self.hub.directory.find(wanted).await.map_err(|error| lookup_status(&error))?;
         let mut span = self.span("join", &name, cause);
-        let joined = self.hub.join((id, name), record, span.context()).await;
+        let limit = deadline.saturating_duration_since(Instant::now()).saturating_sub(SETTLE_WAIT);
+        let joined = self.hub.join((id, name), record, limit, span.context()).await;
         ended(&mut span, &joined);
         drop(span);
         let outcome = joined.map_err(hub_status)?;
@@ -160,9 +194,9 @@ impl Local {
     /// Gives a new member a moment to fetch what names the others.
     async fn wait_until_settled(&self, network: &Network) {
         let mut happenings = network.listen();
-        let deadline = tokio::time::Instant::now() + SETTLE_WAIT;
+        let deadline = Instant::now() + SETTLE_WAIT;
         while network.look().await.is_some_and(|look| !look.snapshot.writable) {
-            if tokio::time::timeout_at(deadline, happenings.recv()).await.is_err() {
+            if timeout_at(deadline, happenings.recv()).await.is_err() {
                 return;
             }
         }
@@ -183,7 +217,7 @@ impl Local {
 #[async_trait]
 impl node_server::Node for Local {
     async fn status(&self, _: Request<v1::StatusRequest>) -> Result<Response<v1::StatusResponse>, Status> {
-        Ok(Response::new(self.status_now().await?))
+        Ok(Response::new(self.status_now().await))
     }
 
     async fn create(&self, request: Request<v1::CreateRequest>) -> Result<Response<v1::CreateResponse>, Status> {
@@ -258,6 +292,10 @@ impl node_server::Node for Local {
     async fn mark_read(&self, request: Request<v1::MarkReadRequest>) -> Result<Response<v1::MarkReadResponse>, Status> {
         let request = request.into_inner();
         let entry = self.hub.find(&request.network).map_err(hub_status)?;
+        if entry.network.is_none() {
+            // No task has this network: a commit that failed here earlier says nothing of the next one.
+            self.hub.store.check_writable(entry.id).await.map_err(|error| store_status(&error))?;
+        }
         let write = Write::MarkRead { position: request.position };
         self.hub.store.commit(entry.id, vec![write]).await.map_err(|error| store_status(&error))?;
         Ok(Response::new(v1::MarkReadResponse {}))

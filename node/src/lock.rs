@@ -33,12 +33,7 @@ impl DirLock {
     pub(crate) fn take(dir: &Path) -> Result<Self, LockError> {
         let unusable = |source| LockError::Unusable { dir: dir.to_owned(), source };
         if !dir.exists() {
-            fs::create_dir_all(dir).map_err(unusable)?;
-            #[cfg(unix)]
-            {
-                use std::os::unix::fs::PermissionsExt;
-                fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(unusable)?;
-            }
+            make(dir).map_err(unusable)?;
         }
         let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(unusable)?;
         match file.try_lock() {
@@ -46,5 +41,41 @@ impl DirLock {
             Err(TryLockError::WouldBlock) => Err(LockError::Held(dir.to_owned())),
             Err(TryLockError::Error(source)) => Err(unusable(source)),
         }
+    }
+}
+
+/// Makes a directory, and those above it that are missing; a crash does not take them back.
+fn make(dir: &Path) -> io::Result<()> {
+    let parents = parents_of_missing(dir);
+    fs::create_dir_all(dir)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
+    }
+    parents.into_iter().try_for_each(|parent| File::open(parent)?.sync_all())
+}
+
+/// The directories in which something has to be made, so that there is `dir`.
+fn parents_of_missing(dir: &Path) -> Vec<&Path> {
+    let missing = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists());
+    let parents = missing.filter_map(Path::parent);
+    parents.map(|parent| if parent.as_os_str().is_empty() { Path::new(".") } else { parent }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_directory_that_gets_an_entry_is_synced() {
+        let here = tempfile::tempdir().expect("a temporary directory can be made");
+        let (above, dir) = (here.path().join("a/b"), here.path().join("a/b/c"));
+        assert_eq!(parents_of_missing(&dir), [&above, &here.path().join("a"), here.path()]);
+        assert_eq!(parents_of_missing(Path::new("not-there/data")), [Path::new("not-there"), Path::new(".")]);
+        let lock = DirLock::take(&dir).expect("it can be made");
+        assert!(parents_of_missing(&dir).is_empty());
+        assert!(matches!(DirLock::take(&dir), Err(LockError::Held(_))));
+        drop(lock);
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use p2p_chat::ProcessHost;
-use p2p_chat_cli::{Cli, Env, LogFormat};
+use p2p_chat_cli::{Cli, Env, LogFile, LogFormat};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -42,7 +42,7 @@ fn start_log(filter: EnvFilter, cli: &Cli) {
     // Told on stderr, an error of the log would tear the screen as well.
     let tells_own_errors = file.is_none();
     let writer = move || -> Box<dyn Write> {
-        let Some(path) = &file else { return Box::new(std::io::stderr()) };
+        let Some(path) = file.as_ref().map(LogFile::path) else { return Box::new(std::io::stderr()) };
         // There is nowhere to say that the log can't be written.
         let file = OpenOptions::new().create(true).append(true).open(path);
         file.map_or_else(|_| Box::new(std::io::sink()) as Box<dyn Write>, |file| Box::new(file))

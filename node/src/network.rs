@@ -20,20 +20,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use p2p_chat_engine::{CallError, CallId, Command, CommandError, Done, Refusal, Request, Response, Snapshot};
+use p2p_chat_engine::{CallError, CallId, Command, CommandError, Done, Refusal, Request, Response, Snapshot, Standing};
 use p2p_chat_model::{MessageId, Name, NetworkId, PeerId, Run};
 use p2p_chat_traces::{Context, Traces};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
 pub(crate) use self::{
     clock::wall_ms,
     driver::{Driver, Start},
-    load::dormant,
+    load::{dormant, stored_state, unreadable},
 };
 use crate::{bus::Happening, metrics::Counts};
 
 /// Inputs that may wait for the task; when there are more, requests of peers are refused.
 const INBOX: usize = 1_024;
+/// Bytes of what peers hand over that may wait for the task (32 MiB); beyond that, they are refused.
+const INBOX_BYTES: usize = 32 << 20;
 
 /// A run as it came, with its exact bytes.
 pub(crate) type Incoming = (Run, Bytes);
@@ -55,6 +57,8 @@ pub(crate) enum Message {
     Deliver {
         from: PeerId,
         runs: Vec<Incoming>,
+        /// Given back when the task has taken them.
+        _room: Room,
         cause: Option<Context>,
         reply: oneshot::Sender<Reply>,
     },
@@ -74,6 +78,24 @@ pub(crate) enum Message {
     WriteDown(oneshot::Sender<()>),
     Figures(oneshot::Sender<Figures>),
 }
+
+impl Message {
+    /// About what it adds to a commit, in bytes: each entry that is delivered may get a row.
+    fn weight(&self) -> usize {
+        const ROW: usize = 128;
+        match self {
+            Self::Command { text: Some(text), .. } => ROW + text.len(),
+            Self::Deliver { runs, .. } | Self::Fetched { runs, .. } => {
+                runs.iter().map(|(run, bytes)| bytes.len() + ROW * (1 + run.entries.len())).sum()
+            }
+            _ => ROW,
+        }
+    }
+}
+
+/// Room for what a peer hands over, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Room(#[expect(dead_code, reason = "held, not looked at")] OwnedSemaphorePermit);
 
 /// What became of a command.
 #[derive(Debug, Clone)]
@@ -136,6 +158,7 @@ pub(crate) struct Network {
     pub(crate) counts: Arc<Counts>,
     pub(crate) traces: Traces,
     inbox: mpsc::Sender<Message>,
+    room: Arc<Semaphore>,
     bus: broadcast::Sender<Happening>,
     shared: Arc<Shared>,
 }
@@ -160,9 +183,15 @@ impl Network {
     pub(crate) fn new(id: NetworkId, name: Name, traces: Traces) -> (Self, mpsc::Receiver<Message>, Arc<Shared>) {
         let (inbox, messages) = mpsc::channel(INBOX);
         let shared = Arc::new(Shared::default());
-        let counts = Arc::default();
-        let network = Self { id, name, counts, traces, inbox, bus: crate::bus::bus(), shared: Arc::clone(&shared) };
+        let (counts, room) = (Arc::default(), Arc::new(Semaphore::new(INBOX_BYTES)));
+        let (bus, handle) = (crate::bus::bus(), Arc::clone(&shared));
+        let network = Self { id, name, counts, traces, inbox, room, bus, shared: handle };
         (network, messages, shared)
+    }
+
+    /// Whether both are handles to one task.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// The reign this node leads here; 0 if it leads none.
@@ -198,12 +227,18 @@ impl Network {
 
     async fn ask(&self, message: Message, answer: oneshot::Receiver<Reply>) -> Reply {
         self.inbox.try_send(message).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => {
-                self.counts.inbox_refusals.increment();
-                Refused::Engine(Refusal::Busy("this node has too much to do"))
-            }
+            mpsc::error::TrySendError::Full(_) => self.too_busy(),
             mpsc::error::TrySendError::Closed(_) => Refused::Engine(Refusal::NotHere),
         })?;
+        self.answered(answer).await
+    }
+
+    fn too_busy(&self) -> Refused {
+        self.counts.inbox_refusals.increment();
+        Refused::Engine(Refusal::Busy("this node has too much to do"))
+    }
+
+    async fn answered(&self, answer: oneshot::Receiver<Reply>) -> Reply {
         match answer.await {
             Ok(reply) => reply,
             Err(_) => {
@@ -213,10 +248,31 @@ impl Network {
         }
     }
 
-    /// Hands runs of a peer over; they are decoded and verified already.
-    pub(crate) async fn deliver(&self, from: PeerId, runs: Vec<Incoming>, cause: Option<Context>) -> Reply {
+    /// Passes a ping on. Where the task has much to do it waits for its place and is not refused: whoever is not answered
+    /// in time takes the node for dead.
+    pub(crate) async fn ping(&self, from: PeerId, standing: Standing) -> Reply {
         let (reply, answer) = oneshot::channel();
-        self.ask(Message::Deliver { from, runs, cause, reply }, answer).await
+        let ping = Message::Request { from, request: Request::Ping(standing), cause: None, reply };
+        self.inbox.send(ping).await.map_err(|_| Refused::Engine(Refusal::NotHere))?;
+        self.answered(answer).await
+    }
+
+    /// Room for `bytes` that a peer hands over: to be had before they cost anything.
+    pub(crate) fn room(&self, bytes: usize) -> Result<Room, Refused> {
+        let wanted = u32::try_from(bytes).map_err(|_| self.too_busy())?;
+        let room = Arc::clone(&self.room).try_acquire_many_owned(wanted);
+        room.map(Room).map_err(|_| self.too_busy())
+    }
+
+    /// Hands runs of a peer over; they are decoded and verified already.
+    pub(crate) async fn deliver(
+        &self,
+        from: PeerId,
+        (runs, room): (Vec<Incoming>, Room),
+        cause: Option<Context>,
+    ) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Message::Deliver { from, runs, _room: room, cause, reply }, answer).await
     }
 
     /// Carries out a command of the user.
@@ -289,3 +345,6 @@ impl Network {
         sent.is_ok() && done.await.is_ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use p2p_chat_cli::{Holder, Mode};
 use p2p_chat_engine::Config;
 use p2p_chat_model::{Address, Identity, Name};
 use p2p_chat_proto::v1::{
@@ -31,14 +32,13 @@ use tokio::{
     sync::{oneshot, watch},
     task::JoinHandle,
 };
-use tokio_stream::wrappers::UnixListenerStream;
 use tracing::{error, info};
 
 use crate::{
     directory::Directory,
     embedded,
     hub::{Hub, HubError},
-    local::Local,
+    local::{Local, socket},
     lock::{DirLock, LockError},
     metrics::{Exporter, Metrics},
     outbound::Outbound,
@@ -53,6 +53,8 @@ const DRAIN: Duration = Duration::from_millis(500);
 /// What a node is started with.
 pub(crate) struct Options {
     pub(crate) data_dir: PathBuf,
+    /// What the process is for: others read it beside the lock.
+    pub(crate) mode: Mode,
     /// The socket of the local API.
     pub(crate) socket: PathBuf,
     pub(crate) name: Name,
@@ -134,6 +136,8 @@ impl Node {
     /// Starts a node. When this returns, its local API answers and every network it was in has been taken up.
     pub(crate) async fn start(options: Options) -> Result<Self, NodeError> {
         let lock = DirLock::take(&options.data_dir)?;
+        let written = Holder::this_process(options.mode).write(&options.data_dir);
+        written.map_err(|source| NodeError::File { file: Holder::file(&options.data_dir), source })?;
         let identity = identity_file::load_or_create(&options.data_dir)?;
         let store = {
             let dir = options.data_dir.clone();
@@ -164,7 +168,9 @@ impl Node {
             Arc::clone(&directory),
             Arc::clone(&metrics.made),
         );
-        let hub = Arc::new(Hub::new(Arc::new(outbound), options.config, traces.clone()));
+        let outbound = Arc::new(outbound);
+        tokio::spawn(Outbound::sweep(Arc::downgrade(&outbound)));
+        let hub = Arc::new(Hub::new(outbound, options.config, traces.clone()));
         let (stop, stopped) = watch::channel(false);
         let mut servers = Vec::new();
         if let (Some(at), Some(counts)) = (options.embed, &metrics.embedded) {
@@ -347,7 +353,7 @@ async fn serve_local(
         let until = async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         };
-        let connections = UnixListenerStream::new(listener);
+        let connections = socket::incoming(listener);
         if let Err(error) = router.serve_with_incoming_shutdown(connections, until).await {
             error!(%error, "the server of the local API ended");
         }

@@ -1,18 +1,16 @@
 //! Calls to peers and to discovery services: carries them out and reports how they ended. Decides nothing.
 
+mod channels;
 mod discovery;
 mod peers;
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 
-pub(crate) use self::{
-    discovery::{renewed, updated},
-    peers::decode_runs,
-};
+use self::channels::Channels;
+pub(crate) use self::discovery::{renewed, updated};
 use p2p_chat_engine::{CallError, CallId, DiscoveryCall, PeerCall, Response};
 use p2p_chat_model::{Address, Identity, Name, PeerId};
 use p2p_chat_store::Store;
@@ -22,8 +20,8 @@ use tonic::codegen::http::HeaderValue;
 
 use crate::{directory::Directory, metrics::Pinged, network::Network};
 
-/// Connections that are kept; beyond that, all are given up and made anew as they are needed.
-const MAX_CHANNELS: usize = 2_048;
+/// How often it is looked for connections that nobody uses.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// What calls are made with.
 pub(crate) struct Outbound {
@@ -34,7 +32,7 @@ pub(crate) struct Outbound {
     pub(crate) directory: Arc<Directory>,
     dialer: Dialer,
     calls: Arc<Calls>,
-    channels: Mutex<BTreeMap<(PeerId, Address), Line>>,
+    channels: Mutex<Channels<Line>>,
 }
 
 impl Outbound {
@@ -63,7 +61,9 @@ impl Outbound {
             let channel = outbound.channel(to).caused_by(header(&span));
             let is_ping = matches!(call, PeerCall::Ping(_));
             let result = match call {
-                PeerCall::Fetch(have) => outbound.fetch(channel, &network, (generation, id), &have, timeout).await,
+                PeerCall::Fetch(have, not_of) => {
+                    outbound.fetch(channel, &network, (generation, id), (&have, &not_of), timeout).await
+                }
                 call => within(timeout, outbound.call_once(channel, &network, call)).await,
             };
             settle(&mut span, &result);
@@ -97,12 +97,21 @@ impl Outbound {
 
     /// The connection to a peer; made when it is first used, and again after it broke.
     fn channel(&self, to: (PeerId, Address)) -> Line {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if channels.len() >= MAX_CHANNELS {
-            channels.clear();
-        }
         let dial = || Line::new(self.dialer.channel(to.0, &to.1), &self.calls);
-        channels.entry(to.clone()).or_insert_with(dial).clone()
+        self.channels().to(to.clone(), Instant::now(), dial)
+    }
+
+    fn channels(&self) -> MutexGuard<'_, Channels<Line>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives up connections that nobody uses any more, as long as there is somebody to make calls.
+    pub(crate) async fn sweep(outbound: Weak<Self>) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let Some(outbound) = outbound.upgrade() else { return };
+            outbound.channels().drop_idle(Instant::now());
+        }
     }
 }
 

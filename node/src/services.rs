@@ -3,6 +3,7 @@
 
 mod chat;
 mod election;
+mod fetches;
 mod liveness;
 mod membership;
 
@@ -16,8 +17,9 @@ use p2p_chat_transport::caller;
 use tonic::{Request, Status};
 
 pub(crate) use self::{
-    chat::{Chat, decode_runs, frontier},
+    chat::{Chat, check_size, wanted},
     election::Election,
+    fetches::Fetches,
     liveness::Liveness,
     membership::Membership,
 };
@@ -33,11 +35,12 @@ use crate::{
 pub(crate) struct Gate {
     hub: Arc<Hub>,
     rate: Arc<RateLimit>,
+    fetches: Arc<Fetches>,
 }
 
 impl Gate {
     pub(crate) fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, rate: Arc::default() }
+        Self { hub, rate: Arc::default(), fetches: Arc::default() }
     }
 
     /// Who calls, if it showed a key and does not call too often.
@@ -82,11 +85,16 @@ impl Gate {
 /// The engine's answer, or the status of its refusal; with it ends the span of the call.
 fn settle(reply: Reply, mut span: Span) -> Result<Response, Status> {
     reply.map_err(|refused| {
-        let status = match refused {
-            Refused::Engine(refusal) => wire::refused(&refusal),
-            Refused::Unable(problem) => Status::resource_exhausted(problem),
-        };
+        let status = unable(refused);
         span.fail(&status.message());
         status
     })
+}
+
+/// The status of a refusal.
+fn unable(refused: Refused) -> Status {
+    match refused {
+        Refused::Engine(refusal) => wire::refused(&refusal),
+        Refused::Unable(problem) => Status::resource_exhausted(problem),
+    }
 }

@@ -39,36 +39,44 @@ impl Local {
                 return Err(Status::invalid_argument("all networks together can be followed from now on only"));
             }
             for network in self.hub.entries().into_iter().filter_map(|entry| entry.network) {
-                self.start_following(network, &request, events.clone()).await?;
+                let follower = self.follower(network, &request, events.clone()).await?;
+                tokio::spawn(follower.run());
             }
         } else {
             let network = self.hub.joined(&request.network).map_err(hub_status)?;
-            self.start_following(network, &request, events).await?;
+            let follower = self.follower(network, &request, events).await?;
+            tokio::spawn(follower.run_alone());
         }
         Ok(Box::pin(stream))
     }
 
-    async fn start_following(
+    async fn follower(
         &self,
         network: Network,
         request: &v1::SubscribeRequest,
         events: PageSender<v1::Event>,
-    ) -> Result<(), Status> {
+    ) -> Result<Follower, Status> {
         let store = &self.hub.store;
         let position = match request.start() {
             Start::Now | Start::Unspecified => store.last_position(network.id).await,
             Start::Beginning => Ok(0),
             Start::Unread => store.read_position(network.id).await,
-            Start::Position => Ok(request.after),
+            // Beyond the end is what a client remembers of a log that is gone, or was set back.
+            Start::Position => store.last_position(network.id).await.map(|last| last.min(request.after)),
         };
         let position = position.map_err(|error| store_status(&error))?;
-        let follower = Follower { local: self.clone(), network, events, position, roster: Roster::default() };
-        tokio::spawn(follower.run());
-        Ok(())
+        Ok(Follower { local: self.clone(), network, events, position, roster: Roster::default() })
     }
 }
 
 impl Follower {
+    /// As [`Follower::run`], and says first where it begins.
+    async fn run_alone(self) {
+        if self.send(event::Event::BeginsAfter(self.position)).await {
+            self.run().await;
+        }
+    }
+
     /// Ends when the reader, or the network, is gone.
     async fn run(mut self) {
         // Before the first look at the log, so that nothing falls between.
@@ -209,6 +217,8 @@ impl Follower {
                 let what = format!("wrote two entries under number {seq}; its feed is frozen there");
                 self.about(NoticeKind::Equivocation, author, NodeId(0), &what).await
             }
+            // For the leader's operator, who finds it in the log and the status.
+            Event::Unlisted(..) => true,
             Event::Delivered { .. } | Event::Acked { .. } | Event::Abandoned | Event::Stopped => true,
         }
     }

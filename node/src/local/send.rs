@@ -8,7 +8,7 @@ use p2p_chat_proto::v1::{self, send_outcome};
 use p2p_chat_traces::{Context, Span};
 use tokio::{
     sync::{broadcast::error::RecvError, mpsc},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, metadata::MetadataValue};
@@ -26,6 +26,8 @@ const MESSAGE_ID: &str = "message-id";
 
 /// How long to wait for others, unless told otherwise.
 const SEND_WAIT: Duration = Duration::from_secs(10);
+/// How long a node that is about to end may take to say how things stand.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How long a node that is busy with the network is asked again.
 const BUSY_WAIT: Duration = Duration::from_millis(50);
 
@@ -34,6 +36,24 @@ fn holders(snapshot: &Snapshot, me: PeerId) -> BTreeMap<PeerId, Seq> {
     let others = snapshot.roster.iter().filter(|(peer, member)| **peer != me && member.stands());
     let held = |peer: &PeerId| snapshot.cursors.iter().find(|cursor| cursor.peer == *peer).map_or(0, |it| it.acked);
     others.map(|(peer, _)| (*peer, held(peer))).collect()
+}
+
+/// How many members there are, and how many of them have the entry.
+fn count(held: &BTreeMap<PeerId, Seq>, seq: Seq) -> (u32, u32) {
+    (held.len() as u32, held.values().filter(|upto| **upto >= seq).count() as u32)
+}
+
+/// Why it can't be said in time that others have a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Late {
+    #[error("{stored} of {members} other members have the message yet")]
+    NotYet { members: u32, stored: u32 },
+    /// The network's task does not answer, or the node has left.
+    #[error("the node could not tell who has the message yet")]
+    Unknown,
+    /// The disk is slow.
+    #[error("{stored} of {members} other members have the message, but the node could not note that in time")]
+    NotNoted { members: u32, stored: u32 },
 }
 
 /// A text that is being written.
@@ -55,7 +75,7 @@ impl Local {
         cause: Option<Context>,
     ) -> Result<v1::SendResponse, Status> {
         let sending = self.begin_sending(request, cause).await?;
-        self.finish_sending(sending).await
+        finish_sending(sending, self.hub.identity.peer()).await
     }
 
     /// Sends what comes, up to [`IN_FLIGHT`] texts at a time. What was begun goes out, whether anybody waits for it or not.
@@ -68,20 +88,28 @@ impl Local {
         let (outcomes, stream) = mpsc::channel(IN_FLIGHT);
         let local = self.clone();
         tokio::spawn(async move {
-            while let Ok(Some(request)) = requests.message().await {
-                if begun.send(local.begin_sending(request, cause.clone()).await).await.is_err() {
+            loop {
+                let next = match requests.message().await {
+                    Ok(Some(request)) => Ok(local.begin_sending(request, cause.clone()).await),
+                    Ok(None) => return,
+                    // A request that can't be read, or a connection that is lost: nothing comes after it.
+                    Err(status) => Err(status),
+                };
+                let is_last = next.is_err();
+                if begun.send(next).await.is_err() || is_last {
                     return;
                 }
             }
         });
-        let local = self.clone();
+        let me = self.hub.identity.peer();
         tokio::spawn(async move {
             while let Some(sending) = under_way.recv().await {
                 let sent = match sending {
-                    Ok(sending) => local.finish_sending(sending).await,
+                    Ok(Ok(sending)) => Ok(outcome(finish_sending(sending, me).await)),
+                    Ok(Err(status)) => Ok(outcome(Err(status))),
                     Err(status) => Err(status),
                 };
-                if outcomes.send(Ok(outcome(sent))).await.is_err() {
+                if outcomes.send(sent).await.is_err() {
                     return;
                 }
             }
@@ -104,65 +132,8 @@ impl Local {
         let network = self.hub.joined(&request.network).map_err(hub_status)?;
         let (text, span) = (request.text, self.span("send", &network.name, cause));
         let begun = timeout_at(deadline, network.begin(Command::Send, Some(text.clone()), span.context()));
-        let begun = begun.await.map_err(|_| not_ready(&network))?;
+        let begun = begun.await.map_err(|_| not_taken(&network))?;
         Ok(Sending { network, text, wait, deadline, begun, span })
-    }
-
-    async fn finish_sending(&self, sending: Sending) -> Result<v1::SendResponse, Status> {
-        let Sending { network, text, wait, deadline, begun, span } = sending;
-        let outcome = written(&network, (begun, text), deadline, span).await?;
-        let (Done::Sent { seq, lamport }, Some(id)) = (outcome.done, outcome.message) else {
-            return Err(Status::internal("bug: a message was sent as something else"));
-        };
-        if matches!(wait, v1::Wait::None | v1::Wait::Unspecified) {
-            let members = network.others(&self.hub.identity.peer()) as u32;
-            return Ok(v1::SendResponse { id: id.to_string(), seq, lamport, stored_by: 0, members });
-        }
-        let enough = |members: u32, stored: u32| stored >= if wait == v1::Wait::All { members } else { 1.min(members) };
-        let (members, stored_by) =
-            self.wait_for(&network, seq, deadline, enough).await.map_err(|(members, stored)| {
-                late(
-                    &format!(
-                        "{stored} of {members} other members have the message yet; it is safe and still going out"
-                    ),
-                    id,
-                )
-            })?;
-        // What the user is told of others is known after a crash, too.
-        network.write_down().await;
-        Ok(v1::SendResponse { id: id.to_string(), seq, lamport, stored_by, members })
-    }
-
-    /// Waits until enough members hold an entry. The numbers are of members, and of those who hold it.
-    async fn wait_for(
-        &self,
-        network: &Network,
-        seq: Seq,
-        deadline: Instant,
-        enough: impl Fn(u32, u32) -> bool,
-    ) -> Result<(u32, u32), (u32, u32)> {
-        let me = self.hub.identity.peer();
-        let mut happenings = network.listen();
-        loop {
-            let Some(look) = network.look().await else { return Err((0, 0)) };
-            let mut held = holders(&look.snapshot, me);
-            loop {
-                let stored = held.values().filter(|upto| **upto >= seq).count() as u32;
-                let members = held.len() as u32;
-                if enough(members, stored) {
-                    return Ok((members, stored));
-                }
-                match timeout_at(deadline, happenings.recv()).await {
-                    Ok(Ok(Happening::Event(Event::Acked { peer, upto }))) => {
-                        held.entry(peer).and_modify(|held| *held = upto.max(*held));
-                    }
-                    Ok(Ok(Happening::Event(Event::Delivered { .. }))) => {}
-                    // Who is a member may have changed.
-                    Ok(Ok(_) | Err(RecvError::Lagged(_))) => break,
-                    Err(_) | Ok(Err(RecvError::Closed)) => return Err((members, stored)),
-                }
-            }
-        }
     }
 
     /// Waits until, in every network, another member holds all that this node wrote. Returns how many entries nobody
@@ -172,16 +143,84 @@ impl Local {
         let me = self.hub.identity.peer();
         let mut unreplicated = 0;
         for entry in self.hub.entries() {
-            let Some(network) = entry.network else { continue };
-            let Some(look) = network.look().await.filter(|look| look.problem.is_none()) else { continue };
-            let written = look.snapshot.frontier.at(&me);
-            let enough = |members: u32, stored: u32| members == 0 || stored >= 1;
-            if self.wait_for(&network, written, deadline, enough).await.is_err() {
-                let held = look.snapshot.cursors.iter().map(|cursor| cursor.acked).max().unwrap_or(0);
-                unreplicated += written.saturating_sub(held);
+            if let Some(network) = entry.network {
+                unreplicated += unreplicated_in(&network, me, deadline).await;
             }
         }
         unreplicated
+    }
+}
+
+/// Waits until another member holds all that this node wrote. Returns how many entries nobody else has then, or when the
+/// wait ends.
+async fn unreplicated_in(network: &Network, me: PeerId, deadline: Instant) -> u64 {
+    let Some(mut look) = network.look().await else { return 0 };
+    // Where the disk fails nothing changes any more.
+    if look.problem.is_none() {
+        let written = look.snapshot.frontier.at(&me);
+        let enough = |members: u32, stored: u32| members == 0 || stored >= 1;
+        let _ = wait_for(network, me, written, deadline, enough).await;
+        if let Ok(Some(now)) = timeout(LAST_LOOK, network.look()).await {
+            look = now;
+        }
+    }
+    let snapshot = look.snapshot;
+    if holders(&snapshot, me).is_empty() {
+        return 0;
+    }
+    let held = snapshot.cursors.iter().map(|cursor| cursor.acked).max().unwrap_or(0);
+    snapshot.frontier.at(&me).saturating_sub(held)
+}
+
+async fn finish_sending(sending: Sending, me: PeerId) -> Result<v1::SendResponse, Status> {
+    let Sending { network, text, wait, deadline, begun, span } = sending;
+    let outcome = written(&network, (begun, text), deadline, span).await?;
+    let (Done::Sent { seq, lamport }, Some(id)) = (outcome.done, outcome.message) else {
+        return Err(Status::internal("bug: a message was sent as something else"));
+    };
+    if matches!(wait, v1::Wait::None | v1::Wait::Unspecified) {
+        let members = network.others(&me) as u32;
+        return Ok(v1::SendResponse { id: id.to_string(), seq, lamport, stored_by: 0, members });
+    }
+    let enough = |members: u32, stored: u32| stored >= if wait == v1::Wait::All { members } else { 1.min(members) };
+    let held = wait_for(&network, me, seq, deadline, enough).await;
+    let (members, stored_by) = held.map_err(|why| late(&why, id))?;
+    // What the user is told of others is known after a crash, too.
+    let noted = timeout_at(deadline, network.write_down()).await;
+    noted.map_err(|_| late(&Late::NotNoted { members, stored: stored_by }, id))?;
+    Ok(v1::SendResponse { id: id.to_string(), seq, lamport, stored_by, members })
+}
+
+/// Waits until enough members hold an entry. The numbers are of members, and of those who hold it.
+async fn wait_for(
+    network: &Network,
+    me: PeerId,
+    seq: Seq,
+    deadline: Instant,
+    enough: impl Fn(u32, u32) -> bool,
+) -> Result<(u32, u32), Late> {
+    let mut happenings = network.listen();
+    let mut so_far = Late::Unknown;
+    loop {
+        let look = timeout_at(deadline, network.look()).await;
+        let Ok(Some(look)) = look else { return Err(so_far) };
+        let mut held = holders(&look.snapshot, me);
+        loop {
+            let (members, stored) = count(&held, seq);
+            if enough(members, stored) {
+                return Ok((members, stored));
+            }
+            so_far = Late::NotYet { members, stored };
+            match timeout_at(deadline, happenings.recv()).await {
+                Ok(Ok(Happening::Event(Event::Acked { peer, upto }))) => {
+                    held.entry(peer).and_modify(|held| *held = upto.max(*held));
+                }
+                Ok(Ok(Happening::Event(Event::Delivered { .. }))) => {}
+                // Who is a member may have changed.
+                Ok(Ok(_) | Err(RecvError::Lagged(_))) => break,
+                Err(_) | Ok(Err(RecvError::Closed)) => return Err(so_far),
+            }
+        }
     }
 }
 
@@ -217,18 +256,26 @@ async fn until_written(
         match timeout_at(deadline, network.outcome(begun)).await {
             Ok(Err(Unmet::Command(CommandError::Busy))) if Instant::now() + BUSY_WAIT < deadline => {
                 tokio::time::sleep(BUSY_WAIT).await;
-                begun = network.begin(Command::Send, Some(text.clone()), cause.clone()).await;
+                let again = network.begin(Command::Send, Some(text.clone()), cause.clone());
+                begun = timeout_at(deadline, again).await.map_err(|_| not_taken(network))?;
             }
             Ok(result) => return result.map_err(|error| unmet_status(&error)),
-            Err(_) => return Err(not_ready(network)),
+            Err(_) => return Err(not_written(network)),
         }
     }
 }
 
-fn not_ready(network: &Network) -> Status {
+/// The text has not got as far as the network's task.
+fn not_taken(network: &Network) -> Status {
+    let name = &network.name;
+    Status::aborted(format!("the node was not ready to write to {name} in time; the message is not sent, try again"))
+}
+
+/// The task has the text, and may write it yet.
+fn not_written(network: &Network) -> Status {
     let name = &network.name;
     Status::deadline_exceeded(format!(
-        "the node was not ready to write to {name} in time; the message may go out later"
+        "the node was not ready to write to {name} in time; the message is not safe yet, and may still go out later"
     ))
 }
 
@@ -245,10 +292,13 @@ fn outcome(sent: Result<v1::SendResponse, Status>) -> v1::SendOutcome {
     v1::SendOutcome { outcome: Some(outcome) }
 }
 
-fn late(text: &str, id: MessageId) -> Status {
-    let mut status = Status::deadline_exceeded(text);
+fn late(why: &Late, id: MessageId) -> Status {
+    let mut status = Status::deadline_exceeded(format!("{why}; it is safe and still going out"));
     if let Ok(id) = MetadataValue::try_from(id.to_string()) {
         status.metadata_mut().insert(MESSAGE_ID, id);
     }
     status
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,7 +69,9 @@ impl Local {
             return Ok(look.snapshot);
         }
         let snapshot = dormant(&self.hub.setup(entry.id), &self.hub.store).await;
-        snapshot.ok_or_else(|| Status::aborted(format!("nothing is known of network {} yet", entry.name)))
+        snapshot
+            .map_err(|error| store_status(&error))?
+            .ok_or_else(|| Status::aborted(format!("nothing is known of network {} yet", entry.name)))
     }
 
     pub(super) async fn members_of(&self, wanted: &str) -> Result<Vec<v1::Member>, Status> {

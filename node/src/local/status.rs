@@ -3,13 +3,14 @@
 use p2p_chat_engine::{CursorState, Phase, Snapshot};
 use p2p_chat_model::PeerId;
 use p2p_chat_proto::v1;
+use p2p_chat_store::StoreError;
 use tonic::Status;
 
-use super::{Local, show::name_of, store_status};
+use super::{Local, show::name_of};
 use crate::{
     directory::ServiceState,
     hub::Entry,
-    network::{Look, Network},
+    network::{Look, Network, unreadable},
 };
 
 fn discovery(state: ServiceState) -> v1::DiscoveryState {
@@ -87,12 +88,12 @@ fn frozen(snapshot: &Snapshot) -> Vec<v1::Frozen> {
 }
 
 impl Local {
-    pub(super) async fn status_now(&self) -> Result<v1::StatusResponse, Status> {
+    pub(super) async fn status_now(&self) -> v1::StatusResponse {
         let mut networks = Vec::new();
         for entry in self.hub.entries() {
-            networks.push(self.state_of(&entry).await?);
+            networks.push(self.state_of(&entry).await);
         }
-        Ok(v1::StatusResponse {
+        v1::StatusResponse {
             peer: self.hub.identity.peer().to_string(),
             name: self.hub.name.to_string(),
             address: self.hub.address.to_string(),
@@ -102,26 +103,38 @@ impl Local {
             discovery: self.hub.directory.states().into_iter().map(discovery).collect(),
             networks,
             uptime_ms: p2p_chat_metrics::process::start().elapsed().as_millis() as u64,
-        })
+        }
     }
 
-    async fn state_of(&self, entry: &Entry) -> Result<v1::NetworkState, Status> {
-        let me = self.hub.identity.peer();
-        let look = match &entry.network {
-            Some(network) => network.look().await,
-            None => None,
-        };
-        let look = match look {
-            Some(look) => look,
-            None => Look { snapshot: self.snapshot(entry).await?, problem: None },
-        };
-        let store = &self.hub.store;
-        let unread = store.unread_count(entry.id, me).await.map_err(|error| store_status(&error))?;
-        let read_position = store.read_position(entry.id).await.map_err(|error| store_status(&error))?;
+    /// How a network stands, in which an engine runs or not. What can't be read is a problem of that network alone.
+    async fn look_at(&self, entry: &Entry) -> Look {
+        if let Some(network) = &entry.network
+            && let Some(look) = network.look().await
+        {
+            return look;
+        }
+        match self.snapshot(entry).await {
+            Ok(snapshot) => Look { snapshot, problem: None },
+            Err(error) => {
+                let problem = Some(error.message().to_owned());
+                Look { snapshot: unreadable(&self.hub.setup(entry.id)), problem }
+            }
+        }
+    }
+
+    async fn state_of(&self, entry: &Entry) -> v1::NetworkState {
+        let (me, store) = (self.hub.identity.peer(), &self.hub.store);
+        let mut look = self.look_at(entry).await;
+        let read = async { Ok((store.unread_count(entry.id, me).await?, store.read_position(entry.id).await?)) };
+        let read: Result<_, StoreError> = read.await;
+        let (unread, read_position) = read.unwrap_or_else(|error| {
+            look.problem.get_or_insert_with(|| error.to_string());
+            (0, 0)
+        });
         let snapshot = &look.snapshot;
         let leader = snapshot.view.as_ref().and_then(|view| view.leader());
         let entries = snapshot.frontier.iter().map(|(_, seq)| seq).sum();
-        Ok(v1::NetworkState {
+        v1::NetworkState {
             name: entry.name.to_string(),
             id: entry.id.to_string(),
             phase: phase(&look).into(),
@@ -144,7 +157,16 @@ impl Local {
             unread,
             frozen: frozen(snapshot),
             read_position,
-        })
+            unlisted: self.unlisted(snapshot),
+        }
+    }
+
+    fn unlisted(&self, snapshot: &Snapshot) -> Vec<v1::Unlisted> {
+        let services = self.hub.directory.states();
+        let unlisted = |(service, why): (&usize, &String)| {
+            services.get(*service).map(|state| v1::Unlisted { url: state.url.clone(), reason: why.clone() })
+        };
+        snapshot.unlisted.iter().filter_map(unlisted).collect()
     }
 
     /// A network the node is in.
@@ -199,33 +221,20 @@ impl Local {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use p2p_chat_engine::Roster;
-    use p2p_chat_model::{Epoch, VectorClock};
+    use std::collections::BTreeMap;
 
     use super::*;
+    use crate::local::fixture::snapshot;
 
     #[test]
     fn what_is_missing_is_told_by_author_with_whom_it_is_asked_for() {
         let peer = |byte| PeerId::new([byte; 32]);
         let (alice, bob, carol) = (peer(1), peer(2), peer(3));
         let snapshot = Snapshot {
-            phase: Phase::Joined,
-            view: None,
-            epoch: Epoch(1),
-            node: None,
-            leading: false,
-            leader_alive: false,
-            roster: Roster::default(),
             frontier: [(alice, 2)].into_iter().collect(),
-            delivered: VectorClock::new(),
-            held: 0,
             missing: [(alice, 5), (bob, 1)].into_iter().collect(),
             asking: BTreeMap::from([(bob, carol)]),
-            frozen: BTreeSet::new(),
-            writable: true,
-            cursors: vec![],
+            ..snapshot()
         };
         let told: Vec<_> = missing(&snapshot).into_iter().map(|it| (it.author_peer, it.entries, it.asking)).collect();
         let expected = [(alice.to_string(), 3, String::new()), (bob.to_string(), 1, carol.short())];

@@ -10,6 +10,8 @@ use std::{
 
 /// Most texts that wait; when one more comes, they are all written.
 const MAX_WAITING: usize = 1_024;
+/// Most bytes that wait, but for the last text: they go into one commit.
+const MAX_WAITING_BYTES: usize = 4 << 20;
 /// How long members that are slow to take entries hold up writing.
 const MAX_WAIT: Duration = Duration::from_millis(100);
 
@@ -26,12 +28,13 @@ pub(super) struct Busy {
 #[derive(Debug)]
 pub(super) struct Batching<T> {
     waiting: VecDeque<T>,
+    bytes: usize,
     until: Option<Instant>,
 }
 
 impl<T> Default for Batching<T> {
     fn default() -> Self {
-        Self { waiting: VecDeque::new(), until: None }
+        Self { waiting: VecDeque::new(), bytes: 0, until: None }
     }
 }
 
@@ -39,12 +42,14 @@ impl<T> Batching<T> {
     /// Whether a text that comes now has to wait.
     pub(super) fn wants(&self, busy: Busy) -> bool {
         let is_first = self.waiting.is_empty();
-        self.waiting.len() < MAX_WAITING && (!is_first || busy.with_own || busy.with_all)
+        let has_room = self.waiting.len() < MAX_WAITING && self.bytes < MAX_WAITING_BYTES;
+        has_room && (!is_first || busy.with_own || busy.with_all)
     }
 
-    /// Has a text wait.
-    pub(super) fn hold(&mut self, text: T, now: Instant) {
+    /// Has a text wait that takes so many bytes.
+    pub(super) fn hold(&mut self, text: T, bytes: usize, now: Instant) {
         self.until.get_or_insert(now + MAX_WAIT);
+        self.bytes += bytes;
         self.waiting.push_back(text);
     }
 
@@ -56,7 +61,7 @@ impl<T> Batching<T> {
 
     /// All that wait.
     pub(super) fn take(&mut self) -> VecDeque<T> {
-        self.until = None;
+        (self.bytes, self.until) = (0, None);
         std::mem::take(&mut self.waiting)
     }
 
@@ -84,9 +89,9 @@ mod tests {
     #[test]
     fn texts_that_come_while_a_run_is_written_make_up_the_next_one_in_their_order() {
         let (mut batching, now) = (Batching::default(), Instant::now());
-        batching.hold(1, now);
+        batching.hold(1, 1, now);
         assert!(batching.wants(FREE), "none overtakes one that waits");
-        batching.hold(2, now);
+        batching.hold(2, 1, now);
         assert!(batching.ready(OWN, now + 2 * MAX_WAIT).is_empty(), "the disk takes as long as it takes");
         assert_eq!(batching.ready(FREE, now), [1, 2]);
         assert!(!batching.wants(FREE) && batching.due().is_none());
@@ -95,8 +100,8 @@ mod tests {
     #[test]
     fn slow_members_hold_texts_up_for_a_moment_only() {
         let (mut batching, now) = (Batching::default(), Instant::now());
-        batching.hold(1, now);
-        batching.hold(2, now + MAX_WAIT / 2);
+        batching.hold(1, 1, now);
+        batching.hold(2, 1, now + MAX_WAIT / 2);
         assert_eq!(batching.due(), Some(now + MAX_WAIT));
         assert!(batching.ready(ALL, now + MAX_WAIT / 2).is_empty());
         assert_eq!(batching.ready(ALL, now + MAX_WAIT), [1, 2]);
@@ -105,8 +110,20 @@ mod tests {
     #[test]
     fn only_so_many_wait() {
         let (mut batching, now) = (Batching::default(), Instant::now());
-        (0..MAX_WAITING).for_each(|text| batching.hold(text, now));
+        (0..MAX_WAITING).for_each(|text| batching.hold(text, 1, now));
         assert!(!batching.wants(OWN));
         assert_eq!(batching.take().len(), MAX_WAITING);
+    }
+
+    #[test]
+    fn only_so_much_waits() {
+        let (mut batching, now) = (Batching::default(), Instant::now());
+        for text in 0..4 {
+            assert!(batching.wants(OWN));
+            batching.hold(text, MAX_WAITING_BYTES / 4, now);
+        }
+        assert!(!batching.wants(OWN));
+        assert_eq!(batching.take().len(), 4);
+        assert!(batching.wants(OWN), "nothing waits any more");
     }
 }

@@ -1,5 +1,10 @@
 //! The task that owns a network's engine. It executes what the engine says and decides nothing: outputs take effect
 //! in their order, and not before everything written before them is on disk.
+//!
+//! It lives until the membership is over, or until it is told to stop. In between it may begin anew: where the disk
+//! fails the engine goes, and once the disk works again the next one starts from what is stored.
+
+mod broken;
 
 use std::{
     collections::BTreeMap,
@@ -9,10 +14,9 @@ use std::{
 
 use p2p_chat_engine::{Command, CommandId, Engine, Event, Input, Output, Request, RequestId, RunToken, Setup, Write};
 use p2p_chat_model::{MessageId, PeerId};
-use p2p_chat_store::{Store, StoreError};
+use p2p_chat_store::{MAX_QUEUED_BYTES, Pending, Store, StoreError};
 use p2p_chat_traces::Context;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info};
 
 use super::{
     Answer, Figures, Incoming, Look, Message, Network, Outcome, Refused, Reply, Shared,
@@ -21,7 +25,7 @@ use super::{
     batching::{Batching, Busy},
     clock::{moment, sleep_until, wall_ms},
     commits::{Commits, Effect},
-    load::{dormant, load, stored_state},
+    load::{load, stored_state},
     observe::{Batch, Brought, Observer},
     outbox::{Head, Outbox},
     trail::FIRST,
@@ -30,10 +34,14 @@ use crate::{bus::Happening, outbound::Outbound, wire};
 
 /// Inputs that are handled before their outputs are: what piles up is written in one commit.
 const BATCH: usize = 64;
+/// Bytes that are taken in before they are written, but for the last input. What else may follow from them stays far
+/// below what the store refuses.
+const BATCH_BYTES: usize = 4 << 20;
 /// Commits that may be under way; while there are more, nothing new is taken in.
 const MAX_COMMITS: usize = 64;
-/// How often a disk that failed is tried again.
-const MEND_INTERVAL: Duration = Duration::from_secs(5);
+/// Bytes that may wait for the disk, of all networks; while there are more, nothing new is taken in. Well below what the
+/// store refuses, which counts as a failure of the disk.
+const MAX_WAITING_BYTES: usize = MAX_QUEUED_BYTES / 4;
 
 /// How the engine starts; the first command is answered through the sender.
 pub(crate) enum Start {
@@ -45,21 +53,16 @@ pub(crate) enum Start {
     Resume,
 }
 
-/// What the task ends with.
-enum End {
-    Stopped,
-    Closed,
-    Failed(StoreError),
-}
-
 /// The owner of an engine.
 pub(crate) struct Driver {
-    pub(crate) setup: Setup,
-    pub(crate) store: Store,
-    pub(crate) outbound: Arc<Outbound>,
-    pub(crate) network: Network,
-    pub(crate) messages: mpsc::Receiver<Message>,
-    pub(crate) shared: Arc<Shared>,
+    setup: Setup,
+    store: Store,
+    outbound: Arc<Outbound>,
+    /// For the calls that are made: their ends come through the inbox, which so is never closed.
+    network: Network,
+    messages: mpsc::Receiver<Message>,
+    shared: Arc<Shared>,
+    acks: Acks,
 }
 
 /// The engine at work, and what it waits for.
@@ -78,7 +81,6 @@ struct Work<'a> {
     brought: Vec<Brought>,
     observer: Observer,
     commits: Commits,
-    acks: Acks,
     absence: Absence,
     /// Texts that wait to be written together.
     batching: Batching<Message>,
@@ -87,70 +89,56 @@ struct Work<'a> {
 }
 
 impl Driver {
-    /// Runs the network until the node leaves it or stops. Ends with whether the membership is over.
-    pub(crate) async fn run(mut self, start: Start) -> bool {
-        let mut start = Some(start);
-        let mut generation = 0;
+    pub(crate) fn new(
+        setup: Setup,
+        store: Store,
+        outbound: Arc<Outbound>,
+        (network, messages, shared): (Network, mpsc::Receiver<Message>, Arc<Shared>),
+    ) -> Self {
+        Self { setup, store, outbound, network, messages, shared, acks: Acks::default() }
+    }
+
+    /// Runs the network until the membership is over, or `stop` is dropped. Returns whether the membership is over.
+    pub(crate) async fn run(mut self, start: Start, stop: oneshot::Receiver<()>) -> bool {
+        let is_over = tokio::select! {
+            biased;
+            _ = stop => false,
+            () = self.live(start) => true,
+        };
+        // It has its place before whatever is written next, and is on disk when the store is closed.
+        drop(self.commit_acks());
+        is_over
+    }
+
+    /// Runs one engine after the other, until the membership is over. May be dropped at any time: then what was handed
+    /// in is still written, and nothing follows from it.
+    async fn live(&mut self, start: Start) {
+        let (mut start, mut generation, mut broken) = (Some(start), 0, false);
         loop {
             generation += 1;
-            let end = match Work::begin(&mut self, start.take().unwrap_or(Start::Resume), generation).await {
-                Ok(mut work) => work.run().await,
-                Err(error) => End::Failed(error),
+            let ended = match Work::begin(self, start.take().unwrap_or(Start::Resume), generation).await {
+                Ok(mut work) => {
+                    if std::mem::take(&mut broken) {
+                        work.driver.tell_mended();
+                    }
+                    work.run().await
+                }
+                Err(error) => Err(error),
             };
-            match end {
-                End::Stopped => return true,
-                End::Closed => return false,
-                End::Failed(error) => {
-                    if !self.wait_until_mended(&error).await {
-                        return false;
-                    }
-                }
+            let Err(problem) = ended else { return };
+            // Others say them again.
+            self.acks.take();
+            if !std::mem::replace(&mut broken, true) {
+                self.tell_broken(&problem);
             }
+            self.wait_until_writable(&problem).await;
         }
     }
 
-    /// The disk fails: refuses everything until it works again. Returns whether it does.
-    async fn wait_until_mended(&mut self, problem: &StoreError) -> bool {
-        error!(network = %self.network.name, %problem, "can't store; taking no part until the disk works again");
-        self.shared.update(0, None);
-        self.network.counts.broken.set(1);
-        let _ = self.network.bus().send(Happening::Broken(problem.to_string()));
-        let mut tick = tokio::time::interval(MEND_INTERVAL);
-        tick.tick().await;
-        loop {
-            tokio::select! {
-                message = self.messages.recv() => match message {
-                    Some(message) => self.refuse(message, problem).await,
-                    None => return false,
-                },
-                _ = tick.tick() => {
-                    if self.store.check_writable(self.network.id).await.is_ok() {
-                        info!(network = %self.network.name, "the disk works again");
-                        self.network.counts.broken.set(0);
-                        let _ = self.network.bus().send(Happening::Mended);
-                        return true;
-                    }
-                }
-            }
-        }
-    }
-
-    async fn refuse(&self, message: Message, problem: &StoreError) {
-        match message {
-            Message::Request { reply, .. } | Message::Deliver { reply, .. } => {
-                let _ = reply.send(Err(Refused::Unable(problem.to_string())));
-            }
-            Message::Look(reply) => {
-                if let Some(snapshot) = dormant(&self.setup, &self.store).await {
-                    let _ = reply.send(Look { snapshot, problem: Some(problem.to_string()) });
-                }
-            }
-            Message::Figures(reply) => {
-                let _ = reply.send(Figures::default());
-            }
-            // Dropping the sender tells the caller to look for the reason.
-            Message::Command { .. } | Message::Response { .. } | Message::Fetched { .. } | Message::WriteDown(_) => {}
-        }
+    /// Hands the acknowledgements that wait to the store.
+    fn commit_acks(&mut self) -> Option<Pending> {
+        let writes = self.acks.take();
+        (!writes.is_empty()).then(|| self.store.commit(self.network.id, writes))
     }
 }
 
@@ -202,7 +190,6 @@ impl<'a> Work<'a> {
             brought: Vec::new(),
             observer,
             commits: Commits::default(),
-            acks: Acks::default(),
             absence,
             batching: Batching::default(),
             stopped: false,
@@ -212,12 +199,13 @@ impl<'a> Work<'a> {
         Ok(work)
     }
 
-    async fn run(&mut self) -> End {
+    /// Until the membership is over and all that follows from it is on disk, or until the disk fails.
+    async fn run(&mut self) -> Result<(), StoreError> {
         loop {
             if self.stopped {
                 self.commit_acks();
                 if self.commits.is_empty() {
-                    return End::Stopped;
+                    return Ok(());
                 }
             }
             let deadline = self.engine.deadline().map(|at| self.started + Duration::from_millis(at));
@@ -228,23 +216,13 @@ impl<'a> Work<'a> {
                         Ok(effects) => self.execute(effects),
                         Err(error) => {
                             self.commits.settle().await;
-                            return End::Failed(error);
+                            return Err(error);
                         }
                     }
                     self.write_waiting();
                 }
-                message = self.driver.messages.recv(), if self.commits.len() < MAX_COMMITS => {
-                    let Some(message) = message else {
-                        self.commit_acks();
-                        return End::Closed;
-                    };
-                    self.take(message);
-                    for _ in 1..BATCH {
-                        match self.driver.messages.try_recv() {
-                            Ok(message) => self.take(message),
-                            Err(_) => break,
-                        }
-                    }
+                Some(message) = self.driver.messages.recv(), if self.has_room() => {
+                    self.take_batch(message);
                     self.flush();
                     self.write_waiting();
                 }
@@ -252,9 +230,33 @@ impl<'a> Work<'a> {
                     self.engine.handle(moment(self.started), Input::Tick);
                     self.flush();
                 }
-                () = sleep_until(self.acks.due()) => self.commit_acks(),
+                () = sleep_until(self.driver.acks.due()) => self.commit_acks(),
                 () = sleep_until(self.batching.due()), if !self.commits.has_own() => self.write_waiting(),
             }
+        }
+    }
+
+    /// Whether more can be taken in. Where nothing of this network is on its way to the disk, one input can: so it goes on,
+    /// however much there is of others.
+    fn has_room(&self) -> bool {
+        self.commits.is_empty() || self.commits.len() < MAX_COMMITS && self.store_has_room()
+    }
+
+    fn store_has_room(&self) -> bool {
+        self.driver.store.waiting().bytes < MAX_WAITING_BYTES
+    }
+
+    /// Takes an input, and of those behind it as many as may go into one commit.
+    fn take_batch(&mut self, first: Message) {
+        let (mut inputs, mut bytes) = (1, first.weight());
+        self.take(first);
+        let most = if self.store_has_room() { BATCH } else { 1 };
+        while inputs < most
+            && bytes < BATCH_BYTES
+            && let Ok(next) = self.driver.messages.try_recv()
+        {
+            (inputs, bytes) = (inputs + 1, bytes + next.weight());
+            self.take(next);
         }
     }
 
@@ -274,7 +276,8 @@ impl<'a> Work<'a> {
     fn take(&mut self, message: Message) {
         match message {
             Message::Command { command: Command::Send, .. } if self.batching.wants(self.busy()) => {
-                self.batching.hold(message, Instant::now());
+                let bytes = message.weight();
+                self.batching.hold(message, bytes, Instant::now());
             }
             message @ Message::Command { .. } => {
                 // Whoever leaves has said before what it wanted to say.
@@ -282,14 +285,16 @@ impl<'a> Work<'a> {
                 self.begin_command(message);
             }
             Message::Request { from, request, cause, reply } => self.take_request((from, request), cause, reply),
-            Message::Deliver { from, runs, cause, reply } => {
+            Message::Deliver { from, runs, cause, reply, .. } => {
                 let facts = self.hold(runs, Brought::HandedOver(cause));
                 self.take_request((from, Request::Deliver(facts)), None, reply);
             }
             Message::Response { generation, call, result } if generation == self.generation => {
                 self.handle(Input::Response(call, result));
             }
-            Message::Fetched { generation, call, runs, stored } if generation == self.generation => {
+            Message::Fetched { generation, call, runs, stored }
+                if generation == self.generation && self.engine.expects(call) =>
+            {
                 let facts = self.hold(runs, Brought::Fetched);
                 self.handle(Input::Fetched(call, facts));
                 self.flush();
@@ -306,7 +311,7 @@ impl<'a> Work<'a> {
             Message::Figures(reply) => {
                 let _ = reply.send(Figures { engine: self.engine.figures(), commits: self.commits.len() });
             }
-            // Of an engine before a failure of the disk.
+            // Of an engine before a failure of the disk, or a fetch that was given up.
             Message::Response { .. } | Message::Fetched { .. } => {}
         }
     }
@@ -378,7 +383,8 @@ impl<'a> Work<'a> {
             }
         }
         self.absence.after_step(|| self.engine.has_everything());
-        let writes = self.acks.join(outbox.finish());
+        let writes = outbox.finish();
+        let writes = self.driver.acks.join(writes);
         self.observer.on_left_over(&self.engine, &self.incoming);
         self.incoming.clear();
         self.brought.clear();
@@ -386,7 +392,7 @@ impl<'a> Work<'a> {
             effects.insert(0, Effect::Observed(Box::new(self.observer.begin_commit(batch))));
         }
         if !writes.is_empty() {
-            let pending = driver.store.commit(driver.network.id, writes);
+            let pending = self.driver.store.commit(self.driver.network.id, writes);
             let is_own = self.head.seq > before;
             self.commits.push(pending, effects, is_own);
         } else {
@@ -396,9 +402,7 @@ impl<'a> Work<'a> {
     }
 
     fn commit_acks(&mut self) {
-        let writes = self.acks.take();
-        if !writes.is_empty() {
-            let pending = self.driver.store.commit(self.driver.network.id, writes);
+        if let Some(pending) = self.driver.commit_acks() {
             self.commits.push(pending, Vec::new(), false);
         }
     }
@@ -461,3 +465,6 @@ impl<'a> Work<'a> {
         let _ = self.driver.network.bus().send(Happening::Event(event));
     }
 }
+
+#[cfg(test)]
+mod tests;

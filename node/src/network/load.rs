@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use p2p_chat_engine::{Durable, Engine, EntryFacts, FeedLog, Moment, RunToken, Setup, Snapshot, Start};
-use p2p_chat_model::{DecodeError, EntryHash, NetworkId, PeerId, Seq};
+use p2p_chat_engine::{Durable, Engine, EntryFacts, FeedLog, Moment, Phase, RunToken, Setup, Snapshot, Start};
+use p2p_chat_model::{DecodeError, EntryHash, NetworkId, PeerId, Seq, limits::MAX_MEMBERS};
 use p2p_chat_store::{Store, StoreError};
 
 use crate::wire;
@@ -46,29 +46,40 @@ pub(crate) async fn load(store: &Store, network: NetworkId, me: PeerId) -> Resul
     Ok(Loaded { log, own })
 }
 
-/// What the disk says of a network in which no engine runs.
-pub(crate) async fn dormant(setup: &Setup, store: &Store) -> Option<Snapshot> {
-    let durable = stored_state(store, setup.network).await.ok().flatten()?;
-    let log = load(store, setup.network, setup.identity.peer()).await.ok()?.log;
+/// What the disk says of a network in which no engine runs; `None` if it says nothing yet.
+pub(crate) async fn dormant(setup: &Setup, store: &Store) -> Result<Option<Snapshot>, StoreError> {
+    let Some(mut durable) = stored_state(store, setup.network).await? else { return Ok(None) };
+    if matches!(durable.phase, Phase::Founding | Phase::Joining) {
+        // Nothing came of it.
+        durable.phase = Phase::Left;
+    }
+    let log = load(store, setup.network, setup.identity.peer()).await?.log;
+    Ok(Some(at_rest(setup, durable, log)))
+}
+
+/// What is known of a network of which nothing can be read.
+pub(crate) fn unreadable(setup: &Setup) -> Snapshot {
+    at_rest(setup, Durable::new(Phase::Left, 0), Vec::new())
+}
+
+fn at_rest(setup: &Setup, durable: Durable, log: Vec<FeedLog>) -> Snapshot {
     let moment = Moment { now: 0, wall_ms: 0, random: 0 };
-    let engine = Engine::new(setup.clone(), Start::Resume { durable, log }, moment);
-    Some(engine.snapshot())
+    Engine::new(setup.clone(), Start::Resume { durable, log }, moment).snapshot()
 }
 
 /// The engine's state on disk, if it has ever written one.
-pub(super) async fn stored_state(store: &Store, network: NetworkId) -> Result<Option<Durable>, StoreError> {
-    let networks = store.networks().await?;
-    let Some(bytes) = networks.into_iter().find(|stored| stored.id == network).and_then(|stored| stored.state) else {
-        return Ok(None);
-    };
+pub(crate) async fn stored_state(store: &Store, network: NetworkId) -> Result<Option<Durable>, StoreError> {
+    let Some(bytes) = store.state(network).await? else { return Ok(None) };
     let corrupt = |error: DecodeError| StoreError::Corrupt {
         file: store.file().to_owned(),
         what: format!("state of network {}: {error}", network.short()),
     };
     let mut durable = Durable::decode(&bytes).map_err(corrupt)?;
-    // Acks are kept one by one; the state has them only as of its last change for another reason.
+    // Acks are kept one by one; the state has them only as of its last change for another reason, and of so many peers.
     for (peer, upto) in store.acked(network).await? {
-        durable.acked.raise(peer, upto);
+        if durable.acked.at(&peer) > 0 || durable.acked.len() < MAX_MEMBERS {
+            durable.acked.raise(peer, upto);
+        }
     }
     Ok(Some(durable))
 }

@@ -36,7 +36,8 @@ struct Delivered {
     author: PeerId,
     message: MessageId,
     wall_ms: u64,
-    is_text: bool,
+    /// Whether it is a text of somebody else.
+    counts: bool,
 }
 
 /// What a commit brings, to be told once it is on disk.
@@ -55,23 +56,29 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn is_empty(&self) -> bool {
-        self.written.is_empty() && self.delivered.is_empty() && self.handed_over + self.fetched == 0
+        self.written.is_empty()
+            && self.delivered.is_empty()
+            && self.stored.is_empty()
+            && self.causes.is_empty()
+            && self.handed_over + self.fetched == 0
     }
 
-    fn on_write(&mut self, write: &Write, incoming: &[Option<Incoming>], brought: &[Brought]) {
+    fn on_write(&mut self, me: PeerId, write: &Write, incoming: &[Option<Incoming>], brought: &[Brought]) {
         match write {
             Write::Deliver { author, entry, .. } => self.delivered.push(Delivered {
                 author: *author,
                 message: MessageId::from(entry.hash),
                 wall_ms: entry.wall_ms,
-                is_text: entry.kind == EntryKind::Text,
+                counts: entry.kind == EntryKind::Text && *author != me,
             }),
             Write::Run(token) => {
                 let index = token.0 as usize;
                 let Some(Some((run, _))) = incoming.get(index) else { return };
+                // Own entries come back after a loss.
+                let of_others = if run.author == me { 0 } else { run.entries.len() as u64 };
                 match brought.get(index) {
-                    Some(Brought::Fetched) => self.fetched += run.entries.len() as u64,
-                    _ => self.handed_over += run.entries.len() as u64,
+                    Some(Brought::Fetched) => self.fetched += of_others,
+                    _ => self.handed_over += of_others,
                 }
                 if enabled!(Level::DEBUG) {
                     self.stored.extend(run.entries.iter().map(|(hash, _)| (run.author, MessageId::from(*hash))));
@@ -91,6 +98,8 @@ pub(super) struct Observer {
     own: VecDeque<Own>,
     newest: Seq,
     acked: BTreeMap<PeerId, Seq>,
+    /// The epoch in which this node last voted for itself.
+    voted_for_itself: Epoch,
     stood_for: Epoch,
     pub(super) trail: Trail,
 }
@@ -105,6 +114,7 @@ impl Observer {
             own: VecDeque::new(),
             newest: 0,
             acked: acked.into_iter().collect(),
+            voted_for_itself: Epoch(0),
             stood_for: Epoch(0),
             trail: Trail::new(network.traces.clone(), network.name.clone(), me),
         }
@@ -118,7 +128,13 @@ impl Observer {
         incoming: &[Option<Incoming>],
         brought: &[Brought],
     ) {
-        batch.on_write(write, incoming, brought);
+        batch.on_write(self.me, write, incoming, brought);
+        if let Write::State(state) = write
+            && let Some((epoch, _)) =
+                state.vote.filter(|(epoch, candidate)| *candidate == self.me && *epoch > state.epoch)
+        {
+            self.voted_for_itself = epoch;
+        }
         let run = match write {
             Write::Run(token) => {
                 incoming.get(token.0 as usize).and_then(Option::as_ref).zip(brought.get(token.0 as usize))
@@ -169,8 +185,8 @@ impl Observer {
             debug!(network = %name, message_id = %message, author = %author.short(), "stored");
         }
         let now = if batch.delivered.is_empty() { 0 } else { wall_ms() };
-        for Delivered { author, message, wall_ms, is_text } in batch.delivered {
-            if is_text {
+        for Delivered { author, message, wall_ms, counts } in batch.delivered {
+            if counts {
                 self.counts.on_delivered(wall_ms, now);
             }
             debug!(network = %name, message_id = %message, author = %author.short(), "delivered");
@@ -198,11 +214,12 @@ impl Observer {
 
     /// A member has the own feed up to `upto`.
     pub(super) fn on_ack(&mut self, peer: PeerId, upto: Seq, way: Way) {
-        let before = self.acked.insert(peer, upto).unwrap_or(0);
-        if upto <= before {
-            // It had lost its disk, and catches up.
+        let acked = self.acked.entry(peer).or_insert(0);
+        if upto <= *acked {
+            // It had lost its disk, or a part of it, and catches up.
             return;
         }
+        let before = std::mem::replace(acked, upto);
         self.counts.on_acknowledged(way, upto - before);
         let (now, name) = (Instant::now(), &self.network.name);
         let way = match way {
@@ -218,16 +235,14 @@ impl Observer {
 
     /// An output is about to be carried out. Returns the span of the call that it is, if it is one.
     pub(super) fn on_output(&mut self, output: &Output) -> Span {
+        let candidacy = self.candidacy(output);
+        if let Some(epoch) = candidacy.filter(|epoch| *epoch > self.stood_for) {
+            self.stood_for = epoch;
+            self.counts.elections.increment();
+        }
         match output {
-            Output::Call { call: PeerCall::Elect(epoch, _), .. } => self.on_standing(*epoch),
             Output::Call { peer, call: PeerCall::Deliver { author, from, upto }, .. } if enabled!(Level::DEBUG) => {
                 self.log_hand_over(peer, author, (*from, *upto));
-            }
-            // A hand-over is registered the same way, without an own vote.
-            Output::Discover { call: DiscoveryCall::Update { view, votes, .. }, .. }
-                if votes.iter().any(|vote| vote.voter == self.me) =>
-            {
-                self.on_standing(view.epoch);
             }
             Output::Event(event) => {
                 self.counts.on_event(event);
@@ -235,7 +250,23 @@ impl Observer {
             }
             _ => {}
         }
-        self.trail.on_output(output, &self.acked)
+        self.trail.on_output(output, candidacy, &self.acked)
+    }
+
+    /// The epoch for which this node stands, if the output is a step of that.
+    fn candidacy(&self, output: &Output) -> Option<Epoch> {
+        match output {
+            Output::Call { call: PeerCall::Elect(epoch, _), .. } => Some(*epoch),
+            // A hand-over is registered the same way, without an own vote.
+            Output::Discover { call: DiscoveryCall::Update { view, votes, .. }, .. } => {
+                votes.iter().any(|vote| vote.voter == self.me).then_some(view.epoch)
+            }
+            // Out of the view, or where nothing is on record. A leader registers the same way where a record was lost.
+            Output::Discover { call: DiscoveryCall::Create { view, .. }, .. } => {
+                Some(view.epoch).filter(|epoch| *epoch == self.voted_for_itself)
+            }
+            _ => None,
+        }
     }
 
     fn log_hand_over(&self, peer: &PeerId, author: &PeerId, (from, upto): (Seq, Seq)) {
@@ -246,13 +277,6 @@ impl Observer {
             }
         } else {
             debug!(network = %name, author = %author.short(), from, upto, %peer, "passed on to peer");
-        }
-    }
-
-    fn on_standing(&mut self, epoch: Epoch) {
-        if epoch > self.stood_for {
-            self.stood_for = epoch;
-            self.counts.elections.increment();
         }
     }
 }
@@ -278,7 +302,13 @@ fn log(network: &Network, event: &Event) {
         Event::Equivocation { author, seq } => {
             warn!(network = %name, author = %author.short(), seq, "two entries under one number; the feed is frozen");
         }
+        Event::Unlisted(service, reason) => {
+            warn!(network = %name, service, reason, "a discovery service does not list it")
+        }
         Event::Abandoned => info!(network = %name, "abandoned"),
         Event::Stopped => info!(network = %name, "not a member any more"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,11 +152,19 @@ impl Trail {
         span
     }
 
-    /// An output is about to be carried out. Returns the span of the call that it is; of nothing, if it is none, or one
-    /// that is made all the time.
-    pub(super) fn on_output(&mut self, output: &Output, acked: &BTreeMap<PeerId, Seq>) -> Span {
+    /// An output is about to be carried out, as a step of standing for the epoch of `candidacy`, if there is one. Returns
+    /// the span of the call that it is; of nothing, if it is none, or one that is made all the time.
+    pub(super) fn on_output(
+        &mut self,
+        output: &Output,
+        candidacy: Option<Epoch>,
+        acked: &BTreeMap<PeerId, Seq>,
+    ) -> Span {
         if !self.traces.is_on() {
             return Span::default();
+        }
+        if let Some(epoch) = candidacy {
+            self.stand(epoch);
         }
         match output {
             Output::Reply(id, _) => drop(self.asked.remove(id)),
@@ -182,15 +190,12 @@ impl Trail {
         }
     }
 
-    fn call(&mut self, peer: PeerId, call: &PeerCall, acked: &BTreeMap<PeerId, Seq>) -> Span {
+    fn call(&self, peer: PeerId, call: &PeerCall, acked: &BTreeMap<PeerId, Seq>) -> Span {
         let mut span = match call {
             PeerCall::Join { .. } => self.begin("p2pchat.v1.Membership/Join", self.commands.get(&FIRST)),
             PeerCall::Leave => self.begin("p2pchat.v1.Membership/Leave", None),
             PeerCall::UpdateView(..) => self.begin("p2pchat.v1.Membership/UpdateView", None),
-            PeerCall::Elect(epoch, _) => {
-                self.stand(*epoch);
-                self.begin("p2pchat.v1.Election/Elect", self.reign(*epoch))
-            }
+            PeerCall::Elect(epoch, _) => self.begin("p2pchat.v1.Election/Elect", self.reign(*epoch)),
             PeerCall::Coordinate(view, _) => self.begin("p2pchat.v1.Election/Coordinate", self.reign(view.epoch)),
             PeerCall::Deliver { author, from, upto } => self.deliver(peer, *author, (*from, *upto)),
             PeerCall::Relay(target) => {
@@ -200,7 +205,7 @@ impl Trail {
                 span.set("target", target.short());
                 span
             }
-            PeerCall::Fetch(_) => self.begin("p2pchat.v1.Chat/Fetch", None),
+            PeerCall::Fetch(..) => self.begin("p2pchat.v1.Chat/Fetch", None),
             // All the time, and of interest only where they fail.
             PeerCall::Ping(_) | PeerCall::PingVia(_) => return Span::default(),
         };
@@ -233,17 +238,13 @@ impl Trail {
         span
     }
 
-    fn discover(&mut self, call: &DiscoveryCall) -> Span {
+    fn discover(&self, call: &DiscoveryCall) -> Span {
         match call {
             DiscoveryCall::Create { view, .. } => {
                 let cause = self.commands.get(&FIRST).or_else(|| self.reign(view.epoch));
                 self.begin("p2pchat.v1.Discovery/CreateNetwork", cause)
             }
-            DiscoveryCall::Update { view, votes, .. } => {
-                // A hand-over is registered the same way, without an own vote.
-                if votes.iter().any(|vote| vote.voter == self.me) {
-                    self.stand(view.epoch);
-                }
+            DiscoveryCall::Update { view, .. } => {
                 self.begin("p2pchat.v1.Discovery/UpdateLeader", self.reign(view.epoch))
             }
             DiscoveryCall::Close { .. } => self.begin("p2pchat.v1.Discovery/CloseNetwork", None),
@@ -264,7 +265,7 @@ impl Trail {
     }
 
     /// What won, or is to win, the reign of `epoch` for this node.
-    fn reign(&self, epoch: Epoch) -> Option<&Context> {
+    pub(super) fn reign(&self, epoch: Epoch) -> Option<&Context> {
         self.election.as_ref().filter(|election| election.epoch == epoch)?.context.as_ref()
     }
 

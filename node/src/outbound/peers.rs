@@ -1,10 +1,9 @@
 //! Calls to peers.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use bytes::Bytes;
 use p2p_chat_engine::{CallError, CallId, PeerCall, Response};
-use p2p_chat_model::{NetworkId, PeerId, Seq, VectorClock};
+use p2p_chat_model::{PeerId, Seq, VectorClock};
 use p2p_chat_proto::{
     convert::{FieldError, ToWire},
     v1::{
@@ -17,8 +16,8 @@ use tonic::Status;
 
 use super::Outbound;
 use crate::{
-    network::{Incoming, Network},
-    wire::{call_error, encode_standing, incoming, response},
+    network::Network,
+    wire::{all_incoming, call_error, encode_standing, response},
 };
 
 /// Most bytes of entries in one Deliver.
@@ -44,7 +43,7 @@ impl Outbound {
                 let answer = chat(channel).relay(request).await.map_err(failed)?.into_inner();
                 Ok(Response::Relayed(answer.reached, answer.acked_seq))
             }
-            PeerCall::Fetch(_) => Err(CallError::Failed("bug: a fetch has many answers".to_owned())),
+            PeerCall::Fetch(..) => Err(CallError::Failed("bug: a fetch has many answers".to_owned())),
         }
     }
 
@@ -96,18 +95,19 @@ impl Outbound {
         channel: Line,
         network: &Network,
         (generation, id): (u64, CallId),
-        have: &VectorClock,
+        (have, not_of): (&VectorClock, &BTreeSet<PeerId>),
         timeout: Duration,
     ) -> Result<Response, CallError> {
         let late = |_| CallError::Unreachable(format!("no answer within {} ms", timeout.as_millis()));
-        let request = v1::FetchRequest { network: network.id.to_wire(), have: Some(have.into()) };
+        let not_of = not_of.iter().map(ToWire::to_wire).collect();
+        let request = v1::FetchRequest { network: network.id.to_wire(), have: Some(have.into()), not_of };
         let mut client = chat(channel);
         let opened = tokio::time::timeout(timeout, client.fetch(request)).await.map_err(late)?;
         let mut stream = opened.map_err(failed)?.into_inner();
         loop {
             let chunk = tokio::time::timeout(timeout, stream.message()).await.map_err(late)?.map_err(failed)?;
             let Some(chunk) = chunk else { return Ok(Response::FetchDone) };
-            let runs = decode_runs(&chunk.runs, network.id)?;
+            let runs = all_incoming(&chunk.runs, network.id).await.map_err(nonsense)?;
             if !network.fetched(generation, id, runs).await {
                 return Err(CallError::Failed("the fetch was given up".to_owned()));
             }
@@ -154,11 +154,6 @@ async fn liveness(channel: Line, network: &Network, call: PeerCall) -> Result<Re
         }
         _ => Err(CallError::Failed("bug: not a call about liveness".to_owned())),
     }
-}
-
-/// Decodes and verifies a chunk of a Fetch.
-pub(crate) fn decode_runs(runs: &[Bytes], network: NetworkId) -> Result<Vec<Incoming>, CallError> {
-    runs.iter().map(|bytes| incoming(bytes, network).map_err(nonsense)).collect()
 }
 
 fn failed(status: Status) -> CallError {

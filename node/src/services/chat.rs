@@ -1,21 +1,26 @@
 //! `Chat`: entries.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use p2p_chat_engine::Request as Ask;
-use p2p_chat_model::{MessageId, NetworkId, VectorClock};
+use p2p_chat_model::{MessageId, PeerId, VectorClock, limits::MAX_MEMBERS};
 use p2p_chat_proto::{
     convert::{self, FieldError},
     v1::{self, chat_server},
 };
 use p2p_chat_store::Store;
 use p2p_chat_traces::Span;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use p2p_chat_transport::hangup;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Gate, settle};
+use super::{
+    Gate,
+    fetches::{CHUNK_BYTES, CHUNK_TIMEOUT, Chunks},
+    settle, unable,
+};
 use crate::{
-    network::{Incoming, Network},
+    network::Incoming,
     wire::{self, answer},
 };
 
@@ -23,8 +28,6 @@ use crate::{
 const MAX_RUNS: usize = 4_096;
 /// Most bytes of runs in one Deliver.
 const MAX_DELIVER_BYTES: usize = 2 << 20;
-/// Most bytes of runs in one chunk of a Fetch.
-const CHUNK_BYTES: usize = 1 << 20;
 
 /// The service.
 pub(crate) struct Chat {
@@ -42,10 +45,14 @@ impl Chat {
 impl chat_server::Chat for Chat {
     async fn deliver(&self, request: Request<v1::DeliverRequest>) -> Result<Response<v1::DeliverResponse>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
-        let runs = decode_runs(request.get_ref(), network.id)?;
+        check_size(request.get_ref())?;
+        let room = network.room(size(request.get_ref())).map_err(unable)?;
+        let runs = wire::all_incoming(&request.get_ref().runs, network.id).await?;
         let mut span = self.gate.span("p2pchat.v1.Chat/Deliver", &request, peer, &network);
         describe(&mut span, &runs);
-        let response = settle(network.deliver(peer, runs, span.context()).await, span)?;
+        // Nothing of it is held any longer than the runs are.
+        drop(request);
+        let response = settle(network.deliver(peer, (runs, room), span.context()).await, span)?;
         Ok(Response::new(answer::deliver(response)?))
     }
 
@@ -58,28 +65,31 @@ impl chat_server::Chat for Chat {
         Ok(Response::new(answer::relay(response)?))
     }
 
-    type FetchStream = ReceiverStream<Result<v1::FetchResponse, Status>>;
+    type FetchStream = Chunks;
 
     async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
         let (peer, network) = self.gate.admit(&request, &request.get_ref().network)?;
-        let have = frontier(request.get_ref())?;
+        let (have, not_of) = wanted(request.get_ref())?;
+        let (place, hangup) = (self.gate.fetches.place(peer)?, hangup(&request));
         let span = self.gate.span("p2pchat.v1.Chat/Fetch", &request, peer, &network);
-        match settle(network.request(peer, Ask::Fetch(have), span.context()).await, span)? {
-            p2p_chat_engine::Response::Serve { have, .. } => {
-                Ok(Response::new(stream(self.store.clone(), network, have)))
+        match settle(network.request(peer, Ask::Fetch(have, not_of), span.context()).await, span)? {
+            p2p_chat_engine::Response::Serve(have) => {
+                let source = (self.store.clone(), network.id);
+                Ok(Response::new(Chunks::new((place, hangup), source, have, (CHUNK_BYTES, CHUNK_TIMEOUT))))
             }
             _ => Err(wire::mismatch()),
         }
     }
 }
 
-/// Decodes and verifies what a peer hands over.
-pub(crate) fn decode_runs(request: &v1::DeliverRequest, network: NetworkId) -> Result<Vec<Incoming>, Status> {
-    let size: usize = request.runs.iter().map(Bytes::len).sum();
-    if request.runs.len() > MAX_RUNS || size > MAX_DELIVER_BYTES {
-        return Err(FieldError::bad("runs", "too many at once").into());
-    }
-    request.runs.iter().map(|bytes| Ok(wire::incoming(bytes, network)?)).collect()
+/// Whether so much may be handed over at once.
+pub(crate) fn check_size(request: &v1::DeliverRequest) -> Result<(), FieldError> {
+    let is_much = request.runs.len() > MAX_RUNS || size(request) > MAX_DELIVER_BYTES;
+    if is_much { Err(FieldError::bad("runs", "too many at once")) } else { Ok(()) }
+}
+
+fn size(request: &v1::DeliverRequest) -> usize {
+    request.runs.iter().map(Bytes::len).sum()
 }
 
 /// Says what is handed over: usually one run.
@@ -93,27 +103,12 @@ fn describe(span: &mut Span, runs: &[Incoming]) {
     }
 }
 
-/// What the caller of a Fetch has.
-pub(crate) fn frontier(request: &v1::FetchRequest) -> Result<VectorClock, FieldError> {
-    VectorClock::try_from(request.have.as_ref().ok_or(FieldError::missing("have"))?)
-}
-
-/// Streams what is stored beyond `have`, chunk by chunk, as fast as the caller reads.
-fn stream(store: Store, network: Network, have: VectorClock) -> ReceiverStream<Result<v1::FetchResponse, Status>> {
-    let (chunks, stream) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let mut cursor = None;
-        loop {
-            let chunk = store.runs_beyond(network.id, &have, cursor, CHUNK_BYTES).await;
-            let (message, next) = match chunk {
-                Ok((runs, next)) => (Ok(v1::FetchResponse { runs }), next),
-                Err(error) => (Err(Status::resource_exhausted(error.to_string())), None),
-            };
-            if chunks.send(message).await.is_err() || next.is_none() {
-                return;
-            }
-            cursor = next;
-        }
-    });
-    ReceiverStream::new(stream)
+/// What the caller of a Fetch has, and of whom it wants nothing.
+pub(crate) fn wanted(request: &v1::FetchRequest) -> Result<(VectorClock, BTreeSet<PeerId>), FieldError> {
+    if request.not_of.len() > MAX_MEMBERS {
+        return Err(FieldError::bad("not_of", "too many authors"));
+    }
+    let have = VectorClock::try_from(request.have.as_ref().ok_or(FieldError::missing("have"))?)?;
+    let not_of = request.not_of.iter().map(|author| convert::peer(author, "not_of"));
+    Ok((have, not_of.collect::<Result<_, _>>()?))
 }

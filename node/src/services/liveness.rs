@@ -40,7 +40,7 @@ impl liveness_server::Liveness for Liveness {
         let (Some(peer), Some(standing)) = (peer, &wire.standing) else { return alive(leads_epoch) };
         self.gate.identify(&request)?;
         let standing = wire::decode_standing(standing)?;
-        match network.request(peer, p2p_chat_engine::Request::Ping(standing), None).await {
+        match network.ping(peer, standing).await {
             Ok(p2p_chat_engine::Response::Standing(standing)) => {
                 let standing = Some(wire::encode_standing(&standing));
                 Ok(Response::new(v1::PingResponse { leads_epoch, standing }))

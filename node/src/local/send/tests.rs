@@ -1,0 +1,159 @@
+use std::{future::poll_fn, task::Poll};
+
+use p2p_chat_engine::{Config, Durable, Engine, FeedLog, Moment, Phase, Setup, Start};
+use p2p_chat_model::{Entry, EntryHash, Genesis, Header, Identity, NetworkId, RosterOp, Run, VectorClock};
+use p2p_chat_traces::Traces;
+use tokio::time::timeout;
+use tonic::Code;
+
+use super::*;
+use crate::{
+    local::fixture::snapshot,
+    network::{Answer, Look, Message},
+    wire,
+};
+
+const ME: PeerId = PeerId::new([1; 32]);
+const ID: MessageId = MessageId::new([7; 16]);
+/// What the user allows, and what it must not take whatever happens.
+const PATIENCE: Duration = Duration::from_millis(300);
+const FAR_TOO_LONG: Duration = Duration::from_secs(20);
+
+/// A network whose task is played by the test, with the node as its only member.
+fn network() -> (Network, mpsc::Receiver<Message>) {
+    let name = "lab".parse().expect("a name");
+    let (network, messages, _) = Network::new(NetworkId::new([2; 32]), name, Traces::default());
+    (network, messages)
+}
+
+/// Sends a text, and waits for one member to have it.
+async fn send(network: Network) -> Result<v1::SendResponse, Status> {
+    let (text, deadline) = ("hi".to_owned(), Instant::now() + PATIENCE);
+    let begun = network.begin(Command::Send, Some(text.clone()), None).await;
+    let sending = Sending { network, text, wait: v1::Wait::One, deadline, begun, span: Span::default() };
+    timeout(FAR_TOO_LONG, finish_sending(sending, ME)).await.expect("a send ends at its deadline")
+}
+
+async fn next_command(messages: &mut mpsc::Receiver<Message>) -> Answer {
+    match messages.recv().await {
+        Some(Message::Command { reply, .. }) => reply,
+        _ => panic!("a text was to be sent"),
+    }
+}
+
+fn write(reply: Answer) {
+    let done = Done::Sent { seq: 1, lamport: 1 };
+    reply.send(Ok(Outcome { done, message: Some(ID) })).expect("the outcome is awaited");
+}
+
+/// Asks the task so much that whoever asks next waits for room.
+async fn fill(network: &Network) {
+    let mut before = None;
+    while before != Some(network.waiting()) {
+        before = Some(network.waiting());
+        let mut asking = Box::pin(tokio::task::unconstrained(network.look()));
+        assert!(poll_fn(|context| Poll::Ready(asking.as_mut().poll(context))).await.is_pending());
+    }
+}
+
+/// The message is named, since it is safe.
+fn assert_late(sent: Result<v1::SendResponse, Status>, why: &str) {
+    let status = sent.expect_err("nobody answered");
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+    assert_eq!(status.message(), format!("{why}; it is safe and still going out"));
+    let id = status.metadata().get(MESSAGE_ID).and_then(|id| id.to_str().ok());
+    assert_eq!(id, Some(ID.to_string().as_str()));
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_after_the_text_is_safe_ends_the_send_in_time_with_its_id() {
+    let (network, mut messages) = network();
+    let task = async {
+        write(next_command(&mut messages).await);
+        let Some(Message::Look(reply)) = messages.recv().await else { panic!("who has it was to be asked") };
+        reply.send(Look { snapshot: snapshot(), problem: None }).expect("the look is awaited");
+        messages.recv().await
+    };
+    let (sent, asked) = tokio::join!(send(network), task);
+    assert!(matches!(asked, Some(Message::WriteDown(_))));
+    assert_late(sent, "0 of 0 other members have the message, but the node could not note that in time");
+}
+
+#[tokio::test]
+async fn a_task_that_does_not_answer_who_has_the_text_ends_the_send_in_time_with_its_id() {
+    let (network, mut messages) = network();
+    let task = async {
+        write(next_command(&mut messages).await);
+        messages.recv().await
+    };
+    let (sent, asked) = tokio::join!(send(network), task);
+    assert!(matches!(asked, Some(Message::Look(_))));
+    assert_late(sent, "the node could not tell who has the message yet");
+}
+
+#[tokio::test]
+async fn a_task_that_is_busy_and_then_takes_nothing_any_more_ends_the_send_in_time() {
+    let (network, mut messages) = network();
+    let crowd = network.clone();
+    let task = async {
+        let reply = next_command(&mut messages).await;
+        fill(&crowd).await;
+        reply.send(Err(CommandError::Busy)).expect("the outcome is awaited");
+    };
+    let (sent, ()) = tokio::join!(send(network), task);
+    let status = sent.expect_err("nothing was taken");
+    assert_eq!((status.code(), status.metadata().get(MESSAGE_ID)), (Code::Aborted, None), "{status}");
+    assert!(status.message().ends_with("the message is not sent, try again"), "{status}");
+}
+
+#[tokio::test]
+async fn a_text_that_is_not_on_the_disk_in_time_is_not_called_safe() {
+    let (network, mut messages) = network();
+    let (sent, _reply) = tokio::join!(send(network), next_command(&mut messages));
+    let status = sent.expect_err("it was not written");
+    assert_eq!((status.code(), status.metadata().get(MESSAGE_ID)), (Code::DeadlineExceeded, None), "{status}");
+    assert!(status.message().ends_with("may still go out later"), "{status}");
+}
+
+/// How things stand at a founder who has admitted Bob and written up to `written`, of which Bob has `held`.
+fn with_bob(written: Seq, held: Seq) -> (PeerId, Look) {
+    let (me, bob) = (Identity::from_seed([1; 32]), PeerId::new([2; 32]));
+    let name = || "lab".parse().expect("a name");
+    let (id, found) = Run::found(&me, &Genesis { salt: [0; 32], name: name(), creator: name() }, 1);
+    let admit = RosterOp::Admit { peer: bob, name: name(), past: 0 };
+    let header = Header { lamport: 2, wall_ms: 0, clock: VectorClock::new(), kind: admit.kind() };
+    let admission = Run::sign(&me, id, 2, found.head(), vec![Entry { header, body: admit.encode().into() }]);
+    let facts = |run: &Run| run.entries.iter().map(|(hash, entry)| wire::entry_facts(entry, *hash)).collect::<Vec<_>>();
+    let roster = (1..).zip([facts(&found), facts(&admission)].concat()).collect();
+    let (author, head) = (me.peer(), EntryHash::NONE);
+    let log = vec![FeedLog { author, last: written, head, lamport: written, held: Vec::new(), roster }];
+    let address = "127.0.0.1:1".parse().expect("an address");
+    let setup = Setup { identity: me, network: id, name: name(), address, services: 0, config: Config::LAN };
+    let mut durable = Durable::new(Phase::Joined, 0);
+    durable.acked.raise(bob, held);
+    let moment = Moment { now: 0, wall_ms: 0, random: 0 };
+    let snapshot = Engine::new(setup, Start::Resume { durable, log }, moment).snapshot();
+    (author, Look { snapshot, problem: None })
+}
+
+/// What is told at the end where the task says, one after the other, that things stand so.
+async fn unreplicated_of(looks: Vec<Look>) -> u64 {
+    let (network, mut messages) = network();
+    let task = async {
+        for look in looks {
+            let Some(Message::Look(reply)) = messages.recv().await else { panic!("how things stand was to be asked") };
+            reply.send(look).expect("the look is awaited");
+        }
+    };
+    let (me, _) = with_bob(2, 0);
+    tokio::join!(unreplicated_in(&network, me, Instant::now() + PATIENCE), task).0
+}
+
+#[tokio::test]
+async fn what_nobody_else_has_is_said_as_it_is_when_the_wait_ends() {
+    let look = |written, held| with_bob(written, held).1;
+    assert_eq!(unreplicated_of(vec![look(9, 2), look(9, 2), look(9, 7)]).await, 2, "Bob has got some meanwhile");
+    assert_eq!(unreplicated_of(vec![look(9, 2), look(9, 9), look(10, 9)]).await, 1, "there is a new one");
+    let broken = Look { problem: Some("the disk is full".to_owned()), ..look(9, 2) };
+    assert_eq!(unreplicated_of(vec![broken]).await, 7, "what is on the disk counts");
+}
