@@ -36,7 +36,8 @@ pub struct Global {
     /// Where the node keeps its identity and its log [env: P2P_CHAT_DATA_DIR] [default: $XDG_DATA_HOME/p2p-chat]
     #[arg(long, value_name = "DIR", global = true)]
     pub data_dir: Option<PathBuf>,
-    /// A discovery service; repeatable [env: P2P_CHAT_NDS, comma separated] [default: http://127.0.0.1:7400]
+    /// A discovery service; repeatable; no effect on a node that is running already [env: P2P_CHAT_NDS, comma separated]
+    /// [default: http://127.0.0.1:7400]
     #[arg(long, value_name = "URL", global = true)]
     pub nds: Vec<ServiceUrl>,
     /// Print one JSON object a line on stdout, and nothing else there

@@ -35,7 +35,7 @@ const MAX_UNSEEN: usize = 4_096;
 /// `p2p-chat chat`
 pub(crate) async fn chat<H: Host>(run: &mut Run<'_, H>, settings: &Settings, network: String) -> Result<(), Failure> {
     let session = tokio::select! {
-        session = Session::open_chat(run.host, settings) => session?,
+        session = Session::open_chat(run.host, settings, |_| {}) => session?,
         () = run.interrupt.wait() => return Err(interrupted()),
     };
     if session.settings.data_dir == settings.data_dir {
@@ -55,7 +55,8 @@ pub(crate) async fn chat<H: Host>(run: &mut Run<'_, H>, settings: &Settings, net
     let (me, follower) = match subscribed {
         Ok(subscribed) => subscribed,
         Err((session, failure)) => {
-            session.close(&mut run.console, &mut run.interrupt).await?;
+            // Why it failed is worth more than how the node ended.
+            let _ = session.close(&mut run.console, &mut run.interrupt).await;
             return Err(failure);
         }
     };
@@ -78,7 +79,7 @@ pub(crate) async fn chat<H: Host>(run: &mut Run<'_, H>, settings: &Settings, net
     let console = &mut run.console;
     let result = tokio::select! {
         result = chat.talk(host, console) => result,
-        () = run.interrupt.wait() => Ok(()),
+        () = run.interrupt.wait() => chat.broken_off(),
     };
     // Failing to remember what was read costs nothing but reading it again.
     let _ = chat.mark_read().await;
@@ -160,7 +161,7 @@ impl<N: crate::host::Running> Chat<N> {
                     }
                     Next::Lost => {
                         console.note("the connection to the node broke; going on where it was");
-                        self.follower.recover(host, Mode::Chat).await?;
+                        self.follower.recover(host, Mode::Chat, |sentence| console.note(sentence)).await?;
                     }
                 },
                 line = self.lines.recv(), if closing.is_none() => match line {
@@ -191,7 +192,7 @@ impl<N: crate::host::Running> Chat<N> {
                 }
             }
             Event::Notice(notice) => message::print_notice(&notice, console)?,
-            Event::Acknowledged(_) => {}
+            Event::Acknowledged(_) | Event::BeginsAfter(_) => {}
             Event::CaughtUp(_) => self.is_live = true,
         }
         console.flush()
@@ -199,6 +200,11 @@ impl<N: crate::host::Running> Chat<N> {
 
     fn close(&mut self) {
         self.closing = Some(Instant::now() + LAST_WORDS);
+    }
+
+    /// How a chat ends that is interrupted: lines that nobody types again may have been read, and are not said.
+    fn broken_off(&self) -> Result<(), Failure> {
+        if self.somebody_types || self.closing.is_some() { Ok(()) } else { Err(interrupted()) }
     }
 
     async fn mark_read(&mut self) -> Result<(), Failure> {

@@ -42,6 +42,11 @@ impl Failure {
         }
     }
 
+    /// Whether what was asked for may have been done all the same: nobody has answered that it was not.
+    pub(crate) fn leaves_open(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::Unreachable(_))
+    }
+
     /// A failure of the same kind with another sentence.
     pub(crate) fn retold(self, sentence: String) -> Self {
         match self {
@@ -84,6 +89,13 @@ mod tests {
         let codes: Vec<u8> = (1..=16).map(exit_code).collect();
         //                    canceled unknown invalid deadline missing exists denied ...    unavailable, unauthenticated
         assert_eq!(codes, [1, 1, 2, 5, 3, 1, 4, 1, 1, 1, 1, 1, 1, 6, 1, 4]);
+    }
+
+    #[test]
+    fn only_an_answer_settles_what_was_done() {
+        let leaves_open = |code| Failure::from(Status::new(code, "why")).leaves_open();
+        assert!(leaves_open(Code::Unavailable) && leaves_open(Code::DeadlineExceeded));
+        assert!(!leaves_open(Code::ResourceExhausted) && !leaves_open(Code::PermissionDenied));
     }
 
     #[test]

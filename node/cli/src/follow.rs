@@ -16,6 +16,8 @@ pub(crate) struct Follower<N> {
     pub(crate) session: Session<N>,
     network: String,
     start: v1::Start,
+    /// After which position the node has begun, once it has said so.
+    begun_after: Option<u64>,
     /// The highest position seen; 0 before the first message.
     position: u64,
     incoming: Incoming<v1::Event>,
@@ -37,7 +39,10 @@ impl<N: Running> Follower<N> {
         start: v1::Start,
     ) -> Result<Self, (Session<N>, Failure)> {
         match session.client.subscribe(network, start, 0).await {
-            Ok(incoming) => Ok(Self { session, network: network.to_owned(), start, position: 0, incoming }),
+            Ok(incoming) => {
+                let network = network.to_owned();
+                Ok(Self { session, network, start, begun_after: None, position: 0, incoming })
+            }
             Err(status) => Err((session, status.into())),
         }
     }
@@ -51,6 +56,9 @@ impl<N: Running> Follower<N> {
     pub(crate) async fn next(&mut self) -> Result<Next, Failure> {
         loop {
             match self.incoming.next().await {
+                Ok(Some(v1::Event { event: Some(v1::event::Event::BeginsAfter(position)) })) => {
+                    self.begun_after.get_or_insert(position);
+                }
                 Ok(Some(v1::Event { event: Some(event) })) => {
                     if let v1::event::Event::Message(message) = &event {
                         self.position = self.position.max(message.position);
@@ -66,12 +74,26 @@ impl<N: Running> Follower<N> {
         }
     }
 
-    /// Finds a node again and goes on after the last message. Not to be cancelled, unless all is given up.
-    pub(crate) async fn recover<H: Host<Node = N>>(&mut self, host: &H, mode: Mode) -> Result<(), Failure> {
-        self.session.recover(host, mode).await?;
-        let start = if self.position > 0 { v1::Start::Position } else { self.start };
-        self.incoming = self.session.client.subscribe(&self.network, start, self.position).await?;
+    /// Finds a node again and goes on after the last message, or where it began if none has come. What takes
+    /// long is handed to `say` as a sentence. Not to be cancelled, unless all is given up.
+    pub(crate) async fn recover<H: Host<Node = N>>(
+        &mut self,
+        host: &H,
+        mode: Mode,
+        say: impl FnOnce(String),
+    ) -> Result<(), Failure> {
+        self.session.recover(host, mode, say).await?;
+        let (start, after) = self.resumption();
+        self.incoming = self.session.client.subscribe(&self.network, start, after).await?;
         Ok(())
+    }
+
+    fn resumption(&self) -> (v1::Start, u64) {
+        if self.begun_after.is_none() && self.position == 0 {
+            // Nothing has come at all: what was asked for has not begun.
+            return (self.start, 0);
+        }
+        (v1::Start::Position, self.begun_after.unwrap_or(0).max(self.position))
     }
 }
 

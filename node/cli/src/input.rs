@@ -46,11 +46,16 @@ pub(crate) async fn message(input: Box<dyn Read + Send>) -> Result<String, Failu
     let (sender, mut receiver) = mpsc::channel(1);
     in_thread(move || {
         let mut bytes = Vec::new();
-        // One byte more than may be, for the line break, and one more to notice that it is too much.
-        let result = input.take(MAX_TEXT_BYTES as u64 + 2).read_to_end(&mut bytes);
+        // Two bytes more than may be, for the line break, and one more to notice that it is too much.
+        let result = input.take(MAX_TEXT_BYTES as u64 + 3).read_to_end(&mut bytes);
         let _ = sender.blocking_send(result.map(|_| bytes));
     })?;
     let bytes = receiver.recv().await.unwrap_or_else(|| Ok(Vec::new())).map_err(|error| unreadable(&error))?;
+    if bytes.len() > MAX_TEXT_BYTES + 2 {
+        // Cut, perhaps in the middle of a character: nothing else can be said of it.
+        let sentence = format!("a message has at most {MAX_TEXT_BYTES} bytes, this one has more; send it in parts");
+        return Err(Failure::Usage(sentence));
+    }
     let text = String::from_utf8(bytes)
         .map_err(|_| Failure::Usage("the message on stdin is not UTF-8; convert it first".to_owned()))?;
     let text = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text)).unwrap_or(&text);
@@ -113,6 +118,12 @@ mod tests {
         let read = async |bytes: Vec<u8>| message(Box::new(io::Cursor::new(bytes))).await;
         assert_eq!(read(b"a\nb\n\n".to_vec()).await, Ok("a\nb\n".to_owned()));
         assert_eq!(read(vec![b'x'; MAX_TEXT_BYTES]).await.map(|text| text.len()), Ok(MAX_TEXT_BYTES));
+        let full = |end: &str| format!("{}{end}", "x".repeat(MAX_TEXT_BYTES)).into_bytes();
+        assert_eq!(read(full("\r\n")).await.map(|text| text.len()), Ok(MAX_TEXT_BYTES));
+        let more = "a message has at most 65536 bytes, this one has more; send it in parts";
+        for long in [full("\r\n!"), full("\r\nand more"), "é".repeat(MAX_TEXT_BYTES).into_bytes(), full("xx€")] {
+            assert_eq!(read(long).await, Err(Failure::Usage(more.to_owned())));
+        }
         for bad in [vec![], b"\n".to_vec(), vec![b'x'; MAX_TEXT_BYTES + 1], vec![b'x'; 200_000], b"\xff".to_vec()] {
             assert_eq!(read(bad).await.map_err(|failure| failure.exit_code()), Err(2));
         }

@@ -34,7 +34,7 @@
 //! "phase","node_id","epoch","view_version","leader_name","leader_peer","leader_address","leading","leader_alive",
 //! "members","active","entries","held_back","unread","read_position",
 //! "missing":[{"author_name","author_peer","entries","asking"}], "owed":[{"member_name","member_peer","entries","way"}],
-//! "frozen":[{"author_name","author_peer"}],"problem"}`; `asking` is empty while nobody is asked.
+//! "frozen":[{"author_name","author_peer"}],"unlisted":[{"url","reason"}],"problem"}`; `asking` is empty while nobody is asked.
 
 mod args;
 mod chat;
@@ -64,7 +64,7 @@ pub use failure::Failure;
 pub use holder::{Holder, Mode};
 pub use host::{Host, NdsOptions, NodeOptions, Running, StartFailure};
 pub use run::{parse, parse_from, run, run_in};
-pub use screen::{log_file, panic_at_the_terminal};
+pub use screen::{LogFile, log_file, panic_at_the_terminal};
 pub use settings::{DEFAULT_NDS, Env, SOCKET};
 pub use surroundings::{Interrupt, Surroundings};
 pub use values::{ServiceUrl, ServiceUrlError};

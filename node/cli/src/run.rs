@@ -1,6 +1,10 @@
 //! From the arguments to the exit code.
 
-use std::{ffi::OsString, io::Read, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{Read, Write},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, Parser};
 
@@ -27,7 +31,7 @@ pub fn parse() -> Cli {
             // What was typed may hold characters that act on a terminal.
             let shown = p2p_chat_model::name::printable(&error.render().to_string());
             // Nowhere to say that the message can't be said.
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), shown.as_bytes());
+            let _ = std::io::stderr().write_all(shown.as_bytes());
             std::process::exit(error.exit_code());
         }
         error.exit()
@@ -48,7 +52,11 @@ pub fn parse_from(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -
 pub async fn run(cli: Cli, host: &impl Host) -> ExitCode {
     match Surroundings::of_process() {
         Ok(surroundings) => ExitCode::from(run_in(cli, host, surroundings).await),
-        Err(failure) => ExitCode::from(failure.exit_code()),
+        Err(failure) => {
+            // There is no console without surroundings, and nowhere to say that this failed.
+            let _ = writeln!(std::io::stderr(), "p2p-chat: {}", crate::console::one_line(&failure.to_string()));
+            ExitCode::from(failure.exit_code())
+        }
     }
 }
 

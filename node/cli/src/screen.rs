@@ -21,13 +21,14 @@ mod effects;
 mod fixture;
 mod keys;
 mod layout;
+mod log;
 mod model;
 mod terminal;
 mod theme;
 mod update;
 mod view;
 
-use std::{io, path::PathBuf, pin::Pin, time::Duration};
+use std::{io, pin::Pin, time::Duration};
 
 use crossterm::event::{Event as TerminalEvent, EventStream};
 use tokio::{
@@ -39,23 +40,23 @@ use tokio_stream::StreamExt;
 
 use self::{
     effects::{Report, Runner},
-    model::Model,
+    model::{Model, Wanted, Way},
     terminal::Display,
     theme::Theme,
-    update::{Effect, Input, update},
+    update::{Answer, Effect, Input, unsent, update},
 };
 use crate::{
-    args::{Cli, Command},
     console::one_line,
     failure::Failure,
     holder::Mode,
     host::{Host, Running},
     run::{Run, what_is_ignored},
     session::Session,
-    settings::{Env, Settings},
-    surroundings::has_screen,
+    settings::Settings,
+    surroundings::Interrupt,
 };
 
+pub use self::log::{LogFile, log_file};
 pub(crate) use self::{
     config::{ScreenConfig, colours, keys},
     keys::Keys,
@@ -76,19 +77,22 @@ pub(crate) async fn run<H: Host>(run: &mut Run<'_, H>, settings: &Settings, netw
     let look = settings.screen.clone();
     let theme = Theme::new(&run.env, look.config.background, look.colours);
     let display = Display::take(look.config.mouse)?;
-    let mut model = Model::new(display.size()?, now_ms(), run.console.zone.clone(), theme, look.keys, look.config);
-    model.wanted = Some(network);
+    let begun = (Instant::now(), now_ms());
+    let mut model = Model::new(display.size()?, begun.1, run.console.zone.clone(), theme, look.keys, look.config);
+    model.wanted = Some(Wanted::new(network, Way::JoinOrFound));
     let editor = run.env.text("VISUAL").or(run.env.text("EDITOR")).unwrap_or("vi").to_owned();
     let (reports, reported) = mpsc::channel(REPORTS);
     let deaf = |error| Failure::Failed(format!("cannot listen to signals: {error}; try again"));
     let continued = signal(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw())).map_err(deaf)?;
     let mut hung_up = signal(SignalKind::hangup()).map_err(deaf)?;
     let mut screen = Screen {
+        begun,
         model,
         display,
         editor,
+        interrupt: run.interrupt.clone(),
         keys: Some(EventStream::new()),
-        reports,
+        runner: Runner::new(reports),
         reported,
         continued,
         link: Link::Gone,
@@ -100,18 +104,7 @@ pub(crate) async fn run<H: Host>(run: &mut Run<'_, H>, settings: &Settings, netw
         // The terminal was closed: whoever did that wants to end.
         _ = hung_up.recv() => Ok(()),
     };
-    // The terminal is given back before anything is printed, or takes long.
-    let Screen { link, display, .. } = screen;
-    drop(display);
-    let closed = match link {
-        Link::Up(up) => {
-            let (runner, session) = *up;
-            runner.finish().await;
-            session.close(&mut run.console, &mut run.interrupt).await
-        }
-        Link::Sought(_) | Link::Gone => Ok(()),
-    };
-    result.and(closed)
+    result.and(screen.end(run).await)
 }
 
 /// What holds for the screen, from the configuration file.
@@ -120,18 +113,6 @@ pub(crate) struct Look {
     pub(crate) config: ScreenConfig,
     pub(crate) keys: Keys,
     pub(crate) colours: std::collections::BTreeMap<Role, ratatui::style::Color>,
-}
-
-/// Where the log has to go because the screen is up, which it would tear: a file in the data directory. Nothing for
-/// commands without a screen.
-pub fn log_file(cli: &Cli, env: &Env) -> Option<PathBuf> {
-    let Command::Chat { node, monitor, plain: false, .. } = &cli.command else { return None };
-    if cli.global.json || !has_screen(env) {
-        return None;
-    }
-    // What is wrong with the settings is said by the command itself.
-    let settings = Settings::resolve(&cli.global, node, monitor, env).ok()?;
-    Some(settings.data_dir.join("screen.log"))
 }
 
 /// Takes the terminal as a chat does, and panics: for the test that it is given back.
@@ -153,12 +134,12 @@ type Search<'a, N> = Pin<Box<dyn Future<Output = Result<Found<N>, Failure>> + 'a
 enum Link<'a, N> {
     /// It is being looked for, or started.
     Sought(Search<'a, N>),
-    Up(Box<(Runner, Session<N>)>),
+    Up(Box<Session<N>>),
     Gone,
 }
 
 async fn open<H: Host>(host: &H, settings: &Settings) -> Result<Found<H::Node>, Failure> {
-    let session = Session::open_chat(host, settings).await?;
+    let session = Session::open_chat(host, settings, |profile| log::goes_with(&profile.data_dir)).await?;
     let remark = if session.settings.data_dir == settings.data_dir {
         what_is_ignored(&session)
     } else {
@@ -170,7 +151,7 @@ async fn open<H: Host>(host: &H, settings: &Settings) -> Result<Found<H::Node>, 
 
 async fn find_again<H: Host>(host: &H, mut session: Session<H::Node>) -> Result<Found<H::Node>, Failure> {
     loop {
-        match session.recover(host, Mode::Chat).await {
+        match session.recover(host, Mode::Chat, drop).await {
             Ok(()) => return Ok(Found { session, remark: Some("the node is there again".to_owned()) }),
             // Whoever waits at the screen can see that, and end it.
             Err(Failure::Unreachable(_)) => {}
@@ -181,13 +162,16 @@ async fn find_again<H: Host>(host: &H, mut session: Session<H::Node>) -> Result<
 
 /// Everything that the loop turns around.
 struct Screen<'a, N> {
+    /// When it began, and the time by the clock on the wall then.
+    begun: (Instant, u64),
     model: Model,
     display: Display,
     /// The program for long texts.
     editor: String,
+    interrupt: Interrupt,
     /// Nothing while somebody else reads from the terminal.
     keys: Option<EventStream>,
-    reports: mpsc::Sender<Report>,
+    runner: Runner,
     reported: mpsc::Receiver<Report>,
     continued: Signal,
     link: Link<'a, N>,
@@ -228,7 +212,7 @@ impl<'a, N: Running> Screen<'a, N> {
                 () = sleep_until(ticked + tick) => {
                     ticked = Instant::now();
                     let said = self.model.said.is_some();
-                    let flow = self.take(Input::Tick(now_ms())).await?;
+                    let flow = self.take(self.tick()).await?;
                     is_stale |= self.model.is_busy() || said && self.model.said.is_none();
                     flow
                 }
@@ -245,6 +229,39 @@ impl<'a, N: Running> Screen<'a, N> {
         }
     }
 
+    /// Gives the terminal back, waits a moment for what was said last, and says what of it may be lost.
+    async fn end<H: Host<Node = N>>(self, run: &mut Run<'_, H>) -> Result<(), Failure> {
+        // The terminal is given back before anything is printed, or takes long: what is typed from now on is the shell's.
+        let Self { link, display, keys, mut model, runner, mut reported, .. } = self;
+        drop(keys);
+        drop(display);
+        let mut take = |report| {
+            // What was refused now was not sent, and nobody has seen that.
+            if let Report::Input(input) = report
+                && matches!(&*input, Input::Answer(Answer::Sent { result: Ok(_), .. }))
+            {
+                update(&mut model, *input);
+            }
+        };
+        runner.finish(&mut reported, &mut take).await;
+        while let Ok(report) = reported.try_recv() {
+            take(report);
+        }
+        if let Some(sentence) = unsent(&model) {
+            run.console.note(one_line(&sentence));
+        }
+        match link {
+            Link::Up(session) => session.close(&mut run.console, &mut run.interrupt).await,
+            Link::Sought(_) | Link::Gone => Ok(()),
+        }
+    }
+
+    fn tick(&self) -> Input {
+        let (begun, begun_ms) = self.begun;
+        let passed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Input::Tick { now_ms: now_ms(), steady_ms: begun_ms.saturating_add(passed_ms) }
+    }
+
     fn draw(&mut self) -> Result<(), Failure> {
         let size = self.display.size()?;
         if size != self.model.size {
@@ -253,15 +270,10 @@ impl<'a, N: Running> Screen<'a, N> {
         self.display.draw(&self.model)
     }
 
-    async fn take_event(&mut self, event: Option<io::Result<TerminalEvent>>) -> Result<Flow, Failure> {
-        match event {
-            Some(Ok(event)) => self.take(Input::Terminal(event)).await,
-            Some(Err(error)) => {
-                Err(Failure::Failed(format!("cannot read from the terminal: {error}; you stay in the network")))
-            }
-            // The terminal has gone.
-            None => Ok(Flow::End),
-        }
+    async fn take_event(&mut self, event: io::Result<TerminalEvent>) -> Result<Flow, Failure> {
+        let unreadable =
+            |error| Failure::Failed(format!("cannot read from the terminal: {error}; you stay in the network"));
+        self.take(Input::Terminal(event.map_err(unreadable)?)).await
     }
 
     /// Takes in everything that waits, so that a flood costs one draw.
@@ -284,10 +296,9 @@ impl<'a, N: Running> Screen<'a, N> {
 
     async fn look_again<H: Host<Node = N>>(&mut self, host: &'a H) -> Result<Flow, Failure> {
         match std::mem::replace(&mut self.link, Link::Gone) {
-            Link::Up(up) => {
-                let (runner, session) = *up;
-                runner.let_go();
-                self.link = Link::Sought(Box::pin(find_again(host, session)));
+            Link::Up(session) => {
+                self.runner.let_go();
+                self.link = Link::Sought(Box::pin(find_again(host, *session)));
                 self.take(Input::Lost).await
             }
             // It is known already.
@@ -299,8 +310,8 @@ impl<'a, N: Running> Screen<'a, N> {
     }
 
     async fn opened(&mut self, found: Found<N>) -> Result<Flow, Failure> {
-        let runner = Runner::new(found.session.client.clone(), self.reports.clone());
-        self.link = Link::Up(Box::new((runner, found.session)));
+        self.runner.go_on(found.session.client.clone());
+        self.link = Link::Up(Box::new(found.session));
         self.take(Input::Opened(found.remark)).await
     }
 
@@ -319,9 +330,8 @@ impl<'a, N: Running> Screen<'a, N> {
                         effects.extend(update(&mut self.model, Input::Edited(edited)));
                     }
                     effect => {
-                        if let Link::Up(up) = &mut self.link {
-                            up.0.run(effect);
-                        }
+                        let answer = self.runner.run(effect).map(Input::Answer);
+                        effects.extend(answer.into_iter().flat_map(|answer| update(&mut self.model, answer)));
                     }
                 }
             }
@@ -338,15 +348,16 @@ impl<'a, N: Running> Screen<'a, N> {
 
     async fn edit(&mut self, text: String) -> Result<Result<String, String>, Failure> {
         self.keys = None;
-        let edited = self.display.edit(self.editor.clone(), text).await?;
+        let edited = self.display.edit(&self.editor, &text, &self.interrupt).await?;
         self.keys = Some(EventStream::new());
         Ok(edited)
     }
 }
 
-async fn next_event(keys: &mut Option<EventStream>) -> Option<io::Result<TerminalEvent>> {
+async fn next_event(keys: &mut Option<EventStream>) -> io::Result<TerminalEvent> {
     match keys {
-        Some(keys) => keys.next().await,
+        // The stream has no end, but for that of the terminal, which is a failure.
+        Some(keys) => keys.next().await.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into())),
         None => std::future::pending().await,
     }
 }

@@ -24,9 +24,17 @@ pub const DEFAULT_NDS: &str = "127.0.0.1:7400";
 /// Longest path of a Unix socket, in bytes (`sun_path` without its final zero).
 const MAX_SOCKET_PATH_BYTES: usize = 107;
 
+/// The environment variables that are read here.
+pub(crate) const VARIABLES: [&str; 4] = [DATA_DIR, NDS, METRICS, OTLP];
+const DATA_DIR: &str = "P2P_CHAT_DATA_DIR";
+const NDS: &str = "P2P_CHAT_NDS";
+const METRICS: &str = "P2P_CHAT_METRICS";
+const OTLP: &str = "P2P_CHAT_OTLP";
+
 /// The flags for a node that were given.
-fn node_flags(node: &NodeArgs, monitor: &MonitorArgs) -> Vec<&'static str> {
+fn node_flags(global: &Global, node: &NodeArgs, monitor: &MonitorArgs) -> Vec<&'static str> {
     let flags = [
+        ("--nds", !global.nds.is_empty()),
         ("--name", node.name.is_some()),
         ("--listen", node.listen.is_some()),
         ("--advertise", node.advertise.is_some()),
@@ -104,7 +112,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// Puts the sources together. Every failure is [`Failure::Usage`].
     pub(crate) fn resolve(global: &Global, node: &NodeArgs, monitor: &MonitorArgs, env: &Env) -> Result<Self, Failure> {
-        let given_dir = global.data_dir.clone().or_else(|| env.path("P2P_CHAT_DATA_DIR"));
+        let given_dir = global.data_dir.clone().or_else(|| env.path(DATA_DIR));
         let data_dir_is_given = given_dir.is_some();
         let data_dir = checked_data_dir(given_dir.map_or_else(|| default_data_dir(env), Ok)?)?;
         let file = match &global.config {
@@ -139,7 +147,7 @@ impl Settings {
                 keys: file.keys.unwrap_or_default(),
                 colours: file.colours.unwrap_or_default(),
             },
-            node_flags: node_flags(node, monitor),
+            node_flags: node_flags(global, node, monitor),
         })
     }
 
@@ -208,10 +216,10 @@ fn xdg(env: &Env, key: &str, below_home: &str) -> Option<PathBuf> {
 }
 
 fn env_nds(env: &Env) -> Result<Option<Vec<ServiceUrl>>, Failure> {
-    let Some(list) = env.text("P2P_CHAT_NDS") else { return Ok(None) };
+    let Some(list) = env.text(NDS) else { return Ok(None) };
     let urls = list.split(',').map(str::trim).filter(|part| !part.is_empty()).map(|part| {
         part.parse().map_err(|error| {
-            Failure::Usage(format!("the environment variable P2P_CHAT_NDS has {part:?}: {error}; correct it"))
+            Failure::Usage(format!("the environment variable {NDS} has {part:?}: {error}; correct it"))
         })
     });
     urls.collect::<Result<_, _>>().map(Some)
@@ -220,19 +228,19 @@ fn env_nds(env: &Env) -> Result<Option<Vec<ServiceUrl>>, Failure> {
 fn env_metrics(env: &Env) -> Result<Option<String>, Failure> {
     let read = |text| {
         values::bind_address(text).map_err(|error| {
-            Failure::Usage(format!("the environment variable P2P_CHAT_METRICS has {text:?}: {error}; correct it"))
+            Failure::Usage(format!("the environment variable {METRICS} has {text:?}: {error}; correct it"))
         })
     };
-    env.text("P2P_CHAT_METRICS").map(read).transpose()
+    env.text(METRICS).map(read).transpose()
 }
 
 fn env_otlp(env: &Env) -> Result<Option<ServiceUrl>, Failure> {
     let read = |text: &str| {
         text.parse().map_err(|error| {
-            Failure::Usage(format!("the environment variable P2P_CHAT_OTLP has {text:?}: {error}; correct it"))
+            Failure::Usage(format!("the environment variable {OTLP} has {text:?}: {error}; correct it"))
         })
     };
-    env.text("P2P_CHAT_OTLP").map(read).transpose()
+    env.text(OTLP).map(read).transpose()
 }
 
 fn default_nds() -> Result<Vec<ServiceUrl>, Failure> {

@@ -3,6 +3,10 @@
 use std::{
     fmt,
     io::{self, BufWriter, IsTerminal, Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use jiff::{civil::Date, tz::TimeZone};
@@ -72,13 +76,17 @@ pub(crate) fn has_screen(env: &Env) -> bool {
 
 /// Tells when the user or the system wants the process to stop. Clones are told together.
 #[derive(Debug, Clone)]
-pub struct Interrupt(watch::Receiver<u32>);
+pub struct Interrupt {
+    seen: watch::Receiver<u32>,
+    /// Whether SIGINT is meant for another program.
+    is_lent: Arc<AtomicBool>,
+}
 
 impl Interrupt {
     /// An interrupt and what triggers it: a change of the number.
     pub fn manual() -> (watch::Sender<u32>, Self) {
         let (trigger, seen) = watch::channel(0);
-        (trigger, Self(seen))
+        (trigger, Self { seen, is_lent: Arc::default() })
     }
 
     /// Told by SIGINT and SIGTERM.
@@ -86,22 +94,87 @@ impl Interrupt {
         use tokio::signal::unix::{SignalKind, signal};
         let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let (trigger, interrupt) = Self::manual();
+        let is_lent = Arc::clone(&interrupt.is_lent);
         tokio::spawn(async move {
             loop {
-                tokio::select! {
-                    got = int.recv() => if got.is_none() { return },
-                    got = term.recv() => if got.is_none() { return },
+                let is_for_others = tokio::select! {
+                    got = int.recv() => if got.is_none() { return } else { is_lent.load(Ordering::SeqCst) },
+                    got = term.recv() => if got.is_none() { return } else { false },
+                };
+                if !is_for_others {
+                    trigger.send_modify(|count| *count += 1);
                 }
-                trigger.send_modify(|count| *count += 1);
             }
         });
         Ok(interrupt)
     }
 
+    /// Leaves SIGINT to another program that has the terminal, until what is returned is dropped: Ctrl-C goes to both.
+    pub(crate) fn lend(&self) -> Lent {
+        self.is_lent.store(true, Ordering::SeqCst);
+        Lent(Arc::clone(&self.is_lent))
+    }
+
+    /// Whether SIGINT is left to another program.
+    #[cfg(test)]
+    pub(crate) fn is_lent(&self) -> bool {
+        self.is_lent.load(Ordering::SeqCst)
+    }
+
     /// Waits for the next interrupt that this clone has not seen; for ever if there can be none.
     pub async fn wait(&mut self) {
-        if self.0.changed().await.is_err() {
+        if self.seen.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+}
+
+/// SIGINT is meant for another program.
+pub(crate) struct Lent(Arc<AtomicBool>);
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustix::process::{Pid, Signal, getpid, kill_process};
+    use tokio::{
+        signal::unix::{SignalKind, signal},
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// How long what has to happen may take.
+    const SOON: Duration = Duration::from_secs(20);
+
+    async fn is_sent(which: Signal, seen: &mut tokio::signal::unix::Signal) {
+        let me: Pid = getpid();
+        kill_process(me, which).expect("a signal to oneself");
+        timeout(SOON, seen.recv()).await.expect("it came");
+    }
+
+    #[tokio::test]
+    async fn an_interrupt_by_key_is_left_to_another_program_and_a_request_to_end_is_not() {
+        let mut interrupt = Interrupt::on_signals().expect("handlers");
+        let mut int = signal(SignalKind::interrupt()).expect("a handler");
+        let mut term = signal(SignalKind::terminate()).expect("a handler");
+        let lent = interrupt.lend();
+        is_sent(Signal::INT, &mut int).await;
+        is_sent(Signal::TERM, &mut term).await;
+        timeout(SOON, interrupt.wait()).await.expect("told by SIGTERM");
+        // Whatever has come is taken in meanwhile.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*interrupt.seen.borrow(), 1, "SIGINT told nothing");
+        drop(lent);
+        is_sent(Signal::INT, &mut int).await;
+        timeout(SOON, interrupt.wait()).await.expect("told by SIGINT");
     }
 }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     client::Client,
+    commands::answers::inspection,
     console::{Console, one_line},
     failure::Failure,
     host::Running,
@@ -47,9 +48,7 @@ impl<N: Running> Chat<N> {
             Meaning::Help => Ok(help()),
             Meaning::Members => client.members(&self.network).await.map(|members| text::members(&members)),
             Meaning::Status => client.status().await.map(|status| text::status(&status)),
-            Meaning::Inspect(Some(id)) => {
-                client.inspect(&self.network, &id).await.map(|seen| text::inspection(&seen, &console.zone))
-            }
+            Meaning::Inspect(Some(id)) => inspection(&client, &self.network, &id, &console.zone).await,
             Meaning::Misused(usage) => {
                 console.note(format!("write it as {usage}"));
                 return Ok(());
@@ -83,9 +82,11 @@ impl<N: Running> Chat<N> {
         }
     }
 
-    /// Says that a line was not sent. A script also gets the exit code of the first such failure, at the end.
+    /// Says that a line was not sent, as far as that is known. A script also gets the exit code of the first such failure,
+    /// at the end.
     fn refuse(&mut self, failure: Failure, console: &mut Console) {
-        console.note(format!("not sent: {}", one_line(&failure.to_string())));
+        let what = if failure.leaves_open() { "may not have been sent" } else { "not sent" };
+        console.note(format!("{what}: {}", one_line(&failure.to_string())));
         if !self.somebody_types {
             self.unsent.get_or_insert(failure);
         }

@@ -7,8 +7,11 @@ pub(crate) enum Meaning {
     Say(String),
     Join(String),
     Create(String),
-    /// The current network, unless one is named.
-    Leave(Option<String>),
+    /// The current network, unless one is named; with or without what nobody else has.
+    Leave {
+        network: Option<String>,
+        force: bool,
+    },
     Networks,
     Members,
     /// The selected message, or the newest own one, unless one is named.
@@ -61,8 +64,8 @@ const fn on_screen(
 pub(crate) const WORDS: &[Word] = &[
     on_screen("join", "NET", "join a network", |rest| one(rest).map(Meaning::Join)),
     on_screen("create", "NET", "found a network", |rest| one(rest).map(Meaning::Create)),
-    on_screen("leave", "[NET]", "leave a network; what was said in it stays readable", |rest| {
-        Some(Meaning::Leave(one(rest)))
+    on_screen("leave", "[NET] [--force]", "leave a network; what was said in it stays readable", |rest| {
+        Some(leave(rest))
     }),
     on_screen("networks", "", "the networks that exist", |rest| nothing(rest, Meaning::Networks)),
     everywhere("members", "who is in the network", |rest| nothing(rest, Meaning::Members)),
@@ -129,6 +132,11 @@ fn one(rest: &str) -> Option<String> {
     (!rest.is_empty()).then(|| rest.to_owned())
 }
 
+fn leave(rest: &str) -> Meaning {
+    let by_force = rest.strip_suffix("--force").filter(|net| net.is_empty() || net.ends_with(char::is_whitespace));
+    Meaning::Leave { network: one(by_force.unwrap_or(rest).trim()), force: by_force.is_some() }
+}
+
 fn nothing(rest: &str, meaning: Meaning) -> Option<Meaning> {
     rest.is_empty().then_some(meaning)
 }
@@ -167,7 +175,11 @@ mod tests {
     #[test]
     fn the_screen_knows_more_words() {
         assert_eq!(on_screen("/join my lab"), Meaning::Join("my lab".to_owned()));
-        assert_eq!(on_screen("/leave"), Meaning::Leave(None));
+        let leave = |network: Option<&str>, force| Meaning::Leave { network: network.map(str::to_owned), force };
+        assert_eq!(on_screen("/leave"), leave(None, false));
+        assert_eq!(on_screen("/leave --force"), leave(None, true));
+        assert_eq!(on_screen("/leave my lab  --force "), leave(Some("my lab"), true));
+        assert_eq!(on_screen("/leave brute--force"), leave(Some("brute--force"), false));
         assert_eq!(on_screen("/inspect"), Meaning::Inspect(None));
         assert_eq!(on_screen("/search two words"), Meaning::Search("two words".to_owned()));
         assert_eq!(on_screen("/join"), Meaning::Misused("/join NET".to_owned()));

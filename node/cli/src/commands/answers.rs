@@ -1,5 +1,8 @@
 //! `members`, `status`, `inspect`: what the node knows.
 
+use jiff::tz::TimeZone;
+use tonic::Status;
+
 use crate::{
     client::Client,
     console::Console,
@@ -29,10 +32,26 @@ pub(crate) async fn inspect(
     network: &str,
     message: &str,
 ) -> Result<(), Failure> {
-    let inspection = client.inspect(network, message).await?;
     if console.json {
+        let inspection = client.inspect(network, message).await?;
         return console.object(&json::Inspection::from(&inspection));
     }
-    let zone = console.zone.clone();
-    console.line(text::inspection(&inspection, &zone))
+    let text = inspection(client, network, message, &console.zone).await?;
+    console.line(text)
+}
+
+/// Who has a message, for people.
+pub(crate) async fn inspection(
+    client: &Client,
+    network: &str,
+    message: &str,
+    zone: &TimeZone,
+) -> Result<String, Status> {
+    let inspection = client.inspect(network, message).await?;
+    // Of those that are not active, who is expected to come back.
+    let members = match inspection.custody.iter().all(|custody| custody.active) {
+        true => Vec::new(),
+        false => client.members(network).await?,
+    };
+    Ok(text::inspection(&inspection, &members, zone))
 }

@@ -72,12 +72,13 @@ pub(crate) async fn listen<H: Host>(
         From::Start => v1::Start::Beginning,
         From::Now => v1::Start::Now,
     };
-    let session = run.open(settings, Mode::Command).await?;
+    let session = run.open(settings, Mode::Listen).await?;
     run.explain_what_is_ignored(&session);
     let mut follower = match Follower::subscribe(session, network, start).await {
         Ok(follower) => follower,
         Err((session, failure)) => {
-            session.close(&mut run.console, &mut run.interrupt).await?;
+            // Why it failed is worth more than how the node ended.
+            let _ = session.close(&mut run.console, &mut run.interrupt).await;
             return Err(failure);
         }
     };
@@ -99,8 +100,8 @@ async fn print_all<H: Host>(follower: &mut Follower<H::Node>, host: &H, console:
                 console.flush()?;
             }
             Next::Event(Event::Notice(notice)) => console.note(one_line(&notice.text)),
-            Next::Event(Event::Acknowledged(_) | Event::CaughtUp(_)) => {}
-            Next::Lost => follower.recover(host, Mode::Command).await?,
+            Next::Event(Event::Acknowledged(_) | Event::CaughtUp(_) | Event::BeginsAfter(_)) => {}
+            Next::Lost => follower.recover(host, Mode::Listen, |sentence| console.note(sentence)).await?,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use p2p_chat_proto::v1;
+use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
     console::{Console, one_line},
     failure::Failure,
     render::{json, text},
+    session::NOTICEABLE,
     values::is_network_id,
 };
 
@@ -83,7 +85,14 @@ pub(crate) async fn leave(
 
 /// `p2p-chat forget`
 pub(crate) async fn forget(client: &Client, console: &mut Console, network: &str) -> Result<(), Failure> {
-    let entries = client.forget(network).await?;
+    let mut forgetting = std::pin::pin!(client.forget(network));
+    let entries = match timeout(NOTICEABLE, &mut forgetting).await {
+        Ok(entries) => entries?,
+        Err(_) => {
+            console.note(format!("deleting what is kept of {network}; a long log takes a while"));
+            forgetting.await?
+        }
+    };
     if console.json {
         return console.object(&json::Forgotten { network, entries });
     }

@@ -16,7 +16,7 @@ use crate::{
     host::{Host, NdsOptions, Running, StartFailure},
     render::json,
     run::{Run, interrupted},
-    session::{held, node_options, stop},
+    session::{PATIENCE, held, node_options, stop},
     settings::Settings,
 };
 
@@ -58,7 +58,7 @@ pub(crate) async fn discovery<H: Host>(
         },
         failed => failed,
     };
-    result.and(stop(nds, &mut run.console, &mut run.interrupt).await)
+    result.and(stop(nds, PATIENCE, &mut run.console, &mut run.interrupt).await)
 }
 
 /// `p2p-chat serve`
@@ -74,20 +74,20 @@ pub(crate) async fn node<H: Host>(
         () = run.interrupt.wait() => return Err(interrupted()),
     };
     let mut node = started.map_err(|failure| refusal(failure, settings))?;
-    let result = serve(run, &mut node, settings, wishes(create, join)).await;
-    match result {
-        Ok(Stop::ByItself) => Ok(()),
-        Ok(Stop::Asked) => stop(node, &mut run.console, &mut run.interrupt).await,
-        Err(failure) => {
-            stop(node, &mut run.console, &mut run.interrupt).await?;
-            Err(failure)
-        }
-    }
+    let served = serve(run, &mut node, settings, wishes(create, join)).await;
+    let patience = match served {
+        // Whoever told the node so has waited for as long as it wanted to.
+        Ok(Stop::ToldByApi) => Duration::ZERO,
+        Ok(Stop::Interrupted) | Err(_) => PATIENCE,
+    };
+    let stopped = stop(node, patience, &mut run.console, &mut run.interrupt).await;
+    served.map(drop).and(stopped)
 }
 
+/// Why a node is to stop.
 enum Stop {
-    ByItself,
-    Asked,
+    ToldByApi,
+    Interrupted,
 }
 
 async fn serve<H: Host>(
@@ -107,8 +107,8 @@ async fn serve<H: Host>(
                 result?;
                 is_entering = false;
             }
-            result = node.stopped() => return result.map(|()| Stop::ByItself),
-            () = run.interrupt.wait() => return Ok(Stop::Asked),
+            result = node.stopped() => return result.map(|()| Stop::ToldByApi),
+            () = run.interrupt.wait() => return Ok(Stop::Interrupted),
         }
     }
 }

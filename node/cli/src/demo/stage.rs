@@ -11,7 +11,12 @@ use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{process::Process, until};
-use crate::{client::Client, commands::health::root_cause, failure::Failure, settings::SOCKET};
+use crate::{
+    client::Client,
+    commands::health::root_cause,
+    failure::Failure,
+    settings::{SOCKET, VARIABLES},
+};
 
 /// The network of the demo.
 pub(super) const NETWORK: &str = "lab";
@@ -97,10 +102,25 @@ fn command(program: &Path, dir: &Path, name: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(args).args(["--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"]).arg(dir.join(name));
     // Nothing of the user's own configuration plays a part.
-    command.env_remove("P2P_CHAT_DATA_DIR").env_remove("P2P_CHAT_NDS").env("XDG_CONFIG_HOME", dir);
+    VARIABLES.iter().fold(&mut command, |command, variable| command.env_remove(variable));
+    command.env("XDG_CONFIG_HOME", dir);
     command
 }
 
 fn log(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("{name}.log"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_users_environment_reaches_a_process_of_the_demo() {
+        let command = command(Path::new("p2p-chat"), Path::new("/demo"), "alice", &["serve"]);
+        let removed: Vec<_> = command.get_envs().filter(|(_, value)| value.is_none()).map(|(key, _)| key).collect();
+        for variable in ["P2P_CHAT_DATA_DIR", "P2P_CHAT_NDS", "P2P_CHAT_METRICS", "P2P_CHAT_OTLP"] {
+            assert!(removed.contains(&std::ffi::OsStr::new(variable)), "{variable} is not removed: {removed:?}");
+        }
+    }
 }

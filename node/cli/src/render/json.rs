@@ -221,6 +221,7 @@ struct NetworkState<'a> {
     missing: Vec<Missing<'a>>,
     owed: Vec<Owed<'a>>,
     frozen: Vec<Frozen<'a>>,
+    unlisted: Vec<Unlisted<'a>>,
     problem: &'a str,
 }
 
@@ -244,6 +245,12 @@ struct Owed<'a> {
 struct Frozen<'a> {
     author_name: &'a str,
     author_peer: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct Unlisted<'a> {
+    url: &'a str,
+    reason: &'a str,
 }
 
 impl<'a> From<&'a v1::StatusResponse> for Status<'a> {
@@ -287,6 +294,7 @@ impl<'a> From<&'a v1::NetworkState> for NetworkState<'a> {
             .frozen
             .iter()
             .map(|frozen| Frozen { author_name: &frozen.author_name, author_peer: &frozen.author_peer });
+        let unlisted = from.unlisted.iter().map(|it| Unlisted { url: &it.url, reason: &it.reason });
         Self {
             name: &from.name,
             id: &from.id,
@@ -308,6 +316,7 @@ impl<'a> From<&'a v1::NetworkState> for NetworkState<'a> {
             missing: missing.collect(),
             owed: owed.collect(),
             frozen: frozen.collect(),
+            unlisted: unlisted.collect(),
             problem: &from.problem,
         }
     }

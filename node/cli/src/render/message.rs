@@ -59,7 +59,8 @@ fn time_of_day(time_ms: u64, console: &mut Console) -> Result<String, Failure> {
     Ok(local_time(time_ms, &console.zone))
 }
 
-fn zoned(time_ms: u64, zone: &TimeZone) -> Option<Zoned> {
+/// A time in a zone; nothing if it is out of all bounds.
+pub(crate) fn zoned(time_ms: u64, zone: &TimeZone) -> Option<Zoned> {
     let time = Timestamp::from_millisecond(i64::try_from(time_ms).ok()?).ok()?;
     Some(time.to_zoned(zone.clone()))
 }

@@ -63,8 +63,9 @@ pub(crate) fn networks(networks: &[v1::NetworkInfo]) -> String {
     table.to_string()
 }
 
-/// Who has a message.
-pub(crate) fn inspection(inspection: &v1::InspectResponse, zone: &TimeZone) -> String {
+/// Who has a message; `members` tells of those that are not active.
+pub(crate) fn inspection(inspection: &v1::InspectResponse, members: &[v1::Member], zone: &TimeZone) -> String {
+    let has_left = |peer: &str| members.iter().any(|member| member.peer == peer && member.state == "left");
     let mut text = String::new();
     if let Some(message) = &inspection.message {
         let (author, id) = (one_line(&message.author_name), one_line(&message.id));
@@ -75,7 +76,11 @@ pub(crate) fn inspection(inspection: &v1::InspectResponse, zone: &TimeZone) -> S
     for custody in &inspection.custody {
         let since = if custody.time_ms == 0 { "-".to_owned() } else { local_time(custody.time_ms, zone) };
         let way = if custody.way.is_empty() { "-" } else { &custody.way };
-        let remark = if custody.active { "" } else { "away" };
+        let remark = match custody.active {
+            _ if has_left(&custody.member_peer) => "left",
+            true => "",
+            false => "away",
+        };
         table.row([&custody.member_name, &custody.state, &since, way, remark]);
     }
     text + &table.to_string()
@@ -140,6 +145,10 @@ fn network_state(network: &v1::NetworkState) -> String {
     }
     let (stored, waiting) = (count(network.entries, "entry"), network.held_back);
     let _ = write!(text, "\n  log      {stored}, {waiting} held back, {} unread", network.unread);
+    for unlisted in &network.unlisted {
+        let (url, reason) = (one_line(&unlisted.url), one_line(&unlisted.reason));
+        let _ = write!(text, "\n  unlisted {url}: {reason}");
+    }
     for frozen in &network.frozen {
         let author = one_line(&frozen.author_name);
         let _ = write!(text, "\n  frozen   {author} has contradicted itself; nothing more is taken of it");

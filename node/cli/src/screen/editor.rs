@@ -90,6 +90,7 @@ impl Editor {
     /// Replaces the text, and goes to its end. Says whether all of it found room.
     pub(crate) fn set_text(&mut self, text: &str) -> bool {
         self.begin();
+        self.history.leave();
         self.text.clear();
         self.at = 0;
         self.insert(text)
@@ -214,7 +215,7 @@ impl Editor {
         fits
     }
 
-    /// Shows what was entered before what is shown now; what was being written is kept.
+    /// Shows what was entered before what is shown now; what was being written, or changed in it, is kept.
     pub(crate) fn history_prev(&mut self) {
         if let Some(text) = self.history.older(&self.text) {
             self.show(text);
@@ -223,7 +224,7 @@ impl Editor {
 
     /// The way back from [`Self::history_prev`], to what was being written at last.
     pub(crate) fn history_next(&mut self) {
-        if let Some(text) = self.history.newer() {
+        if let Some(text) = self.history.newer(&self.text) {
             self.show(text);
         }
     }

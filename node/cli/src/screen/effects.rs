@@ -11,7 +11,10 @@ use tokio::{
 use tonic::{Code, Status};
 
 use super::{
-    model::timeline::{Key, Message, PAGE, Part},
+    model::{
+        Way,
+        timeline::{Key, Message, PAGE, Part},
+    },
     update::{Answer, Effect, Input, MATCHES},
 };
 use crate::{
@@ -38,32 +41,39 @@ pub(super) enum Report {
     Gone,
 }
 
-/// Carries effects out.
+/// Carries effects out, at one node after the other.
 pub(super) struct Runner {
-    client: Client,
+    /// The node that is there, if one is.
+    client: Option<Client>,
     reports: mpsc::Sender<Report>,
     subscriptions: BTreeMap<String, AbortHandle>,
-    /// By network: what is said there goes out in the order in which it was said.
+    /// By network: what is said there goes out in the order in which it was said, whatever becomes of the node between.
     speakers: BTreeMap<String, mpsc::UnboundedSender<Words>>,
     /// What must not be cut off at the end: own messages, and what was read.
     words: JoinSet<()>,
 }
 
-/// An own message on its way.
+/// An own message on its way to the node that was there when it was said.
 struct Words {
+    client: Client,
     token: u64,
     text: String,
 }
 
 impl Runner {
-    pub(super) fn new(client: Client, reports: mpsc::Sender<Report>) -> Self {
-        Self { client, reports, subscriptions: BTreeMap::new(), speakers: BTreeMap::new(), words: JoinSet::new() }
+    pub(super) fn new(reports: mpsc::Sender<Report>) -> Self {
+        Self { client: None, reports, subscriptions: BTreeMap::new(), speakers: BTreeMap::new(), words: JoinSet::new() }
     }
 
-    /// Ends: the node has gone. What was asked of it is answered with that.
-    pub(super) fn let_go(mut self) {
+    /// There is a node.
+    pub(super) fn go_on(&mut self, client: Client) {
+        self.client = Some(client);
+    }
+
+    /// The node has gone. What was asked of it is answered with that.
+    pub(super) fn let_go(&mut self) {
+        self.client = None;
         self.end_subscriptions();
-        self.words.detach_all();
     }
 
     fn end_subscriptions(&mut self) {
@@ -72,28 +82,36 @@ impl Runner {
         }
     }
 
-    /// Waits a moment for what was said last.
-    pub(super) async fn finish(mut self) {
+    /// Waits a moment for what was said last. Takes what becomes of it out of `reported`, which nobody else empties now.
+    pub(super) async fn finish(mut self, reported: &mut mpsc::Receiver<Report>, mut take: impl FnMut(Report)) {
         self.end_subscriptions();
         // Each ends when it has said everything.
         self.speakers.clear();
-        // What takes longer is safe where it is, or was refused.
-        let _ = timeout(LAST_WORDS, async { while self.words.join_next().await.is_some() {} }).await;
+        let last_words = async {
+            loop {
+                tokio::select! {
+                    ended = self.words.join_next() => if ended.is_none() { return },
+                    Some(report) = reported.recv() => take(report),
+                }
+            }
+        };
+        let _ = timeout(LAST_WORDS, last_words).await;
     }
 
-    /// Carries one effect out; those that are the terminal's are not for here.
-    pub(super) fn run(&mut self, effect: Effect) {
+    /// Carries one effect out; those that are the terminal's are not for here. Returns the answer where there is no node.
+    pub(super) fn run(&mut self, effect: Effect) -> Option<Answer> {
         while self.words.try_join_next().is_some() {}
-        let task = Task { client: self.client.clone(), reports: self.reports.clone() };
+        let Some(client) = self.client.clone() else { return refused(effect) };
+        let task = Task { client: client.clone(), reports: self.reports.clone() };
         match effect {
             Effect::Send { network, token, text } => {
                 let speaker = self.speakers.entry(network).or_insert_with_key(|network| {
                     let (speaker, words) = mpsc::unbounded_channel();
-                    self.words.spawn(task.speak(network.clone(), words));
+                    self.words.spawn(speak(network.clone(), words, self.reports.clone()));
                     speaker
                 });
                 // It listens for as long as there is a speaker.
-                let _ = speaker.send(Words { token, text });
+                let _ = speaker.send(Words { client, token, text });
             }
             Effect::MarkRead { network, position } => {
                 self.words.spawn(async move {
@@ -110,6 +128,33 @@ impl Runner {
             }
             effect => drop(tokio::spawn(task.ask(effect))),
         }
+        None
+    }
+}
+
+/// What becomes of an effect while there is no node: whoever waits for it is told. Nothing where nobody does.
+pub(super) fn refused(effect: Effect) -> Option<Answer> {
+    let away = || Failure::Unreachable("the node is not there yet; a moment".to_owned());
+    match effect {
+        Effect::Networks { token } => Some(Answer::Networks { token, result: Err(away()) }),
+        Effect::Enter { token, network, .. } => Some(Answer::Entered { token, network, result: Err(away()) }),
+        Effect::Leave { token, network, .. } => Some(Answer::Left { token, network, result: Err(away()) }),
+        Effect::Load { network, part } => Some(Answer::Loaded { network, part, result: Err(away()) }),
+        Effect::Search { network, text, .. } => Some(Answer::Found { network, text, result: Err(away()) }),
+        Effect::Send { network, token, .. } => Some(Answer::Sent { network, token, result: Err(away()) }),
+        Effect::Inspect { message, .. } => Some(Answer::Inspected { message, result: Err(away()) }),
+        // Asked again when there is a node.
+        Effect::Status | Effect::Members { .. } | Effect::Subscribe { .. } | Effect::MarkRead { .. } => None,
+        Effect::Ring | Effect::Edit(_) | Effect::Suspend | Effect::Redraw | Effect::Quit => None,
+    }
+}
+
+/// Says one thing after the other.
+async fn speak(network: String, mut words: mpsc::UnboundedReceiver<Words>, reports: mpsc::Sender<Report>) {
+    while let Some(Words { client, token, text }) = words.recv().await {
+        let result = client.send(&network, text, v1::Wait::None, SEND).await.map_err(Failure::from);
+        let task = Task { client, reports: reports.clone() };
+        task.answer(Answer::Sent { network: network.clone(), token, result }).await;
     }
 }
 
@@ -127,14 +172,6 @@ impl Task {
 
     async fn answer(&self, answer: Answer) {
         self.report(Report::Input(Box::new(Input::Answer(answer)))).await;
-    }
-
-    /// Says one thing after the other.
-    async fn speak(self, network: String, mut words: mpsc::UnboundedReceiver<Words>) {
-        while let Some(Words { token, text }) = words.recv().await {
-            let result = self.client.send(&network, text, v1::Wait::None, SEND).await.map_err(Failure::from);
-            self.answer(Answer::Sent { network: network.clone(), token, result }).await;
-        }
     }
 
     /// Asks the node something.
@@ -155,19 +192,16 @@ impl Task {
             Effect::Networks { token } => {
                 Answer::Networks { token, result: client.networks().await.map_err(Failure::from) }
             }
-            Effect::Enter { token, network, may_found } => {
-                let result = match may_found {
-                    true => ensure_in(client, &network).await,
-                    false => ensure_joined(client, &network).await,
+            Effect::Enter { token, network, way } => {
+                let result = match way {
+                    Way::Join => ensure_joined(client, &network).await,
+                    Way::Found => client.create(&network).await.map(|_| Entered::Founded),
+                    Way::JoinOrFound => ensure_in(client, &network).await,
                 };
                 Answer::Entered { token, network, result: result.map_err(Failure::from) }
             }
-            Effect::Create { token, network } => {
-                let result = client.create(&network).await.map(|_| Entered::Founded).map_err(Failure::from);
-                Answer::Entered { token, network, result }
-            }
-            Effect::Leave { token, network } => {
-                let result = client.leave(&network, LEAVE, false).await.map_err(Failure::from);
+            Effect::Leave { token, network, force } => {
+                let result = client.leave(&network, LEAVE, force).await.map_err(Failure::from);
                 Answer::Left { token, network, result }
             }
             Effect::Load { network, part } => {
@@ -255,5 +289,53 @@ impl Task {
             }
         }
         self.report(Report::Input(Box::new(Input::Ended(network)))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// How long what has to happen may take, and what must not happen is waited for.
+    const SOON: Duration = Duration::from_secs(20);
+    const A_MOMENT: Duration = Duration::from_millis(100);
+
+    fn says(text: &str, token: u64) -> Effect {
+        Effect::Send { network: "lab".to_owned(), token, text: text.to_owned() }
+    }
+
+    async fn answered(reported: &mut mpsc::Receiver<Report>) -> Option<u64> {
+        match timeout(SOON, reported.recv()).await.expect("in time") {
+            Some(Report::Input(input)) => match *input {
+                Input::Answer(Answer::Sent { token, .. }) => Some(token),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_said_to_the_next_node_waits_for_what_was_said_to_the_one_before() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let silent = UnixListener::bind(dir.path().join("silent")).expect("a socket");
+        let dead = UnixListener::bind(dir.path().join("dead")).expect("a socket");
+        let client_of =
+            async |name: &str| Client::attach(&dir.path().join(name)).await.expect("usable").expect("there");
+        let (to_silent, to_dead) = (client_of("silent").await, client_of("dead").await);
+        drop(dead);
+        let (reports, mut reported) = mpsc::channel(16);
+        let mut runner = Runner::new(reports);
+        assert!(matches!(runner.run(says("zero", 0)), Some(Answer::Sent { token: 0, .. })), "there is no node");
+        runner.go_on(to_silent);
+        assert!(runner.run(says("one", 1)).is_none());
+        runner.let_go();
+        runner.go_on(to_dead);
+        assert!(runner.run(says("two", 2)).is_none());
+        assert!(timeout(A_MOMENT, reported.recv()).await.is_err(), "the first one is still on its way");
+        drop(silent);
+        assert_eq!(answered(&mut reported).await, Some(1));
+        assert_eq!(answered(&mut reported).await, Some(2));
     }
 }

@@ -12,7 +12,7 @@ use super::{
     config::ScreenConfig,
     keys::{Chord, Keys},
     model::{
-        Model,
+        Model, Wanted, Way,
         network::Subscription,
         timeline::{Message, Part},
     },
@@ -111,7 +111,7 @@ impl Screen {
         let theme = Theme::new(&env, Background::Auto, BTreeMap::new());
         let (keys, config) = (Keys::default(), ScreenConfig::default());
         let mut model = Model::new((100, 30), MORNING_MS, TimeZone::UTC, theme, keys, config);
-        model.wanted = Some("lab".to_owned());
+        model.wanted = Some(Wanted::new("lab".to_owned(), Way::JoinOrFound));
         Self { model, arrivals: READ }
     }
 
@@ -189,7 +189,7 @@ impl Screen {
 
     /// Time passes.
     pub(crate) fn later(&mut self, ms: u64) -> Vec<Effect> {
-        self.input(Input::Tick(self.model.now_ms + ms))
+        self.input(Input::Tick { now_ms: self.model.now_ms + ms, steady_ms: self.model.steady_ms + ms })
     }
 
     /// A key, as the configuration file writes it.

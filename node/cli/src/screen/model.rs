@@ -11,7 +11,12 @@ use jiff::tz::TimeZone;
 use p2p_chat_model::PeerId;
 use p2p_chat_proto::v1;
 
-use super::{config::ScreenConfig, editor::Editor, keys::Keys, theme::Theme};
+use super::{
+    config::ScreenConfig,
+    editor::Editor,
+    keys::{Action, Keys},
+    theme::Theme,
+};
 use network::Network;
 use timeline::{Key, Message};
 
@@ -36,6 +41,34 @@ pub(crate) struct Task {
     /// What it is, for people: `joining lab`.
     pub(crate) what: String,
     pub(crate) since_ms: u64,
+}
+
+/// A network to get into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Its name or id.
+    pub(crate) network: String,
+    pub(crate) way: Way,
+    /// Why it could not be reached so far; it is tried again.
+    pub(crate) problem: Option<String>,
+    /// When it is tried again, if no attempt is under way.
+    pub(crate) retry_at_ms: Option<u64>,
+}
+
+impl Wanted {
+    /// One that has not been tried yet.
+    pub(crate) fn new(network: String, way: Way) -> Self {
+        Self { network, way, problem: None, retry_at_ms: None }
+    }
+}
+
+/// How a network may be entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Join,
+    Found,
+    /// By joining it, or by founding it where there is none.
+    JoinOrFound,
 }
 
 /// This node.
@@ -97,7 +130,10 @@ pub(crate) struct Said {
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) size: (u16, u16),
+    /// By the clock on the wall, for what is shown.
     pub(crate) now_ms: u64,
+    /// By a clock that only goes on, for what has a duration. At the beginning both are the same.
+    pub(crate) steady_ms: u64,
     pub(crate) zone: TimeZone,
     pub(crate) theme: Theme,
     pub(crate) keys: Keys,
@@ -110,10 +146,8 @@ pub(crate) struct Model {
     /// The ids in the order in which they are shown.
     pub(crate) order: Vec<String>,
     pub(crate) current: Option<String>,
-    /// The name or id of a network to go to once the node is in it.
-    pub(crate) wanted: Option<String>,
-    /// When to try again to get there.
-    pub(crate) retry_at_ms: Option<u64>,
+    /// A network to go to once the node is in it.
+    pub(crate) wanted: Option<Wanted>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) said: Option<Said>,
     pub(crate) overlay: Option<Overlay>,
@@ -143,6 +177,7 @@ impl Model {
         Self {
             size,
             now_ms,
+            steady_ms: now_ms,
             zone,
             theme,
             keys,
@@ -154,7 +189,6 @@ impl Model {
             order: Vec::new(),
             current: None,
             wanted: None,
-            retry_at_ms: None,
             tasks: Vec::new(),
             said: None,
             overlay: None,
@@ -186,20 +220,27 @@ impl Model {
         self.last_token
     }
 
+    /// Notes that something begins that takes long; returns its token.
+    pub(crate) fn begin(&mut self, what: String) -> u64 {
+        let token = self.token();
+        self.tasks.push(Task { token, what, since_ms: self.steady_ms });
+        token
+    }
+
     /// Says something in the status line.
     pub(crate) fn say(&mut self, text: impl Into<String>) {
-        self.said = Some(Said { text: text.into(), is_error: false, until_ms: self.now_ms + SAID_MS });
+        self.said = Some(Said { text: text.into(), is_error: false, until_ms: self.steady_ms + SAID_MS });
     }
 
     /// Says in the status line what went wrong.
     pub(crate) fn complain(&mut self, text: impl AsRef<str>) {
         let text = text::harmless_line(text.as_ref());
-        self.said = Some(Said { text, is_error: true, until_ms: self.now_ms + SAID_MS });
+        self.said = Some(Said { text, is_error: true, until_ms: self.steady_ms + SAID_MS });
     }
 
     /// Forgets what was said, once it is old.
     pub(crate) fn fall_silent(&mut self) {
-        if self.said.as_ref().is_some_and(|said| said.until_ms <= self.now_ms) {
+        if self.said.as_ref().is_some_and(|said| said.until_ms <= self.steady_ms) {
             self.said = None;
         }
     }
@@ -212,15 +253,16 @@ impl Model {
 
     /// What takes long at the moment, for people: the tasks, and catching up in the current network.
     pub(crate) fn activity(&self) -> Option<String> {
-        let seconds = |since_ms: u64| self.now_ms.saturating_sub(since_ms) / 1_000;
+        let seconds = |since_ms: u64| self.steady_ms.saturating_sub(since_ms) / 1_000;
         match self.link {
             Link::Opening => return Some("starting: looking for this node, or running one here".to_owned()),
             Link::Lost => return Some("the connection to the node broke; going on where it was".to_owned()),
             Link::Up => {}
         }
-        if let (None, Some(wanted), true) = (self.tasks.first(), &self.wanted, self.retry_at_ms.is_some()) {
-            let (name, at) = (text::harmless_line(wanted), discovery_url(&self.status));
-            return Some(format!("{name} could not be reached through {at}; trying again"));
+        if let (None, Some(wanted), true) = (self.tasks.first(), &self.wanted, self.retry_at_ms().is_some()) {
+            let (name, at) = (text::harmless_line(&wanted.network), discovery_url(&self.status));
+            let until = self.keys.first(Action::Cancel).map_or_else(String::new, |key| format!(" until {key}"));
+            return Some(format!("{name} could not be reached through {at}; trying again{until}"));
         }
         if let Some(task) = self.tasks.first() {
             return Some(match seconds(task.since_ms) {
@@ -249,9 +291,14 @@ impl Model {
         None
     }
 
+    /// When to try again to get into the network that is wanted.
+    pub(crate) fn retry_at_ms(&self) -> Option<u64> {
+        self.wanted.as_ref()?.retry_at_ms
+    }
+
     /// Whether something goes on of which the screen should show that it does.
     pub(crate) fn is_busy(&self) -> bool {
-        let is_under_way = self.link != Link::Up || !self.tasks.is_empty() || self.retry_at_ms.is_some();
+        let is_under_way = self.link != Link::Up || !self.tasks.is_empty() || self.retry_at_ms().is_some();
         is_under_way || self.network().is_some_and(|network| network.missing() > 0)
     }
 

@@ -11,11 +11,11 @@ mod words;
 use crossterm::event::{Event as TerminalEvent, KeyEventKind};
 use p2p_chat_proto::v1;
 
-pub(super) use self::history::MATCHES;
+pub(super) use self::{events::unsent, history::MATCHES};
 use super::{
     layout::window,
     model::{
-        Link, Model,
+        Link, Model, Way,
         network::Subscription,
         timeline::{Key, Message, Part},
     },
@@ -25,8 +25,9 @@ use crate::{commands::networks::Entered, failure::Failure};
 /// Something that happens.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// It is that late, in milliseconds since 1970.
-    Tick(u64),
+    /// It is that late, in milliseconds since 1970: by the clock on the wall, which may be set, and by one that only goes
+    /// on.
+    Tick { now_ms: u64, steady_ms: u64 },
     /// Keys, mouse, size, focus.
     Terminal(TerminalEvent),
     /// The editor outside has ended: with a text, or why not.
@@ -101,19 +102,16 @@ pub(crate) enum Effect {
     Networks {
         token: u64,
     },
-    /// Joins; founds where there is none and that is wanted.
+    /// Gets into a network.
     Enter {
         token: u64,
         network: String,
-        may_found: bool,
-    },
-    Create {
-        token: u64,
-        network: String,
+        way: Way,
     },
     Leave {
         token: u64,
         network: String,
+        force: bool,
     },
     Subscribe {
         network: String,
@@ -153,8 +151,14 @@ pub(crate) enum Effect {
 pub(crate) fn update(model: &mut Model, input: Input) -> Vec<Effect> {
     let mut effects = Vec::new();
     match input {
-        Input::Tick(now_ms) => tick(model, now_ms, &mut effects),
-        Input::Terminal(event) => terminal(model, event, &mut effects),
+        Input::Tick { now_ms, steady_ms } => {
+            (model.now_ms, model.steady_ms) = (now_ms, steady_ms);
+            tick(model, &mut effects);
+        }
+        Input::Terminal(event) => {
+            terminal(model, event, &mut effects);
+            see_late(model);
+        }
         Input::Edited(Ok(text)) => {
             if !model.editor.set_text(text.strip_suffix('\n').unwrap_or(&text)) {
                 model.complain("the text is too long; its end is missing");
@@ -209,9 +213,9 @@ fn terminal(model: &mut Model, event: TerminalEvent, effects: &mut Vec<Effect>) 
     }
 }
 
-fn tick(model: &mut Model, now_ms: u64, effects: &mut Vec<Effect>) {
-    model.now_ms = now_ms;
+fn tick(model: &mut Model, effects: &mut Vec<Effect>) {
     model.fall_silent();
+    see_late(model);
     if model.link != Link::Up {
         return;
     }
@@ -236,6 +240,8 @@ fn lost(model: &mut Model) {
     for network in model.networks.values_mut() {
         network.subscription = Subscription::None;
         network.read_before = network.read_before.max(network.marked);
+        // What was on its way to the node may be lost: it is said again what the node did not say that it knows.
+        network.marked = network.state.read_position;
         network.backlog_end = None;
     }
 }
@@ -246,6 +252,16 @@ fn is_watched(model: &Model, network: &str) -> bool {
     is_shown && model.networks.get(network).is_some_and(window::shows_end)
 }
 
+/// What came late is seen once it is in view.
+fn see_late(model: &mut Model) {
+    let is_looked_at = model.has_focus && model.overlay.is_none();
+    let Some(network) = model.network().filter(|network| is_looked_at && !network.late.is_empty()) else { return };
+    let Some((first, last)) = window::span(model, network) else { return };
+    if let Some(network) = model.network_mut() {
+        network.late.retain(|key| *key < first || *key > last);
+    }
+}
+
 /// Tells the node what has been read, if that is news.
 pub(crate) fn mark_read(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(id) = model.current.clone() else { return };
@@ -254,7 +270,7 @@ pub(crate) fn mark_read(model: &mut Model, effects: &mut Vec<Effect>) {
     }
     let Some(network) = model.networks.get_mut(&id) else { return };
     network.all_read();
-    if network.arrived > network.marked {
+    if model.link == Link::Up && network.arrived > network.marked {
         network.marked = network.arrived;
         effects.push(Effect::MarkRead { network: id, position: network.arrived });
     }

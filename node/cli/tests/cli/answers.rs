@@ -37,6 +37,17 @@ ID  NAME                        ROLE    STATE   ADDRESS        PEER
 }
 
 #[tokio::test]
+async fn very_many_networks_with_long_names_are_listed() {
+    let world = World::new();
+    let name = "\u{10ffff}".repeat(64);
+    let long = v1::NetworkInfo { leader: name.clone(), leader_address: "a".repeat(250), ..info(&name) };
+    world.host.node.state().networks.networks = vec![long; 10_000];
+    let seen = world.run(&["--json", "networks"]).await;
+    assert_eq!((seen.code, seen.err.as_str()), (0, ""));
+    assert_eq!(seen.out.lines().count(), 10_000);
+}
+
+#[tokio::test]
 async fn networks_are_listed_and_a_silent_discovery_service_is_named() {
     let world = World::new();
     let silent = v1::DiscoveryState {
@@ -91,8 +102,9 @@ async fn status_says_what_is_missing_and_owed() {
         way: "relayed by bob".to_owned(),
     };
     let frozen = vec![v1::Frozen { author_name: HOSTILE.to_owned(), author_peer: BOB.to_owned() }];
-    let state =
-        v1::NetworkState { missing, owed: vec![owed], unread: 3, read_position: 8, frozen, ..network_state("lab") };
+    let unlisted = vec![v1::Unlisted { url: "http://other:7400".to_owned(), reason: "the name is taken".to_owned() }];
+    let lab = network_state("lab");
+    let state = v1::NetworkState { missing, owed: vec![owed], unread: 3, read_position: 8, frozen, unlisted, ..lab };
     let left = v1::NetworkState { phase: v1::Phase::Left.into(), node_id: 0, ..network_state("old") };
     {
         let mut node = world.host.node.state();
@@ -111,6 +123,7 @@ network    lab (1ab00000), joined as node 3
   leader   bob (b0b00000) leads epoch 4
   members  2 of 3 active, view version 9
   log      5 entries, 0 held back, 3 unread
+  unlisted http://other:7400: the name is taken
   frozen   m\\u{{1b}}[2Jal\\nlory\\u{{202e}} has contradicted itself; nothing more is taken of it
   missing  3 entries from bob, asking carol
   missing  1 entry from dave
@@ -127,6 +140,7 @@ network    old (1ab00000), left
     assert_eq!(object["networks"][0]["missing"][0]["asking"], "carol");
     assert_eq!(object["networks"][0]["read_position"], 8);
     assert_eq!(object["networks"][0]["frozen"][0]["author_peer"], BOB);
+    assert_eq!(object["networks"][0]["unlisted"][0]["reason"], "the name is taken");
     assert_eq!(object["networks"][1]["frozen"], serde_json::json!([]));
     assert_eq!(object["networks"][1]["phase"], "left");
     assert_eq!((&object["uptime_ms"], &object["discovery"][0]["last_answer_age_ms"]), (&9.into(), &7.into()));
@@ -138,7 +152,7 @@ async fn inspect_shows_who_has_a_message() {
     let world = World::new();
     let custody = |name: &str, state: &str, time_ms, way: &str, active| v1::Custody {
         member_name: name.to_owned(),
-        member_peer: BOB.to_owned(),
+        member_peer: if name == "carol" { ALICE } else { BOB }.to_owned(),
         state: state.to_owned(),
         time_ms,
         way: way.to_owned(),
@@ -149,8 +163,11 @@ async fn inspect_shows_who_has_a_message() {
         custody: vec![
             custody("bob", "stored", 1_763_631_007_000, "relayed by carol", true),
             custody("dave", "not yet", 0, "", false),
+            custody("carol", "stored", 1_763_631_007_000, "direct", false),
         ],
     };
+    let carol = v1::Member { peer: ALICE.to_owned(), state: "left".to_owned(), ..v1::Member::default() };
+    world.host.node.state().members = vec![carol];
     let text = "\
 message 00000007-0000-8000-8000-000000000000: entry 7 of bob, 09:30:07
   hi
@@ -158,6 +175,7 @@ message 00000007-0000-8000-8000-000000000000: entry 7 of bob, 09:30:07
 MEMBER  STATE    SINCE     WAY
 bob     stored   09:30:07  relayed by carol
 dave    not yet  -         -                 away
+carol   stored   09:30:07  direct            left
 ";
     assert_eq!(world.run(&["inspect", "lab", "0000000"]).await, ok(text));
     let seen = world.run(&["inspect", "lab", "ABCD", "--json"]).await;
@@ -218,4 +236,17 @@ async fn completions_are_printed_without_a_node() {
     assert_eq!(seen.code, 0);
     assert!(seen.out.trim_end().ends_with("fi") && seen.out.contains("complete -F"), "a script for bash");
     assert_eq!(world.host.started(), []);
+}
+
+#[tokio::test]
+async fn forgetting_a_long_log_is_waited_for_and_said_to_be_under_way() {
+    let world = World::new();
+    world.host.node.is_at_work(true);
+    let run = world.start(&["forget", "lab"]);
+    let note = "p2p-chat: deleting what is kept of lab; a long log takes a while\n";
+    run.err.shows(note).await;
+    world.host.node.is_at_work(false);
+    let seen = run.end().await;
+    let told = (seen.code, seen.out.as_str(), seen.err.as_str());
+    assert_eq!(told, (0, "forgot lab: 2 entries deleted\n", note));
 }

@@ -85,7 +85,7 @@ async fn notices_stand_for_roster_changes_while_one_is_there() {
 09:30:00 * dave\\u{1b}[2J joined as node 4
 09:30:03 bob: welcome
 ";
-    assert_eq!(run.interrupted().await, ok(&format!("{HEAD}{talk}")));
+    assert_eq!(run.end_of_input().await, ok(&format!("{HEAD}{talk}")));
     assert_eq!(world.host.node.calls().last().map(String::as_str), Some("mark_read lab 3"));
 }
 
@@ -184,8 +184,23 @@ async fn who_types_sees_that_a_line_was_not_sent_and_goes_on() {
     world.host.node.refuses("send", Status::resource_exhausted("the disk is full; free some space"));
     let run = world.start(&["chat", "lab"]);
     run.keyboard.line("hi");
-    run.err.shows("not sent: the disk is full; free some space").await;
+    run.err.shows("p2p-chat: not sent: the disk is full; free some space").await;
+    world.host.node.refuses("send", Status::unavailable("the node has gone"));
+    run.keyboard.line("hi");
+    run.err.shows("p2p-chat: may not have been sent: the node has gone").await;
     assert_eq!(run.end_of_input().await.code, 0);
+}
+
+#[tokio::test]
+async fn an_interrupt_fails_a_script_that_may_have_more_to_say_and_nobody_who_types() {
+    let mut world = in_lab();
+    for (is_terminal, code, err) in [(false, 1, "p2p-chat: interrupted\n"), (true, 0, "")] {
+        world.is_terminal = is_terminal;
+        let run = world.start(&["chat", "lab"]);
+        run.out.shows("back in lab").await;
+        let seen = run.interrupted().await;
+        assert_eq!((seen.code, seen.err.as_str()), (code, err));
+    }
 }
 
 #[tokio::test]

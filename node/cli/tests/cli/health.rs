@@ -1,7 +1,7 @@
 //! `health` against real servers.
 
 use p2p_chat_cli::Env;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic_health::ServingStatus;
 
@@ -45,7 +45,10 @@ async fn nobody_there_and_nobody_who_answers_are_told_apart() {
     let address = listener.local_addr().expect("an address").to_string();
     let sentence = format!("{address} did not answer within 1 s; check that it runs there");
     assert_eq!(world.run(&["health", &address, "--timeout", "1"]).await, failed(6, &sentence));
-    drop(listener);
+    // Bound, so that nobody else gets it; but nobody listens.
+    let bound = TcpSocket::new_v4().expect("a socket");
+    bound.bind("127.0.0.1:0".parse().expect("an address")).expect("bound");
+    let address = bound.local_addr().expect("an address").to_string();
     let seen = world.run(&["health", &address]).await;
     assert_eq!(seen.code, 6);
     assert!(seen.err.starts_with(&format!("p2p-chat: {address} can't be asked for its health: ")), "{}", seen.err);

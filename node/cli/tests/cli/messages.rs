@@ -77,7 +77,7 @@ async fn a_node_for_one_command_is_started_quietly_and_shut_down_again() {
 #[tokio::test]
 async fn what_nobody_else_has_at_the_end_is_said() {
     let world = World::new();
-    *world.host.unreplicated.lock().expect("not poisoned") = (2, Duration::from_secs(2));
+    *world.host.unreplicated.lock().expect("not poisoned") = (2, Duration::from_secs(5));
     let seen = world.run(&["send", "lab", "hi"]).await;
     let err = "\
 p2p-chat: waiting up to 5 s for another member to store what this node wrote
@@ -173,9 +173,47 @@ async fn listen_from_the_start_goes_on_where_it_was_when_the_node_comes_back() {
     world.host.node.arrives(message(2, "two"));
     let node = world.host.run_elsewhere(&dir, Mode::Serve);
     run.out.shows("two").await;
-    assert_eq!(run.interrupted().await, ok("09:30:01 bob: one\n09:30:02 bob: two\n"));
+    let seen = run.interrupted().await;
+    assert_eq!((seen.code, seen.out.as_str()), (0, "09:30:01 bob: one\n09:30:02 bob: two\n"));
+    world.host.end_elsewhere(node);
+}
+
+#[tokio::test]
+async fn listen_waits_for_a_daemon_that_starts_again_and_misses_nothing_meanwhile() {
+    let world = World::new();
+    let dir = world.dir.path().join("data");
+    let node = world.host.run_elsewhere(&dir, Mode::Serve);
+    world.host.node.arrives(message(1, "before"));
+    let run = world.start(&["listen", "lab", "--data-dir", &dir.display().to_string()]);
+    world.host.node.was_called("subscribe lab START_NOW 0", 1).await;
+    world.host.node.happens(notice("carol joined"));
+    run.err.shows("carol joined").await;
+    world.host.end_elsewhere(node);
+    run.err.shows("waiting for it to come back").await;
+    world.host.node.arrives(message(2, "in the gap"));
+    let node = world.host.run_elsewhere(&dir, Mode::Serve);
+    run.out.shows("in the gap").await;
+    let seen = run.interrupted().await;
+    assert_eq!((seen.code, seen.out.as_str()), (0, "09:30:02 bob: in the gap\n"));
+    let err = "p2p-chat: carol joined\np2p-chat: the node on DIR has gone; waiting for it to come back\n";
+    assert_eq!(seen.err.replace(&dir.display().to_string(), "DIR"), err);
     assert_eq!(world.host.started(), [], "a daemon's place is not taken");
     world.host.end_elsewhere(node);
+}
+
+#[tokio::test]
+async fn what_failed_is_told_even_if_the_wait_at_the_end_is_interrupted() {
+    let world = World::new();
+    *world.host.unreplicated.lock().expect("not poisoned") = (2, Duration::from_secs(3_600));
+    for (command, call) in [("listen", "subscribe"), ("chat", "subscribe"), ("members", "members")] {
+        world.host.node.enter("lab");
+        world.host.node.refuses(call, Status::not_found("there is no network lab; join it first"));
+        let run = world.start(&[command, "lab"]);
+        run.err.shows("waiting up to").await;
+        let seen = run.interrupted().await;
+        assert_eq!(seen.code, 3, "{command}: {}", seen.err);
+        assert!(seen.err.ends_with("p2p-chat: there is no network lab; join it first\n"), "{command}: {}", seen.err);
+    }
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ async fn a_chat_takes_the_place_of_the_one_whose_node_it_used() {
     world.host.node.arrives(message(2, "two"));
     run.out.shows("two").await;
     assert_eq!(world.host.node_options().mode, Mode::Chat);
-    let seen = run.interrupted().await;
+    let seen = run.end_of_input().await;
     assert_eq!(seen.err, "p2p-chat: the connection to the node broke; going on where it was\n");
     assert_eq!(seen.out.matches("one").count(), 1);
 }

@@ -1,5 +1,7 @@
 //! `serve` and `nds`.
 
+use std::time::Duration;
+
 use p2p_chat_cli::{Failure, Mode};
 use tonic::Status;
 
@@ -65,14 +67,18 @@ async fn a_second_process_on_one_data_directory_is_told_so() {
 
 #[tokio::test]
 async fn a_command_uses_the_node_that_runs_and_says_what_it_ignores() {
-    let world = World::new();
+    let mut world = World::new();
     let dir = world.dir.path().join("data");
     let at = dir.display().to_string();
     let _running = world.host.run_elsewhere(&dir, Mode::Serve);
     world.host.node.state().listed.push("lab".to_owned());
     let seen = world.run(&["join", "lab", "--name", "eve", "--data-dir", &at]).await;
     let err = format!("p2p-chat: a node runs on {at} already; --name is ignored\n");
+    let ignored = Outcome { err: err.replace("--name", "--nds"), ..ok("") };
+    assert_eq!(world.run(&["history", "lab", "--nds", "nds:7400", "--data-dir", &at]).await, ignored);
     assert_eq!(seen, Outcome { err, ..ok("joined lab as node 3; bob leads epoch 4\n") });
+    world.env.push(("P2P_CHAT_NDS", "nds:7400".to_owned()));
+    assert_eq!(world.run(&["history", "lab", "--data-dir", &at]).await, ok(""), "what always holds is no mistake");
     let flags = ["--name", "eve", "--preset", "wan", "--metrics", "127.0.0.1:0", "--otlp", "http://127.0.0.1:1"];
     let args = [&["chat", "lab", "--plain", "--data-dir", &at], &flags[..]].concat();
     let err = format!("p2p-chat: a node runs on {at} already; --name, --preset, --metrics, --otlp are ignored\n");
@@ -90,6 +96,55 @@ async fn a_command_waits_for_a_node_that_is_just_starting() {
     world.host.held().remove(&dir);
     let _running = world.host.run_elsewhere(&dir, Mode::Serve);
     assert_eq!(run.end().await.code, 0);
+}
+
+#[tokio::test]
+async fn a_command_waits_for_another_command_to_end() {
+    let world = World::new();
+    let dir = world.dir.path().join("data");
+    let other = world.host.run_elsewhere(&dir, Mode::Command);
+    let run = world.start(&["members", "lab", "--data-dir", &dir.display().to_string()]);
+    world.host.is_looked_at(2).await;
+    world.host.end_elsewhere(other);
+    assert_eq!(run.end().await.code, 0);
+    assert_eq!(world.host.node_options().mode, Mode::Command);
+}
+
+#[tokio::test]
+async fn a_command_waits_for_the_end_of_a_node_that_has_begun_to_end() {
+    let world = World::new();
+    let dir = world.dir.path().join("data");
+    let daemon = world.host.run_elsewhere(&dir, Mode::Serve);
+    std::fs::remove_file(dir.join("node.json")).expect("removed");
+    let run = world.start(&["members", "lab", "--data-dir", &dir.display().to_string()]);
+    world.host.is_looked_at(2).await;
+    world.host.end_elsewhere(daemon);
+    assert_eq!(run.end().await.code, 0);
+    assert_eq!(world.host.node_options().mode, Mode::Command);
+}
+
+#[tokio::test]
+async fn a_command_uses_the_node_of_somebody_who_chats_or_listens() {
+    for mode in [Mode::Chat, Mode::Listen] {
+        let world = World::new();
+        let dir = world.dir.path().join("data");
+        let _other = world.host.run_elsewhere(&dir, mode);
+        assert_eq!(world.run(&["members", "lab", "--data-dir", &dir.display().to_string()]).await.code, 0);
+        assert_eq!(world.host.started(), []);
+    }
+}
+
+#[tokio::test]
+async fn serve_that_is_told_to_stop_through_its_api_ends_in_order() {
+    let world = World::new();
+    *world.host.unreplicated.lock().expect("not poisoned") = (1, Duration::from_secs(3_600));
+    let run = world.start(&["serve"]);
+    run.out.shows("listening").await;
+    world.host.is_told_to_stop();
+    let seen = run.end().await;
+    let err = "p2p-chat: 1 entry is on this disk only and will go out when the node runs again\n";
+    assert_eq!(seen, Outcome { err: err.to_owned(), ..ok("listening on 127.0.0.1:7555\n") });
+    assert_eq!(world.host.stopped(), 1);
 }
 
 #[tokio::test]

@@ -191,6 +191,37 @@ fn the_history_keeps_the_draft() {
 }
 
 #[test]
+fn nothing_is_lost_on_the_way_through_the_history() {
+    let mut editor = Editor::new();
+    for text in ["one", "two"] {
+        editor.insert(text);
+        editor.take();
+    }
+    editor.insert("begun");
+    editor.history_prev();
+    editor.set_text("");
+    editor.insert("a long text");
+    editor.history_prev();
+    assert_eq!(state(&editor), "begun|", "what was being written before the line was cleared");
+    editor.history_next();
+    assert_eq!(state(&editor), "a long text|");
+    editor.history_prev();
+    editor.history_prev();
+    editor.insert("!");
+    editor.history_prev();
+    assert_eq!(state(&editor), "one|");
+    editor.history_next();
+    assert_eq!(state(&editor), "two!|", "as it was changed");
+    editor.history_next();
+    editor.history_next();
+    assert_eq!(editor.take(), "a long text");
+    for text in ["a long text|", "begun|", "two|", "one|"] {
+        editor.history_prev();
+        assert_eq!(state(&editor), text);
+    }
+}
+
+#[test]
 fn the_history_is_bounded() {
     let mut editor = Editor::new();
     for number in 0..600 {

@@ -1,6 +1,5 @@
 //! One item of the timeline as rows.
 
-use jiff::{Timestamp, Zoned, tz::TimeZone};
 use p2p_chat_model::PeerId;
 use p2p_chat_proto::v1::NoticeKind;
 use ratatui::{
@@ -8,15 +7,18 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::wrap::{columns, fitted, shortened, wrap};
-use crate::screen::{
-    model::{
-        Model,
-        network::Network,
-        timeline::{Item, Key, Message, Notice, Pending, Place},
-        truth::Delivery,
+use super::wrap::{columns, fitted, line_columns, shortened, wrap};
+use crate::{
+    render::message::zoned,
+    screen::{
+        model::{
+            Model,
+            network::Network,
+            timeline::{Item, Key, Message, Notice, Pending, Place},
+            truth::Delivery,
+        },
+        theme::{Role, Theme},
     },
-    theme::{Role, Theme},
 };
 
 /// Columns for a name, where there is room for columns.
@@ -158,7 +160,7 @@ impl Format<'_> {
         if self.network.selected == Some(message.key) {
             let style = self.style(Role::Selected);
             for row in &mut rows {
-                let free = self.width.saturating_sub(row.width());
+                let free = self.width.saturating_sub(line_columns(row));
                 row.push_span(" ".repeat(free));
                 row.style = style;
             }
@@ -221,7 +223,7 @@ impl Format<'_> {
         painted: &dyn Fn(&str) -> Vec<Span<'static>>,
     ) -> Vec<Line<'static>> {
         let gutter = self.gutter();
-        let prefix_width: usize = prefix.iter().map(Span::width).sum();
+        let prefix_width: usize = prefix.iter().map(|span| columns(&span.content)).sum();
         // In a narrow timeline the first row begins behind the name: that much is taken of it.
         let lead = prefix_width.saturating_sub(gutter);
         let width = self.width.saturating_sub(gutter).max(2);
@@ -239,7 +241,7 @@ impl Format<'_> {
             rows.push(Line::from(vec![self.continuation(), more]));
         }
         if let Some((suffix, style)) = suffix {
-            let fits = rows.last().is_some_and(|row| row.width() + columns(&suffix) <= self.width);
+            let fits = rows.last().is_some_and(|row| line_columns(row) + columns(&suffix) <= self.width);
             if !fits {
                 rows.push(Line::from(vec![self.continuation()]));
             }
@@ -303,10 +305,4 @@ fn sign(kind: NoticeKind) -> &'static str {
         NoticeKind::Leaderless | NoticeKind::Outside | NoticeKind::Equivocation | NoticeKind::Broken => "!",
         _ => "·",
     }
-}
-
-/// The local time; nothing if it is out of all bounds.
-pub(crate) fn zoned(time_ms: u64, zone: &TimeZone) -> Option<Zoned> {
-    let time = Timestamp::from_millisecond(i64::try_from(time_ms).ok()?).ok()?;
-    Some(time.to_zoned(zone.clone()))
 }

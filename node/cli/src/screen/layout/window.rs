@@ -122,6 +122,22 @@ pub(crate) fn showing(model: &Model, network: &Network, key: Key) -> Scroll {
     settled(&format, network, height, top)
 }
 
+/// The first and the last message in view, or those that they stand behind.
+pub(crate) fn span(model: &Model, network: &Network) -> Option<(Key, Key)> {
+    let rows = visible(model, network);
+    let mut keys = rows.iter().filter_map(|row| row.of).map(|((key, _), _)| key);
+    let first = keys.next()?;
+    Some((first, keys.next_back().unwrap_or(first)))
+}
+
+/// How many late texts above the view have not been in it.
+pub(crate) fn late_above(model: &Model, network: &Network) -> usize {
+    if network.late.is_empty() {
+        return 0;
+    }
+    span(model, network).map_or(0, |(first, _)| network.late.range(..first).count())
+}
+
 /// Whether the newest row is in view.
 pub(crate) fn shows_end(network: &Network) -> bool {
     network.scroll == Scroll::Follow && network.timeline.reaches_end()

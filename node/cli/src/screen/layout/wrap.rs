@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
+use ratatui::text::Line;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// How many columns a text takes: those of its graphemes, as each is drawn by itself. (By Unicode, some letters of Arabic
-/// take less together.)
-pub(crate) fn columns(text: &str) -> usize {
-    text.graphemes(true).map(UnicodeWidthStr::width).sum()
+pub(crate) use crate::render::table::columns;
+
+/// How many columns a line takes.
+pub(crate) fn line_columns(line: &Line<'_>) -> usize {
+    line.spans.iter().map(|span| columns(&span.content)).sum()
 }
 
 /// Breaks `text` into rows of at most `width` columns: at line breaks, else at white space or beside a wide character,

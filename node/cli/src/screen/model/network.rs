@@ -1,5 +1,7 @@
 //! One network on the screen.
 
+use std::collections::BTreeSet;
+
 use p2p_chat_model::PeerId;
 use p2p_chat_proto::v1;
 
@@ -49,6 +51,8 @@ pub(crate) struct Network {
     pub(crate) is_mentioned: bool,
     /// The first of them in everybody's order, as far as they are loaded.
     pub(crate) first_unread: Option<Key>,
+    /// Late texts of others that came while the end was watched, and have not been in view since.
+    pub(crate) late: BTreeSet<Key>,
     /// Up to where everything was read before this look at the network, and the newest that had arrived by then. What
     /// comes later is seen as it comes, or counted.
     pub(crate) read_before: u64,
@@ -60,6 +64,8 @@ pub(crate) struct Network {
     pub(crate) missed: u64,
     /// Whether pages are loaded until the first unread message is among them.
     pub(crate) looks_for_unread: bool,
+    /// Whether the last part of the log that was asked for could not be read, and that was complained of.
+    pub(crate) is_unreadable: bool,
     /// A message to be shown as soon as it is loaded.
     pub(crate) goal: Option<Key>,
     /// Up to where the screen was emptied.
@@ -98,6 +104,11 @@ impl Network {
     /// Whether the node takes part in it.
     pub(crate) fn is_joined(&self) -> bool {
         matches!(self.state.phase(), v1::Phase::Joined | v1::Phase::Joining | v1::Phase::Broken)
+    }
+
+    /// Whether its log can be read: of a network that this node takes part in, once events come from it.
+    pub(crate) fn is_loadable(&self) -> bool {
+        !self.is_joined() || self.subscription == Subscription::Live
     }
 
     /// How many entries others have and this node lacks.

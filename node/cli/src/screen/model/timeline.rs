@@ -20,7 +20,7 @@ const MIN_LOADED: usize = 250;
 const SHORT_ID: usize = 8;
 /// Notices that are kept.
 const MAX_NOTICES: usize = 500;
-/// Own messages that may be on their way to the disk.
+/// Own messages that may be on their way to the disk, and those that did not get there and are remembered.
 pub(crate) const MAX_PENDING: usize = 64;
 /// Changes of the roster that are remembered to have been told by notices.
 const MAX_TOLD: usize = 1_000;
@@ -118,7 +118,7 @@ pub(crate) struct Pending {
     pub(crate) time_ms: u64,
     /// Harmless.
     pub(crate) shown: String,
-    /// As it was typed.
+    /// As it was sent.
     pub(crate) text: String,
 }
 
@@ -143,6 +143,8 @@ pub(crate) struct Timeline {
     notices: VecDeque<Place>,
     told: BTreeSet<Key>,
     pub(crate) pending: Vec<Pending>,
+    /// Own messages that were not sent, or not surely, and of which their writer has only been told so far.
+    pub(crate) failed: Vec<Pending>,
 }
 
 /// Which end of the window to keep when it grows too large.
@@ -209,6 +211,11 @@ impl Timeline {
 
     pub(crate) fn is_loading(&self) -> bool {
         self.loading.is_some()
+    }
+
+    /// Whether nothing is loaded, though there may be something.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.bounds.is_none() && !(self.reaches_start && self.reaches_end)
     }
 
     /// Whether anything has been loaded yet.
@@ -299,6 +306,33 @@ impl Timeline {
         self.told.insert(key);
     }
 
+    /// An own message is there for everybody to see: it need not be shown as on its way, or told of as not sent. One that is
+    /// known already stands for no other with the same text.
+    pub(crate) fn came_back(&mut self, message: &Message) {
+        if self.message(&message.key).is_some() || self.aside.contains_key(&message.key) {
+            return;
+        }
+        for own in [&mut self.pending, &mut self.failed] {
+            if let Some(at) = own.iter().position(|own| own.shown == message.text) {
+                own.remove(at);
+                return;
+            }
+        }
+    }
+
+    /// An own message is in the log: if it was told of as perhaps not sent, it was.
+    pub(crate) fn was_sent(&mut self, message: &Message) {
+        self.failed.retain(|failed| failed.shown != message.text || failed.time_ms > message.time_ms);
+    }
+
+    /// An own message was not sent, or not surely.
+    pub(crate) fn failed(&mut self, message: Pending) {
+        if self.failed.len() >= MAX_PENDING {
+            self.failed.remove(0);
+        }
+        self.failed.push(message);
+    }
+
     /// Something happened, after all that is known of.
     pub(crate) fn happened(&mut self, notice: Notice) {
         let key = self.newest.unwrap_or(Key::START);
@@ -361,6 +395,15 @@ impl Timeline {
         let mut left = self.items.iter().filter(|(_, item)| is_message(item)).map(|((key, _), _)| *key);
         let first = left.next();
         self.bounds = first.map(|first| (first, left.next_back().unwrap_or(first)));
+        let is_beside_a_gap = match self.loading {
+            Some(Part::Before(_)) => keep == Keep::Newest,
+            Some(Part::After(_)) => keep == Keep::Oldest,
+            Some(Part::Newest | Part::Around(_)) | None => false,
+        };
+        if is_beside_a_gap {
+            // What was asked for no longer meets what is loaded.
+            self.loading = None;
+        }
     }
 
     /// Forgets what is loaded: it has to be loaded anew.
@@ -381,11 +424,11 @@ impl Timeline {
 
     fn put(&mut self, message: Message) {
         let key = message.key;
+        self.newest = self.newest.max(Some(key));
+        self.bounds = Some(self.bounds.map_or((key, key), |(first, last)| (first.min(key), last.max(key))));
         if self.told.contains(&key) {
             return;
         }
-        self.newest = self.newest.max(Some(key));
-        self.bounds = Some(self.bounds.map_or((key, key), |(first, last)| (first.min(key), last.max(key))));
         self.bytes += message.text.len();
         match self.items.insert((key, 0), Item::Message(message)) {
             Some(Item::Message(before)) => self.bytes = self.bytes.saturating_sub(before.text.len()),

@@ -2,14 +2,14 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{Effect, history, words};
+use super::{Effect, history, status, words};
 use crate::{
     chat::words::WORDS,
     screen::{
         editor::{Candidates, Direction},
         keys::Action,
         layout::{panes, window},
-        model::{Content, Model, Overlay, network::Scroll, text::harmless_line, timeline::Keep},
+        model::{Content, Model, Overlay, text::harmless_line, timeline::Keep},
         view::overlay,
     },
 };
@@ -23,7 +23,8 @@ pub(super) fn key(model: &mut Model, key: &KeyEvent, effects: &mut Vec<Effect>) 
     if model.said.as_ref().is_some_and(|said| said.is_error) {
         model.said = None;
     }
-    let while_searching = model.search.is_some() && model.editor.is_empty();
+    let has_matches = model.search.as_ref().is_some_and(|search| !search.matches.is_empty());
+    let while_searching = has_matches && model.editor.is_empty();
     let action = model.keys.action(key, while_searching);
     if model.overlay.is_some() && in_overlay(model, key, action) {
         return;
@@ -154,13 +155,18 @@ fn toggle_members(model: &mut Model) {
     }
 }
 
-/// One step back: from a search, a selection, or to the newest message.
+/// One step back: from a search, from trying to get somewhere, from a selection, or to the newest message.
 fn cancel(model: &mut Model, effects: &mut Vec<Effect>) {
-    if model.search.take().is_some() || model.said.take().is_some() {
+    if model.search.take().is_some() || model.said.take().is_some() || status::give_up(model) {
         return;
     }
     let Some(network) = model.network_mut() else { return };
-    if network.selected.take().is_none() && (network.scroll != Scroll::Follow || !window::shows_end(network)) {
+    if network.selected.take().is_some() {
+        return;
+    }
+    if window::shows_end(network) {
+        network.late.clear();
+    } else {
         history::to_bottom(model, effects);
     }
 }

@@ -3,16 +3,22 @@
 use p2p_chat_model::PeerId;
 use p2p_chat_proto::v1::{self, NoticeKind, event::Event};
 
-use super::{Effect, is_watched, status};
+use super::{Effect, is_watched, status, words};
 use crate::{
     failure::Failure,
-    screen::model::{
-        Model,
-        network::{Network, Scroll},
-        text::{harmless, harmless_line},
-        timeline::{Keep, Key, Message, Notice, Pending},
+    screen::{
+        keys::Action,
+        model::{
+            Model,
+            network::{Network, Scroll},
+            text::{harmless, harmless_line},
+            timeline::{Keep, Key, Message, Notice, Pending},
+        },
     },
 };
+
+/// Late texts that are remembered until they have been in view.
+const MAX_LATE: usize = 10_000;
 
 /// Something happened in a network.
 pub(super) fn event(model: &mut Model, id: &str, event: Event, effects: &mut Vec<Effect>) {
@@ -28,7 +34,7 @@ pub(super) fn event(model: &mut Model, id: &str, event: Event, effects: &mut Vec
                 network.truth.acknowledged(peer, acknowledged.seq);
             }
         }
-        Event::CaughtUp(_) => {}
+        Event::CaughtUp(_) | Event::BeginsAfter(_) => {}
     }
 }
 
@@ -45,11 +51,13 @@ fn arrived(model: &mut Model, id: &str, message: Message, effects: &mut Vec<Effe
         network.timeline.told(message.key);
     }
     if is_own {
-        came_back(network, &message.text);
+        network.timeline.came_back(&message);
     } else if message.is_text && !is_seen {
         network.unread += 1;
         network.is_mentioned |= is_mention;
         unread(network, message.key);
+    } else if message.is_text && message.is_late && network.late.len() < MAX_LATE {
+        network.late.insert(message.key);
     }
     network.timeline.arrived(message);
     let keep = if network.scroll == Scroll::Follow { Keep::Newest } else { Keep::Oldest };
@@ -62,13 +70,6 @@ fn arrived(model: &mut Model, id: &str, message: Message, effects: &mut Vec<Effe
 /// Notes where what is unread begins.
 pub(super) fn unread(network: &mut Network, key: Key) {
     network.first_unread = Some(network.first_unread.map_or(key, |first| first.min(key)));
-}
-
-/// An own message is there for everybody to see: it need not be shown as on its way.
-fn came_back(network: &mut Network, text: &str) {
-    if let Some(at) = network.timeline.pending.iter().position(|pending| pending.shown == text) {
-        network.timeline.pending.remove(at);
-    }
 }
 
 fn happened(model: &mut Model, id: &str, notice: &v1::Notice, effects: &mut Vec<Effect>) {
@@ -91,7 +92,7 @@ fn happened(model: &mut Model, id: &str, notice: &v1::Notice, effects: &mut Vec<
             | NoticeKind::Leaderless
     );
     if changes_members {
-        status::ask_members(network, model.now_ms, effects);
+        status::ask_members(network, model.steady_ms, effects);
     }
     status::ask(model, effects);
 }
@@ -115,6 +116,8 @@ fn told(notice: &v1::Notice, me: Option<PeerId>) -> String {
 pub(super) fn send(model: &mut Model, text: String, effects: &mut Vec<Effect>) {
     let (token, time_ms) = (model.token(), model.now_ms);
     let Some(network) = model.network_mut() else { return };
+    // It is said again.
+    network.timeline.failed.retain(|failed| failed.text != text);
     network.timeline.pending.push(Pending { token, time_ms, shown: harmless(&text), text: text.clone() });
     // Whoever answers has read it.
     network.all_read();
@@ -135,16 +138,50 @@ pub(super) fn sent(model: &mut Model, id: &str, token: u64, result: Result<v1::S
                 show_sent(model, id, sent, pending);
             }
         }
-        Err(failure) => {
-            if let Some(pending) = pending
-                && model.editor.is_empty()
-            {
-                // It fitted before.
-                model.editor.set_text(&pending.text);
-            }
-            model.complain(format!("not sent: {failure}"));
-        }
+        Err(failure) => not_sent(model, id, &failure, pending),
     }
+}
+
+/// Gives an own message back to who wrote it, where that disturbs nothing and it would be said to the same people; else it
+/// is in the history of the input line.
+fn not_sent(model: &mut Model, id: &str, failure: &Failure, message: Option<Pending>) {
+    let has_room = model.editor.is_empty() && model.current.as_deref() == Some(id);
+    let text = message.as_ref().filter(|_| has_room).map(|message| words::line(&message.text));
+    // It fitted before.
+    let is_given_back = text.is_some_and(|text| model.editor.set_text(&text));
+    if let (Some(message), Some(network), false) = (message, model.networks.get_mut(id), is_given_back) {
+        network.timeline.failed(message);
+    }
+    let count = model.networks.values().map(|network| network.timeline.failed.len()).sum::<usize>();
+    let what = if failure.leaves_open() { "may not have been sent" } else { "not sent" };
+    let up = model.keys.first(Action::Up).unwrap_or_else(|| "the history".to_owned());
+    let hint = match (count, is_given_back) {
+        (0, _) => String::new(),
+        (1, false) => format!(" ({up} brings it back)"),
+        (_, false) => format!(" ({up} brings back all {count})"),
+        (_, true) => format!(" ({up} brings back {count} more)"),
+    };
+    model.complain(format!("{what}{hint}: {failure}"));
+}
+
+/// What to say at the end of own messages that are not known to be on the disk.
+pub(crate) fn unsent(model: &Model) -> Option<String> {
+    /// How much of the first one is shown.
+    const BEGINNING_CHARS: usize = 60;
+    let timelines = || model.networks.values().map(|network| &network.timeline);
+    let unsent = || timelines().flat_map(|timeline| timeline.failed.iter().chain(&timeline.pending));
+    let has_failed = timelines().any(|timeline| !timeline.failed.is_empty());
+    let shown = &unsent().min_by_key(|message| message.token)?.shown;
+    let mut beginning: String = shown.chars().take(BEGINNING_CHARS).collect();
+    if beginning.len() < shown.len() {
+        beginning.push('…');
+    }
+    Some(match (unsent().count(), has_failed) {
+        (1, false) => format!("your last message may not have been sent: {beginning}"),
+        (1, true) => format!("a message of yours may not have been sent: {beginning}"),
+        (count, false) => format!("your last {count} messages may not have been sent; the first of them: {beginning}"),
+        (count, true) => format!("{count} messages of yours may not have been sent; the first of them: {beginning}"),
+    })
 }
 
 /// Shows an own message where it belongs, unless it has come back already.

@@ -46,9 +46,17 @@ pub(super) fn loaded(
         Ok(messages) => messages,
         Err(failure) => {
             network.timeline.loading_failed(part);
-            return model.complain(format!("can't read the log: {failure}"));
+            // It is asked for again and again.
+            if !std::mem::replace(&mut network.is_unreadable, true) {
+                model.complain(format!("can't read the log: {failure}"));
+            }
+            return;
         }
     };
+    network.is_unreadable = false;
+    for message in messages.iter().filter(|message| message.is_text && me == Some(message.key.author)) {
+        network.timeline.was_sent(message);
+    }
     let is_unread = |message: &&Message| message.is_text && me != Some(message.key.author);
     let arrived = messages.iter().map(|message| message.position).max().unwrap_or(0);
     let backlog = network.read_before + 1..=*network.backlog_end.get_or_insert(arrived);
@@ -95,16 +103,17 @@ pub(super) fn go_to(model: &mut Model, id: &str, effects: &mut Vec<Effect>) {
     }
     model.current = Some(id.to_owned());
     model.overlay = None;
-    let now_ms = model.now_ms;
+    // Its matches are places in the other one.
+    model.search = None;
+    let steady_ms = model.steady_ms;
     let Some(network) = model.network_mut() else { return };
     network.is_mentioned = false;
     // One that events come from is loaded when they do.
-    let is_loadable = !network.is_joined() || network.subscription == crate::screen::model::network::Subscription::Live;
-    if network.timeline.first().is_none() && is_loadable {
+    if network.timeline.first().is_none() && network.is_loadable() {
         load(network, Part::Newest, effects);
     }
     if network.members_at_ms == 0 {
-        status::ask_members(network, now_ms, effects);
+        status::ask_members(network, steady_ms, effects);
     }
 }
 
@@ -172,9 +181,13 @@ pub(super) fn to_bottom(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
-/// Goes to the first unread message, loading what lies before it.
+/// Goes to the first message that came late and was not seen, else to the first unread one, loading what lies before it.
 pub(super) fn to_first_unread(model: &mut Model, effects: &mut Vec<Effect>) {
     let Some(network) = model.network_mut() else { return };
+    if let Some(late) = network.late.first().copied() {
+        show(model, late, effects);
+        return load_nearby(model, effects);
+    }
     if network.first_unread.is_none() {
         return model.say("nothing is unread here");
     }
@@ -241,6 +254,22 @@ pub(super) fn load_nearby(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
+/// Asks again for what is shown and could not be had.
+pub(super) fn load_again(model: &mut Model, effects: &mut Vec<Effect>) {
+    let Some(network) = model.network_mut() else { return };
+    if network.timeline.is_loading() || !network.is_loadable() {
+        return;
+    }
+    // Pages on the way to what is unread have taken the place of the newest ones.
+    let is_at_end = network.scroll == Scroll::Follow && !network.looks_for_unread;
+    if network.timeline.is_missing() || is_at_end && !network.timeline.reaches_end() {
+        let part = anchor(network).map_or(Part::Newest, Part::Around);
+        return load(network, part, effects);
+    }
+    look_for_unread(model, effects);
+    load_nearby(model, effects);
+}
+
 /// Selects the message above, or below, the selected one; the lowest in view if none is.
 pub(super) fn select(model: &mut Model, towards: Keep, effects: &mut Vec<Effect>) {
     let Some(network) = model.network() else { return };
@@ -301,12 +330,20 @@ pub(super) fn found(
                 return model.say(NO_MORE);
             }
         }
-        Err(failure) => return model.complain(format!("can't search: {failure}")),
+        Err(failure) => {
+            if search.matches.is_empty() {
+                model.search = None;
+            }
+            return model.complain(format!("can't search: {failure}"));
+        }
     }
     let key = search.matches.get(search.at).copied();
     match key {
         Some(key) => show(model, key, effects),
-        None => model.complain(format!("nothing has {text:?} in it")),
+        None => {
+            model.search = None;
+            model.complain(format!("nothing has {text:?} in it"));
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     commands::networks::Entered,
     failure::Failure,
     screen::model::{
-        Content, Link, Me, Model, Task, discovery_url,
+        Content, Link, Me, Model, Wanted, Way, discovery_url,
         network::{Network, Subscription},
         text::harmless_line,
         timeline::Part,
@@ -22,58 +22,68 @@ const MEMBERS_MS: u64 = 10_000;
 pub(super) fn ask(model: &mut Model, effects: &mut Vec<Effect>) {
     if !model.is_asking_status && model.link == Link::Up {
         model.is_asking_status = true;
-        model.asked_status_at_ms = model.now_ms;
+        model.asked_status_at_ms = model.steady_ms;
         effects.push(Effect::Status);
     }
 }
 
 /// Asks for whatever has become old.
 pub(super) fn refresh(model: &mut Model, effects: &mut Vec<Effect>) {
-    if model.now_ms.saturating_sub(model.asked_status_at_ms) < STATUS_MS {
+    if model.steady_ms.saturating_sub(model.asked_status_at_ms) < STATUS_MS {
         return;
     }
     ask(model, effects);
     if let Some(Content::Inspection { network, message, .. }) = model.overlay.as_ref().map(|over| &over.content) {
         effects.push(Effect::Inspect { network: network.clone(), message: message.clone() });
     }
-    let now_ms = model.now_ms;
+    let steady_ms = model.steady_ms;
     if let Some(network) = model.network_mut()
-        && now_ms.saturating_sub(network.members_at_ms) >= MEMBERS_MS
+        && steady_ms.saturating_sub(network.members_at_ms) >= MEMBERS_MS
     {
-        ask_members(network, now_ms, effects);
+        ask_members(network, steady_ms, effects);
     }
+    history::load_again(model, effects);
     retry_wanted(model, effects);
 }
 
 /// Asks who the members are.
-pub(super) fn ask_members(network: &mut Network, now_ms: u64, effects: &mut Vec<Effect>) {
-    network.members_at_ms = now_ms;
+pub(super) fn ask_members(network: &mut Network, steady_ms: u64, effects: &mut Vec<Effect>) {
+    network.members_at_ms = steady_ms;
     network.truth.asked();
     effects.push(Effect::Members { network: network.id.clone() });
 }
 
-/// Gets into the network that is wanted.
-pub(super) fn enter_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
-    if let Some(wanted) = model.wanted.clone() {
-        enter(model, wanted, true, effects);
-    }
+/// Wants to be in a network, and gets into it that way.
+pub(super) fn want(model: &mut Model, network: String, way: Way, effects: &mut Vec<Effect>) {
+    model.wanted = Some(Wanted::new(network, way));
+    enter_wanted(model, effects);
 }
 
-/// Joins a network, or founds it where there is none and that may be.
-pub(super) fn enter(model: &mut Model, network: String, may_found: bool, effects: &mut Vec<Effect>) {
-    let token = model.token();
-    let (at, name) = (discovery_url(&model.status), harmless_line(&network));
-    let what = format!("joining {name} through {at}");
-    model.tasks.push(Task { token, what, since_ms: model.now_ms });
-    effects.push(Effect::Enter { token, network, may_found });
+/// Gets into the network that is wanted.
+pub(super) fn enter_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
+    let Some(wanted) = &mut model.wanted else { return };
+    wanted.retry_at_ms = None;
+    let (network, way) = (wanted.network.clone(), wanted.way);
+    let name = harmless_line(&network);
+    let token = model.begin(match way {
+        Way::Found => format!("founding {name}: registering it"),
+        Way::Join | Way::JoinOrFound => format!("joining {name} through {}", discovery_url(&model.status)),
+    });
+    effects.push(Effect::Enter { token, network, way });
 }
 
 fn retry_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
-    let is_due = model.retry_at_ms.is_some_and(|at_ms| at_ms <= model.now_ms);
+    let is_due = model.retry_at_ms().is_some_and(|at_ms| at_ms <= model.steady_ms);
     if is_due && model.tasks.is_empty() {
-        model.retry_at_ms = None;
         enter_wanted(model, effects);
     }
+}
+
+/// Tries no longer to get into a network that could not be reached. False: there is none.
+pub(super) fn give_up(model: &mut Model) -> bool {
+    let Some(wanted) = model.wanted.take_if(|wanted| wanted.problem.is_some()) else { return false };
+    model.say(format!("no longer trying to get into {}", harmless_line(&wanted.network)));
+    true
 }
 
 /// A network was entered, or not.
@@ -88,21 +98,29 @@ pub(super) fn entered(
     const RETRY_MS: u64 = 3_000;
     model.tasks.retain(|task| task.token != token);
     let name = harmless_line(network);
+    let wanted = model.wanted.take_if(|wanted| wanted.network == network);
     match result {
         Ok(Entered::Founded) => model.say(format!("founded {name}; others join it with p2p-chat chat {name}")),
         Ok(Entered::Joined) => model.say(format!("joined {name}")),
         Ok(Entered::Already) => {}
         Err(failure) => {
-            if matches!(failure, Failure::Unreachable(_)) && model.wanted.as_deref() == Some(network) {
-                model.retry_at_ms = Some(model.now_ms + RETRY_MS);
-            } else if model.wanted.as_deref() == Some(network) {
-                model.wanted = None;
+            let problem = harmless_line(&format!("can't get into {name}: {failure}"));
+            let mut is_news = true;
+            if let (Some(mut again), Failure::Unreachable(_)) = (wanted, &failure) {
+                is_news = again.problem.replace(problem.clone()).as_ref() != Some(&problem);
+                again.retry_at_ms = Some(model.steady_ms + RETRY_MS);
+                model.wanted = Some(again);
             }
-            model.complain(format!("can't get into {name}: {failure}"));
+            if is_news {
+                model.complain(problem);
+            }
             return;
         }
     }
-    model.wanted = Some(network.to_owned());
+    // Should the node go before it says so: what it was in is not founded anew. Who has given up meanwhile stays elsewhere.
+    if wanted.is_some() {
+        model.wanted = Some(Wanted::new(network.to_owned(), Way::Join));
+    }
     model.is_asking_status = false;
     ask(model, effects);
 }
@@ -159,7 +177,7 @@ fn take_in(model: &mut Model, state: v1::NetworkState, effects: &mut Vec<Effect>
     }
     let is_wanted_now = is_current || network.subscription == Subscription::Asked;
     if is_wanted_now && network.members_at_ms == 0 {
-        ask_members(network, model.now_ms, effects);
+        ask_members(network, model.steady_ms, effects);
     }
 }
 
@@ -167,11 +185,12 @@ fn take_in(model: &mut Model, state: v1::NetworkState, effects: &mut Vec<Effect>
 fn go_where_it_is_wanted(model: &mut Model, effects: &mut Vec<Effect>) {
     if model.current.as_ref().is_some_and(|current| !model.networks.contains_key(current)) {
         model.current = None;
+        model.search = None;
     }
     let is_wanted = |network: &&Network, wanted: &str| {
         network.is_joined() && (network.id == wanted || network.state.name == wanted)
     };
-    let wanted = model.wanted.as_deref();
+    let wanted = model.wanted.as_ref().map(|wanted| wanted.network.as_str());
     let wanted = wanted.and_then(|wanted| model.networks.values().find(|network| is_wanted(network, wanted)));
     if let Some(id) = wanted.map(|network| network.id.clone()) {
         model.wanted = None;

@@ -6,7 +6,10 @@ use crate::screen::{
     model::network::Scroll,
 };
 
+mod away;
+mod entering;
 mod search;
+mod sending;
 
 const OPS: &str = "0b500000b5000000b5000000b5000000b5000000b5000000b5000000b5000000";
 
@@ -14,13 +17,16 @@ fn send(text: &str) -> Effect {
     Effect::Send { network: LAB.to_owned(), token: 0, text: text.to_owned() }
 }
 
+fn enter(network: &str, way: Way) -> Effect {
+    Effect::Enter { token: 0, network: network.to_owned(), way }
+}
+
 /// Effects without the tokens in them.
 fn plain(effects: Vec<Effect>) -> Vec<Effect> {
     let plain = |effect| match effect {
         Effect::Send { network, text, .. } => Effect::Send { network, token: 0, text },
-        Effect::Enter { network, may_found, .. } => Effect::Enter { token: 0, network, may_found },
-        Effect::Create { network, .. } => Effect::Create { token: 0, network },
-        Effect::Leave { network, .. } => Effect::Leave { token: 0, network },
+        Effect::Enter { network, way, .. } => Effect::Enter { token: 0, network, way },
+        Effect::Leave { network, force, .. } => Effect::Leave { token: 0, network, force },
         Effect::Networks { .. } => Effect::Networks { token: 0 },
         effect => effect,
     };
@@ -41,128 +47,13 @@ fn said(screen: &Screen) -> &str {
 }
 
 #[test]
-fn the_way_into_a_network_is_asked_for_step_by_step() {
-    let mut screen = Screen::new();
-    assert_eq!(screen.later(5_000), [], "there is no node to ask yet");
-    let enter = Effect::Enter { token: 0, network: "lab".to_owned(), may_found: true };
-    assert_eq!(plain(screen.input(Input::Opened(None))), [Effect::Status, enter]);
-    screen.status(status(vec![]));
-    let token = screen.model.tasks.first().map_or(0, |task| task.token);
-    let entered = Answer::Entered { token, network: "lab".to_owned(), result: Ok(Entered::Founded) };
-    assert_eq!(screen.answer(entered), [Effect::Status]);
-    assert!(screen.model.tasks.is_empty());
-    let network = || LAB.to_owned();
-    let effects = screen.status(status(vec![network_state("lab", LAB)]));
-    assert_eq!(effects, [Effect::Subscribe { network: network() }, Effect::Members { network: network() }]);
-    assert_eq!(screen.model.current.as_deref(), Some(LAB));
-    // Nothing is read before the events come in, or it could fall between.
-    let effects = screen.answer(Answer::Subscribed { network: network(), result: Ok(()) });
-    assert_eq!(effects, [Effect::Load { network: network(), part: Part::Newest }]);
-}
-
-#[test]
-fn a_network_that_can_not_be_reached_is_tried_again_and_one_that_refuses_is_not() {
-    let mut screen = Screen::new();
-    screen.input(Input::Opened(None));
-    screen.status(status(vec![]));
-    let token = screen.model.tasks.first().map_or(0, |task| task.token);
-    let failed = |failure| Answer::Entered { token, network: "lab".to_owned(), result: Err(failure) };
-    screen.answer(failed(Failure::Unreachable("no discovery service answers".to_owned())));
-    assert_eq!(said(&screen), "can't get into lab: no discovery service answers");
-    assert!(!screen.later(2_000).iter().any(|effect| matches!(effect, Effect::Enter { .. })));
-    screen.status(status(vec![]));
-    let again = Effect::Enter { token: 0, network: "lab".to_owned(), may_found: true };
-    assert!(plain(screen.later(1_000)).contains(&again));
-    screen.answer(failed(Failure::NotAllowed("you were removed".to_owned())));
-    screen.status(status(vec![]));
-    assert!(!screen.later(9_000).iter().any(|effect| matches!(effect, Effect::Enter { .. })));
-}
-
-#[test]
-fn a_message_goes_from_on_its_way_to_stored_by_all() {
-    let mut screen = Screen::in_lab(vec![message(1, "bob", "hi")]);
-    assert_eq!(plain(screen.enters("hello")), [send("hello")]);
-    assert!(screen.model.editor.is_empty());
-    assert!(screen.shows("hello …"));
-    let token = 2;
-    let response = v1::SendResponse { id: "id".to_owned(), seq: 7, lamport: 9, ..Default::default() };
-    screen.answer(Answer::Sent { network: LAB.to_owned(), token, result: Ok(response) });
-    assert!(screen.shows("hello queued"));
-    let own = v1::Message { seq: 7, lamport: 9, ..message(9, "alice", "hello") };
-    screen.arrives(own);
-    assert_eq!(screen.rows().iter().filter(|row| row.contains("hello")).count(), 1);
-    screen.acknowledged("bob", 7);
-    assert!(screen.shows("hello 1/2"));
-    screen.acknowledged("carol", 7);
-    assert!(screen.shows("hello ✓"));
-}
-
-#[test]
-fn a_message_that_comes_back_before_the_answer_is_shown_once() {
-    let mut screen = Screen::in_lab(vec![]);
-    screen.enters("hello");
-    screen.arrives(v1::Message { seq: 7, lamport: 9, ..message(9, "alice", "hello") });
-    assert_eq!(screen.rows().iter().filter(|row| row.contains("hello")).count(), 1);
-    let response = v1::SendResponse { id: "id".to_owned(), seq: 7, lamport: 9, ..Default::default() };
-    screen.answer(Answer::Sent { network: LAB.to_owned(), token: 2, result: Ok(response) });
-    assert_eq!(screen.rows().iter().filter(|row| row.contains("hello")).count(), 1);
-}
-
-#[test]
-fn what_could_not_be_sent_is_given_back() {
-    let mut screen = Screen::in_lab(vec![]);
-    screen.enters("hello");
-    let result = Err(Failure::Failed("the disk is full".to_owned()));
-    screen.answer(Answer::Sent { network: LAB.to_owned(), token: 2, result });
-    assert_eq!(screen.model.editor.text(), "hello");
-    assert_eq!(said(&screen), "not sent: the disk is full");
-    assert!(!screen.shows("hello …"));
-}
-
-#[test]
-fn nothing_is_said_before_the_network_is_entered_or_after_it_was_left() {
-    let mut screen = Screen::in_lab(vec![]);
-    for (phase, why) in [(v1::Phase::Joining, "you are not in lab yet"), (v1::Phase::Left, "you have left lab")] {
-        screen.status(status(vec![v1::NetworkState { phase: phase.into(), ..network_state("lab", LAB) }]));
-        assert_eq!(screen.enters("hello"), []);
-        assert!(said(&screen).starts_with(why), "{}", said(&screen));
-        assert_eq!(screen.model.editor.text(), "hello");
-        screen.key("ctrl-c");
-    }
-}
-
-#[test]
-fn only_so_many_messages_are_on_their_way_at_once() {
-    let mut screen = Screen::in_lab(vec![]);
-    let sent = (0..70).filter(|n| !screen.enters(&format!("message {n}")).is_empty()).count();
-    assert_eq!(sent, 64);
-    assert!(said(&screen).starts_with("your messages before this one"), "{}", said(&screen));
-}
-
-#[test]
-fn too_long_a_text_stays_in_the_input_line() {
-    let mut screen = Screen::in_lab(vec![]);
-    screen.input(Input::Terminal(TerminalEvent::Paste("x".repeat(65_537))));
-    assert_eq!(screen.key("enter"), []);
-    assert!(said(&screen).starts_with("a message has at most 65536 bytes"), "{}", said(&screen));
-    assert_eq!(screen.model.editor.text().len(), 65_537);
-}
-
-#[test]
-fn what_is_pasted_is_one_message_and_no_command() {
-    let mut screen = Screen::in_lab(vec![]);
-    screen.input(Input::Terminal(TerminalEvent::Paste("/quit\r\nnow".to_owned())));
-    assert_eq!(plain(screen.key("enter")), [send("/quit\nnow")]);
-}
-
-#[test]
 fn commands_do_what_they_say_and_unknown_ones_say_so() {
     let mut screen = Screen::in_lab(vec![]);
-    let enter = Effect::Enter { token: 0, network: "new".to_owned(), may_found: false };
-    assert_eq!(plain(screen.enters("/join new")), [enter]);
-    let create = Effect::Create { token: 0, network: "newer".to_owned() };
-    assert_eq!(plain(screen.enters("/create newer")), [create]);
-    assert_eq!(plain(screen.enters("/leave")), [Effect::Leave { token: 0, network: LAB.to_owned() }]);
+    assert_eq!(plain(screen.enters("/join new")), [enter("new", Way::Join)]);
+    assert_eq!(plain(screen.enters("/create newer")), [enter("newer", Way::Found)]);
+    for (line, force) in [("/leave", false), ("/leave lab --force", true)] {
+        assert_eq!(plain(screen.enters(line)), [Effect::Leave { token: 0, network: LAB.to_owned(), force }]);
+    }
     assert_eq!(plain(screen.enters("/networks")), [Effect::Networks { token: 0 }]);
     assert_eq!(plain(screen.enters("/me waves")), [send("/me waves")]);
     assert_eq!(plain(screen.enters("//quit")), [send("/quit")]);
@@ -274,6 +165,25 @@ fn late_arrivals_do_not_move_what_is_read() {
 }
 
 #[test]
+fn what_comes_late_above_the_view_is_told_until_it_has_been_seen() {
+    let mut screen = Screen::in_lab(many(100));
+    let late = |place, text: &str| v1::Message { seq: 1, late: true, ..message(place, "carol", text) };
+    screen.arrives(late(98, "in view"));
+    assert!(screen.shows("in view") && !screen.shows("late above"), "{:#?}", screen.rows());
+    screen.arrives(late(10, "from the past"));
+    screen.arrives(late(40, "from between"));
+    screen.later(1_000);
+    screen.enters("who answers has not seen it");
+    assert!(screen.shows("2 came late above: Alt-u"), "{:#?}", screen.rows());
+    screen.key("alt-u");
+    assert!(screen.shows("from the past"), "{:#?}", screen.rows());
+    screen.key("ctrl-end");
+    assert!(screen.shows("1 came late above: Alt-u"));
+    screen.key("esc");
+    assert!(!screen.shows("late above"));
+}
+
+#[test]
 fn what_comes_into_sight_is_loaded_before() {
     let mut screen = Screen::in_lab((1..=200).map(|n| message(n + 1_000, "bob", &format!("message {n}"))).collect());
     let first = screen.model.network().and_then(|lab| lab.timeline.first()).expect("loaded");
@@ -364,6 +274,69 @@ fn the_first_unread_message_is_looked_for_in_what_is_not_loaded() {
     assert_eq!(screen.key("alt-u"), [Effect::Load { network: LAB.to_owned(), part: before }]);
     screen.loaded(before, page(601));
     assert!(screen.shows("message 701") && screen.shows(" unread "), "{:#?}", screen.rows());
+}
+
+#[test]
+fn what_is_loaded_on_the_way_to_the_first_unread_message_stays() {
+    let mut screen = Screen::new();
+    screen.input(Input::Opened(None));
+    screen.model.tasks.clear();
+    let lab = || v1::NetworkState { read_position: 0, unread: 5_000, ..network_state("lab", LAB) };
+    screen.status(status(vec![lab()]));
+    screen.answer(Answer::Subscribed { network: LAB.to_owned(), result: Ok(()) });
+    let page = |from: u64| (from..from + 2_000).map(|n| message(n, "bob", &format!("message {n}"))).collect::<Vec<_>>();
+    screen.loaded(Part::Newest, page(8_001));
+    let first = |screen: &Screen| screen.model.network().and_then(|lab| lab.timeline.first()).expect("loaded");
+    screen.key("alt-u");
+    for from in [6_001, 4_001, 2_001] {
+        let before = Part::Before(first(&screen));
+        screen.loaded(before, page(from));
+    }
+    let network = screen.model.network().expect("there");
+    assert!(network.looks_for_unread && !network.timeline.reaches_end(), "the newest ones had to go");
+    let before = Part::Before(first(&screen));
+    let result = Err(Failure::Failed("the disk is slow".to_owned()));
+    screen.answer(Answer::Loaded { network: LAB.to_owned(), part: before, result });
+    screen.status(status(vec![lab()]));
+    let effects = screen.later(1_000);
+    assert!(effects.contains(&Effect::Load { network: LAB.to_owned(), part: before }), "{effects:?}");
+}
+
+#[test]
+fn what_could_not_be_loaded_is_asked_for_again() {
+    let mut screen = Screen::in_lab(vec![]);
+    let load = Effect::Load { network: LAB.to_owned(), part: Part::Newest };
+    let fail = |screen: &mut Screen, part| {
+        let result = Err(Failure::Failed("the disk is slow".to_owned()));
+        screen.answer(Answer::Loaded { network: LAB.to_owned(), part, result });
+    };
+    screen.input(Input::Lost);
+    screen.input(Input::Opened(None));
+    screen.status(status(vec![network_state("lab", LAB)]));
+    screen.model.network_mut().expect("there").timeline.unload_all();
+    assert!(screen.answer(Answer::Subscribed { network: LAB.to_owned(), result: Ok(()) }).contains(&load));
+    fail(&mut screen, Part::Newest);
+    assert_eq!(said(&screen), "can't read the log: the disk is slow");
+    screen.arrives(message(9, "bob", "nobody sees it yet"));
+    assert!(screen.shows("reading the log") && !screen.shows("Nothing has been said"), "{:#?}", screen.rows());
+    assert!(screen.later(1_000).contains(&load));
+    assert!(!screen.later(1_000).contains(&load), "once at a time");
+    screen.model.said = None;
+    fail(&mut screen, Part::Newest);
+    assert_eq!(said(&screen), "", "it has been said");
+    screen.status(status(vec![network_state("lab", LAB)]));
+    assert!(screen.later(1_000).contains(&load));
+    screen.loaded(Part::Newest, vec![message(9, "bob", "nobody sees it yet")]);
+    assert!(screen.shows("nobody sees it yet"));
+    // So is the newest part, where something else is loaded.
+    let network = screen.model.network_mut().expect("there");
+    network.timeline.load(Part::Around(Key::START));
+    screen.loaded(Part::Around(Key::START), many(100));
+    assert!(screen.key("ctrl-end").contains(&load));
+    fail(&mut screen, Part::Newest);
+    assert_eq!(said(&screen), "can't read the log: the disk is slow");
+    screen.status(status(vec![network_state("lab", LAB)]));
+    assert!(screen.later(1_000).contains(&load));
 }
 
 #[test]
@@ -477,4 +450,19 @@ fn the_clock_only_asks_what_has_become_old() {
     screen.answer(Answer::Members { network: LAB.to_owned(), result: Ok(vec![member("bob", 1, 0)]) });
     assert_eq!(screen.model.now_ms, MORNING_MS + 11_000);
     assert_eq!(screen.model.me.as_ref().map(|me| me.peer), Some(peer("alice")));
+}
+
+#[test]
+fn a_clock_that_is_set_back_stops_nothing() {
+    let mut screen = Screen::in_lab(vec![]);
+    screen.later(1_000);
+    screen.status(status(vec![network_state("lab", LAB)]));
+    screen.key("ctrl-c");
+    assert!(screen.model.said.is_some());
+    let now_ms = screen.model.now_ms - 3_600_000;
+    let effects = screen.input(Input::Tick { now_ms, steady_ms: screen.model.steady_ms + 10_000 });
+    assert_eq!(effects, [Effect::Status, Effect::Members { network: LAB.to_owned() }]);
+    assert_eq!(screen.model.said, None);
+    screen.enters("hello");
+    assert!(screen.shows("08:30"), "what is shown is the time on the wall: {:#?}", screen.rows());
 }

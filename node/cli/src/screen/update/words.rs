@@ -8,16 +8,13 @@ use crate::{
     failure::Failure,
     render::text,
     screen::keys::Action,
-    screen::model::{Content, Link, Model, Overlay, Task, text::harmless_line, timeline::Key},
+    screen::model::{Content, Link, Model, Overlay, Way, text::harmless_line, timeline::Key},
     values,
 };
 
 /// Does what the input line says.
 pub(super) fn entered(model: &mut Model, effects: &mut Vec<Effect>) {
-    let line = model.editor.text().to_owned();
-    // What is pasted and begins with a slash is no command.
-    let meaning = if line.contains('\n') { Meaning::Say(line) } else { meaning(line, Mode::Screen) };
-    let done = match meaning {
+    let done = match meant(model.editor.text().to_owned()) {
         Meaning::Nothing if model.network().is_some_and(|network| network.selected.is_some()) => {
             inspect(model, None, effects)
         }
@@ -49,6 +46,18 @@ pub(super) fn entered(model: &mut Model, effects: &mut Vec<Effect>) {
     }
 }
 
+/// What the input line says.
+fn meant(line: String) -> Meaning {
+    // What is pasted and begins with a slash is no command.
+    if line.contains('\n') { Meaning::Say(line) } else { meaning(line, Mode::Screen) }
+}
+
+/// The input line that says a text: one that looks like a command has another slash before it.
+pub(super) fn line(text: &str) -> String {
+    let is_said = matches!(meant(text.to_owned()), Meaning::Say(said) if said == text);
+    if is_said { text.to_owned() } else { format!("/{text}") }
+}
+
 /// What takes the node, and perhaps others, some time.
 fn ask(model: &mut Model, meaning: Meaning, effects: &mut Vec<Effect>) -> Result<(), String> {
     if model.link != Link::Up {
@@ -56,23 +65,21 @@ fn ask(model: &mut Model, meaning: Meaning, effects: &mut Vec<Effect>) -> Result
     }
     match meaning {
         Meaning::Join(network) => {
-            let network = values::network(&network)?;
-            model.wanted = Some(network.clone());
-            status::enter(model, network, false, effects);
+            status::want(model, values::network(&network)?, Way::Join, effects);
         }
         Meaning::Create(network) => {
-            let network = values::network(&network)?;
-            let token = begin(model, format!("founding {}: registering it", harmless_line(&network)));
-            model.wanted = Some(network.clone());
-            effects.push(Effect::Create { token, network });
+            status::want(model, values::network(&network)?, Way::Found, effects);
         }
-        Meaning::Leave(network) => {
+        Meaning::Leave { network, .. } if is_only_wanted(model, network.as_deref()) => {
+            status::give_up(model);
+        }
+        Meaning::Leave { network, force } => {
             let (id, name) = find(model, network)?;
-            let token = begin(model, format!("leaving {name}: until another member has all that you have"));
-            effects.push(Effect::Leave { token, network: id });
+            let token = model.begin(format!("leaving {name}: until another member has all that you have"));
+            effects.push(Effect::Leave { token, network: id, force });
         }
         Meaning::Networks => {
-            let token = begin(model, "asking the discovery services which networks there are".to_owned());
+            let token = model.begin("asking the discovery services which networks there are".to_owned());
             effects.push(Effect::Networks { token });
         }
         other => return Err(format!("bug: {other:?} asks nothing")),
@@ -80,10 +87,10 @@ fn ask(model: &mut Model, meaning: Meaning, effects: &mut Vec<Effect>) -> Result
     Ok(())
 }
 
-fn begin(model: &mut Model, what: String) -> u64 {
-    let token = model.token();
-    model.tasks.push(Task { token, what, since_ms: model.now_ms });
-    token
+/// Whether this network has been tried in vain so far.
+fn is_only_wanted(model: &Model, network: Option<&str>) -> bool {
+    let wanted = model.wanted.as_ref().filter(|wanted| wanted.problem.is_some());
+    wanted.is_some_and(|wanted| network == Some(&wanted.network))
 }
 
 /// Id and name of the network that is meant: the current one, unless one is named.

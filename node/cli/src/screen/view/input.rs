@@ -16,9 +16,12 @@ const CONTINUED: &str = "  ";
 
 /// Draws the lines around the cursor, and the cursor.
 pub(super) fn draw(model: &Model, frame: &mut Frame<'_>, area: Rect) {
+    if area.is_empty() {
+        return;
+    }
     let (row, column) = model.editor.cursor();
     let height = usize::from(area.height);
-    let width = usize::from(area.width).saturating_sub(PROMPT.len()).max(1);
+    let width = usize::from(area.width).saturating_sub(columns(PROMPT)).max(1);
     let first = (row + 1).saturating_sub(height);
     // A long line moves to the left so far that the cursor is in view.
     let left = (column + 1).saturating_sub(width);

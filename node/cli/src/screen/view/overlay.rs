@@ -17,7 +17,7 @@ use crate::{
     screen::{
         layout::{
             panes,
-            wrap::{columns, fitted, wrap},
+            wrap::{columns, fitted, line_columns, wrap},
         },
         model::{Content, Model, text::harmless_line},
         theme::Role,
@@ -64,7 +64,7 @@ fn inner_width(area: Rect) -> usize {
 
 /// In the middle, as large as the content.
 fn place(area: Rect, lines: &[Line<'_>]) -> Rect {
-    let widest = lines.iter().map(Line::width).max().unwrap_or(0).max(24);
+    let widest = lines.iter().map(line_columns).max().unwrap_or(0).max(24);
     let width = u16::try_from(widest).unwrap_or(MAX_WIDTH).min(MAX_WIDTH).saturating_add(FRAME_COLUMNS).min(area.width);
     let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(FRAME_ROWS).min(area.height);
     Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height }

@@ -7,10 +7,11 @@ use ratatui::{
 };
 
 use crate::{
-    render::text::count,
+    render::{message::zoned, text::count},
     screen::{
+        keys::Action,
         layout::{
-            block::zoned,
+            window,
             wrap::{columns, shortened},
         },
         model::{
@@ -49,6 +50,10 @@ pub(super) fn title(model: &Model, width: u16) -> Line<'static> {
             let author = harmless_line(&frozen.author_name);
             parts.push((format!("{author} has contradicted itself"), model.theme.in_bar(Role::Error)));
         }
+        for unlisted in &network.state.unlisted {
+            let text = format!("not listed at {}", harmless_line(&unlisted.url));
+            parts.push((text, model.theme.in_bar(Role::Error)));
+        }
     }
     line_of(parts, style, width)
 }
@@ -66,7 +71,7 @@ pub(super) fn line(model: &Model, width: u16) -> Line<'static> {
 
 /// Line with what takes long, if anything does.
 pub(super) fn activity(model: &Model, width: u16) -> Option<Line<'static>> {
-    let turn = usize::try_from(model.now_ms / TURN_MS).unwrap_or(0) % TURNS.len();
+    let turn = usize::try_from(model.steady_ms / TURN_MS).unwrap_or(0) % TURNS.len();
     let sign = TURNS.get(turn).copied().unwrap_or("…");
     let text = model.activity()?;
     let style = model.theme.style(Role::Pending);
@@ -114,7 +119,7 @@ fn reading(model: &Model, network: &Network) -> Option<(String, Style)> {
         let text = format!("{:?} {at}/{}{more}: n N Esc", search.text, search.matches.len());
         return Some((text, model.theme.in_bar(Role::Match)));
     }
-    let Scroll::Top { place, .. } = network.scroll else { return None };
+    let Scroll::Top { place, .. } = network.scroll else { return late(model, network) };
     let time_ms = network.timeline.from(place).next().map(|(_, item)| match item {
         Item::Message(message) => message.time_ms,
         Item::Notice(notice) => notice.time_ms,
@@ -126,6 +131,13 @@ fn reading(model: &Model, network: &Network) -> Option<(String, Style)> {
         unread => format!("scrolled back{day}, {unread} new below"),
     };
     Some((text, model.theme.in_bar(Role::Unread)))
+}
+
+/// What has come above the end that is looked at.
+fn late(model: &Model, network: &Network) -> Option<(String, Style)> {
+    let count = window::late_above(model, network);
+    let key = model.keys.first(Action::FirstUnread).map_or_else(String::new, |key| format!(": {key}"));
+    (count > 0).then(|| (format!("{count} came late above{key}"), model.theme.in_bar(Role::Unread)))
 }
 
 fn leader(model: &Model, state: &NetworkState) -> (String, Style) {

@@ -249,9 +249,19 @@ fn an_arrival_formats_nothing() {
 }
 
 #[test]
+fn a_line_moves_to_the_left_only_where_it_has_no_room() {
+    let mut screen = Screen::in_lab(vec![]);
+    screen.resized(20, 8);
+    screen.types("abcdefghijklmnopq");
+    assert!(screen.shows("› abcdefghijklmnopq"), "{:#?}", screen.rows());
+    screen.types("r");
+    assert!(screen.shows("› bcdefghijklmnopqr"), "{:#?}", screen.rows());
+}
+
+#[test]
 fn no_size_is_too_small() {
-    for width in [1, 2, 3, 5, 8, 13, 20, 30, 44, 71, 95, 120] {
-        for height in [1, 2, 3, 4, 5, 6, 8, 12, 20] {
+    for width in [0, 1, 2, 3, 5, 8, 13, 20, 30, 44, 71, 95, 120] {
+        for height in [0, 1, 2, 3, 4, 5, 6, 8, 12, 20] {
             let mut screen = chatting();
             screen.resized(width, height);
             screen.drawn();
@@ -261,4 +271,20 @@ fn no_size_is_too_small() {
             }
         }
     }
+}
+
+#[test]
+fn letters_that_take_less_room_together_keep_it() {
+    let mut screen = Screen::in_lab(vec![message(1, "سلام", "سلام"), message(2, "alice", "سلام")]);
+    screen.acknowledged("bob", 2);
+    screen.acknowledged("carol", 2);
+    for shown in ["سلام │ سلام", "alice │ سلام ✓"] {
+        assert!(screen.shows(shown), "{shown}: {:#?}", screen.rows());
+    }
+    screen.key("alt-k");
+    assert!(screen.shows("alice │ سلام ✓"), "{:#?}", screen.rows());
+    screen.enters("/search لا");
+    assert!(screen.shows("alice │ سلام ✓"), "{:#?}", screen.rows());
+    screen.resized(40, 15);
+    assert!(screen.shows("alice: سلام ✓"), "{:#?}", screen.rows());
 }

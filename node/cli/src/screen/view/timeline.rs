@@ -34,16 +34,20 @@ fn nothing_yet(model: &Model, area: Rect) -> Vec<Line<'static>> {
     let hint = format!("type, and press Enter; {help} shows what else there is");
     let lines: Vec<(String, Style)> = match (model.link, model.network()) {
         (Link::Opening, _) => vec![("p2p-chat".to_owned(), title), ("starting this node …".to_owned(), dim)],
-        (_, None) if !model.tasks.is_empty() || model.retry_at_ms.is_some() => {
+        (_, None) if !model.tasks.is_empty() || model.retry_at_ms().is_some() => {
             let what = model.activity().unwrap_or_default();
-            let why = model.said.as_ref().filter(|said| said.is_error).map(|said| (said.text.clone(), dim));
+            let why = model.wanted.as_ref().and_then(|wanted| wanted.problem.clone()).map(|problem| (problem, dim));
             [("p2p-chat".to_owned(), title), (what, dim)].into_iter().chain(why).collect()
         }
         (_, None) => vec![
             ("You are in no network".to_owned(), title),
             ("/networks lists what there is, /join NET gets you in, /create NET founds one".to_owned(), dim),
         ],
-        (_, Some(network)) if network.timeline.is_loading() => vec![("reading the log …".to_owned(), dim)],
+        (_, Some(network))
+            if network.timeline.is_loading() || network.is_loadable() && network.timeline.is_missing() =>
+        {
+            vec![("reading the log …".to_owned(), dim)]
+        }
         (_, Some(network)) => vec![(format!("Nothing has been said in {} yet", network.name), title), (hint, dim)],
     };
     let width = usize::from(area.width).saturating_sub(4);

@@ -46,6 +46,7 @@ pub(crate) struct FakeNode {
     events: broadcast::Sender<v1::Event>,
     calls: watch::Sender<Vec<String>>,
     connected: watch::Sender<u32>,
+    at_work: watch::Sender<bool>,
 }
 
 impl Default for FakeNode {
@@ -64,6 +65,7 @@ impl Default for FakeNode {
             events: broadcast::channel(256).0,
             calls: watch::channel(Vec::new()).0,
             connected: watch::channel(0).0,
+            at_work: watch::channel(false).0,
         }
     }
 }
@@ -93,6 +95,11 @@ impl FakeNode {
     /// Lets the next calls of `method` fail.
     pub(crate) fn refuses(&self, method: &'static str, status: Status) {
         self.state().refusals.entry(method).or_default().push_back(status);
+    }
+
+    /// Lets what takes long take until it is told otherwise.
+    pub(crate) fn is_at_work(&self, at_work: bool) {
+        self.at_work.send_replace(at_work);
     }
 
     /// Ends all subscriptions.
@@ -161,6 +168,8 @@ impl Node for FakeNode {
 
     async fn forget(&self, request: Request<v1::ForgetRequest>) -> Answer<v1::ForgetResponse> {
         self.called("forget", request.into_inner().network)?;
+        let done = self.at_work.subscribe().wait_for(|at_work| !at_work).await.is_ok();
+        assert!(done, "the node is there");
         Ok(Response::new(v1::ForgetResponse { entries: 2 }))
     }
 
@@ -194,14 +203,15 @@ impl Node for FakeNode {
     async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Answer<Items<v1::Event>> {
         let request = request.into_inner();
         let live = BroadcastStream::new(self.events.subscribe()).map(|event| event.map_err(|_| Status::aborted("lag")));
+        let stored: Vec<v1::Message> = self.state().messages.clone();
         let after = match request.start() {
-            v1::Start::Unspecified | v1::Start::Now => u64::MAX,
+            v1::Start::Unspecified | v1::Start::Now => stored.iter().map(|message| message.position).max().unwrap_or(0),
             v1::Start::Beginning | v1::Start::Unread => 0,
             v1::Start::Position => request.after,
         };
-        let stored: Vec<v1::Message> = self.state().messages.clone();
         let stored = stored.into_iter().filter(move |message| message.position > after);
         let stored = stored.map(Event::Message);
+        let stored = std::iter::once(Event::BeginsAfter(after)).chain(stored);
         let stored = stored.chain([Event::CaughtUp(true)]).map(|event| Ok(v1::Event { event: Some(event) }));
         let mut connected = self.connected.subscribe();
         // Told only now: whatever a test does next reaches the stream.

@@ -12,7 +12,7 @@ use std::{
 use p2p_chat_cli::{Failure, Holder, Host, Mode, NdsOptions, NodeOptions, Running, SOCKET, StartFailure};
 use p2p_chat_proto::v1::node_server::NodeServer;
 use tokio::{net::UnixListener, sync::watch, task::JoinHandle};
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{StreamExt, wrappers::UnixListenerStream};
 
 use super::FakeNode;
 
@@ -25,7 +25,8 @@ pub(crate) struct FakeHost {
     /// What a node says at its shutdown that nobody else has, and how long it takes to find out.
     pub(crate) unreplicated: Mutex<(u64, Duration)>,
     stopped: watch::Sender<u32>,
-    dying: watch::Sender<Option<Failure>>,
+    ending: watch::Sender<Option<Result<(), Failure>>>,
+    looks: watch::Sender<u32>,
 }
 
 /// What was started.
@@ -43,7 +44,8 @@ impl Default for FakeHost {
             held: Mutex::default(),
             unreplicated: Mutex::default(),
             stopped: watch::channel(0).0,
-            dying: watch::channel(None).0,
+            ending: watch::channel(None).0,
+            looks: watch::channel(0).0,
         }
     }
 }
@@ -69,7 +71,20 @@ impl FakeHost {
 
     /// Lets everything that runs end with a failure of its own.
     pub(crate) fn die(&self, failure: Failure) {
-        self.dying.send_replace(Some(failure));
+        self.ending.send_replace(Some(Err(failure)));
+    }
+
+    /// Lets everything that runs end as if told so through its API.
+    pub(crate) fn is_told_to_stop(&self) {
+        self.ending.send_replace(Some(Ok(())));
+    }
+
+    /// Waits until somebody has connected to a node so often from now on.
+    pub(crate) async fn is_looked_at(&self, times: u32) {
+        let mut looks = self.looks.subscribe();
+        let until = *looks.borrow() + times;
+        let many = looks.wait_for(|looks| *looks >= until);
+        super::streams::soon("a look at the node", many).await.expect("the host is there");
     }
 
     /// The data directories that are in use.
@@ -82,11 +97,12 @@ impl FakeHost {
         fs::create_dir_all(data_dir).expect("created");
         assert!(self.held().insert(data_dir.to_owned()), "{} is held", data_dir.display());
         Holder { pid: 77, mode }.write(data_dir).expect("written");
-        Elsewhere { data_dir: data_dir.to_owned(), server: serve(&self.node, data_dir) }
+        Elsewhere { data_dir: data_dir.to_owned(), server: self.serve(data_dir) }
     }
 
-    /// Ends a node of another process.
+    /// Ends a node of another process, in order.
     pub(crate) fn end_elsewhere(&self, node: Elsewhere) {
+        Holder::remove(&node.data_dir).expect("removed");
         node.server.abort();
         fs::remove_file(node.data_dir.join(SOCKET)).expect("removed");
         self.node.hang_up();
@@ -99,8 +115,24 @@ impl FakeHost {
             server: None,
             unreplicated: *self.unreplicated.lock().expect("not poisoned"),
             stopped: self.stopped.clone(),
-            dying: self.dying.subscribe(),
+            ending: self.ending.subscribe(),
         }
+    }
+
+    fn serve(&self, data_dir: &Path) -> JoinHandle<()> {
+        let socket = data_dir.join(SOCKET);
+        let _ = fs::remove_file(&socket);
+        let listener = UnixListener::bind(socket).expect("bound");
+        let service = NodeServer::new(self.node.clone());
+        let looks = self.looks.clone();
+        tokio::spawn(async move {
+            let connections = UnixListenerStream::new(listener).map(move |connection| {
+                looks.send_modify(|looks| *looks += 1);
+                connection
+            });
+            let server = tonic::transport::Server::builder().add_service(service);
+            server.serve_with_incoming(connections).await.expect("served");
+        })
     }
 }
 
@@ -121,7 +153,7 @@ impl Host for FakeHost {
         }
         fs::create_dir_all(&options.data_dir).expect("created");
         Holder::this_process(options.mode).write(&options.data_dir).expect("written");
-        let server = serve(&self.node, &options.data_dir);
+        let server = self.serve(&options.data_dir);
         self.node.state().status.name = options.name.to_string();
         self.started.lock().expect("not poisoned").push(Started::Node(options));
         Ok(FakeRunning { server: Some(server), ..self.running() })
@@ -143,7 +175,7 @@ pub(crate) struct FakeRunning {
     server: Option<JoinHandle<()>>,
     unreplicated: (u64, Duration),
     stopped: watch::Sender<u32>,
-    dying: watch::Receiver<Option<Failure>>,
+    ending: watch::Receiver<Option<Result<(), Failure>>>,
 }
 
 impl Running for FakeRunning {
@@ -152,8 +184,8 @@ impl Running for FakeRunning {
     }
 
     async fn stopped(&mut self) -> Result<(), Failure> {
-        let death = self.dying.wait_for(Option::is_some).await;
-        Err(death.expect("the host lives").clone().expect("a reason"))
+        let ended = self.ending.wait_for(Option::is_some).await;
+        ended.expect("the host lives").clone().expect("an end")
     }
 
     async fn shutdown(self, patience: Duration) -> Result<u64, Failure> {
@@ -164,15 +196,4 @@ impl Running for FakeRunning {
         self.stopped.send_modify(|count| *count += 1);
         Ok(self.unreplicated.0)
     }
-}
-
-fn serve(node: &FakeNode, data_dir: &Path) -> JoinHandle<()> {
-    let socket = data_dir.join(SOCKET);
-    let _ = fs::remove_file(&socket);
-    let listener = UnixListener::bind(socket).expect("bound");
-    let service = NodeServer::new(node.clone());
-    tokio::spawn(async move {
-        let server = tonic::transport::Server::builder().add_service(service);
-        server.serve_with_incoming(UnixListenerStream::new(listener)).await.expect("served");
-    })
 }

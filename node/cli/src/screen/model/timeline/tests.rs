@@ -110,6 +110,32 @@ fn a_window_that_grows_too_large_loses_its_far_end() {
 }
 
 #[test]
+fn a_page_that_would_leave_a_gap_to_what_was_unloaded_meanwhile_is_passed_over() {
+    let mut timeline = opened(1_001..=3_000);
+    let before = timeline.load_more(Keep::Oldest).expect("there is more");
+    assert_eq!(before, Part::Before(message(1_001, 1).key));
+    timeline.arrived(message(3_001, 1));
+    timeline.trim(Keep::Newest);
+    assert!(!timeline.loaded(before, (801..=1_000).map(|lamport| message(lamport, 1)).collect()));
+    assert_eq!(timeline.first(), Some(message(1_502, 1).key));
+    assert_eq!(timeline.load_more(Keep::Oldest), Some(Part::Before(message(1_502, 1).key)), "it is asked for anew");
+
+    let mut timeline = opened(1..=2_001);
+    timeline.trim(Keep::Oldest);
+    let after = timeline.load_more(Keep::Newest).expect("there is more");
+    let early = Message { text: "x".repeat(MAX_BYTES), ..message(1, 2) };
+    timeline.load(after);
+    timeline.put(early);
+    timeline.trim(Keep::Oldest);
+    assert!(!timeline.loaded(after, vec![message(1_501, 1)]));
+    // At the other end nothing is torn apart.
+    let mut timeline = opened(1_001..=3_001);
+    let before = timeline.load_more(Keep::Oldest).expect("there is more");
+    timeline.trim(Keep::Oldest);
+    assert!(timeline.loaded(before, vec![message(1_000, 1)]));
+}
+
+#[test]
 fn long_messages_are_unloaded_sooner() {
     let long = |lamport| Message { text: "x".repeat(65_536), ..message(lamport, 1) };
     let mut timeline = Timeline::default();
@@ -138,6 +164,12 @@ fn what_a_notice_has_told_is_not_shown_again() {
     timeline.load(Part::Newest);
     timeline.loaded(Part::Newest, vec![message(1, 1), message(2, 1)]);
     assert_eq!(shown(&timeline), ["1 of 1"]);
+
+    let mut timeline = Timeline::default();
+    timeline.load(Part::Newest);
+    timeline.told(message(1, 1).key);
+    timeline.loaded(Part::Newest, vec![message(1, 1)]);
+    assert!(timeline.arrived(message(2, 1)), "what was told is known nevertheless");
 }
 
 #[test]
