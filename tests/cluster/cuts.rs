@@ -37,7 +37,7 @@ async fn pair_that_is_cut_off_talks_by_relay(lines: Lines) {
     let first = cluster.ledger.say(cluster.node("bob"), "can carol hear me").await.expect("bob's disk is fine");
     writers[2].recorder().shows("can carol hear me").await;
     figure(format!("pair cut: the first message took {:.1?}", cut.elapsed()));
-    let custody = eventually(secs(10), "bob's knowledge that carol has it", async || {
+    let custody = eventually(secs(30), "bob's knowledge that carol has it", async || {
         let custody = cluster.node("bob").custody(&first.id, "carol").await?;
         ensure(custody.state == "stored", || format!("{custody:?}"))?;
         Ok(custody)
@@ -45,7 +45,7 @@ async fn pair_that_is_cut_off_talks_by_relay(lines: Lines) {
     .await;
     assert!(custody.way.starts_with("relayed by "), "{custody:?}");
     let_pass(secs(12)).await;
-    let during = cluster.agree(&FOUR, secs(5)).await;
+    let during = cluster.agree(&FOUR, secs(20)).await;
     assert_eq!(
         (during.epoch, during.view_version),
         (before.epoch, before.view_version),

@@ -44,7 +44,7 @@ async fn a_full_disk_stops_acknowledgements_and_harms_nothing() {
     };
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
     assert!(refused.message().contains("full") || refused.message().contains("space"), "{refused}");
-    let state = eventually(secs(10), "carol's knowledge of her state", async || {
+    let state = eventually(secs(30), "carol's knowledge of her state", async || {
         let state = carol.state().await?;
         ensure(state.phase() == Phase::Broken, || format!("{state:?}"))?;
         Ok(state)

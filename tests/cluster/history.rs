@@ -1,6 +1,7 @@
 //! The log, a page or a search at a time, and what the local API says of who has what of it.
 
-use p2p_chat_proto::v1::{self, HistoryRequest, Message};
+use p2p_chat_proto::v1::{self, HistoryRequest, Message, event::Event};
+use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use crate::support::{
@@ -137,14 +138,24 @@ async fn members_say_how_much_of_the_own_feed_they_have_and_reading_is_remembere
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_said_while_a_node_was_away_is_marked_there_and_nowhere_else() {
-    let mut cluster = Cluster::of(Lines::Direct, &["alice", "bob", "carol"]).await;
+    // A patient bob waits longer for what the others have to say, when he is back.
     let names = ["alice", "bob", "carol"];
-    cluster.rest(&names).await;
+    let mut cluster = Cluster::of_patient(Lines::Direct, &names).await;
     cluster.node_mut("bob").kill();
     for text in ["said in his absence", "and another thing"] {
         cluster.ledger.say(cluster.node("alice"), text).await.expect("the disk is fine");
     }
+    // Whomever bob hears first knows of both.
+    eventually(secs(45), "carol has it all", async || {
+        let history = cluster.node("carol").history().await;
+        let last = history.last().map_or("nothing", |message| &message.text);
+        ensure(last == "and another thing", || format!("{last:?} is her last"))
+    })
+    .await;
     cluster.node_mut("bob").restart().await;
+    cluster.rest(&names).await;
+    // He may not write before he has caught up.
+    cluster.ledger.say(cluster.node("bob"), "back again").await.expect("the disk is fine");
     cluster.rest(&names).await;
     cluster.ledger.say(cluster.node("carol"), "said in his presence").await.expect("the disk is fine");
     cluster.rest(&names).await;
@@ -155,4 +166,47 @@ async fn what_was_said_while_a_node_was_away_is_marked_there_and_nowhere_else() 
     assert_eq!(marked("bob").await, ["said in his absence", "and another thing"]);
     assert_eq!(marked("alice").await, [""; 0]);
     assert_eq!(marked("carol").await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_remembers_a_place_beyond_the_end_is_shown_what_comes() {
+    let cluster = Cluster::of(Lines::Direct, &["alice"]).await;
+    let alice = cluster.node("alice");
+    cluster.ledger.say(alice, "before").await.expect("the disk is fine");
+    let after = alice.history().await.len() as u64 + 5;
+    let request = v1::SubscribeRequest { network: LAB.to_owned(), start: v1::Start::Position.into(), after };
+    let mut events = alice.client().subscribe(request).await.expect("a stream").into_inner();
+    let begins = events.message().await.expect("it goes on").and_then(|event| event.event);
+    assert!(matches!(begins, Some(Event::BeginsAfter(end)) if end < after), "{begins:?}");
+    let caught_up = events.message().await.expect("it goes on").and_then(|event| event.event);
+    assert_eq!(caught_up, Some(Event::CaughtUp(true)));
+    cluster.ledger.say(alice, "after").await.expect("the disk is fine");
+    let next = events.message();
+    let next = tokio::time::timeout(secs(20), next).await.expect("it is shown").expect("it goes on");
+    let Some(Event::Message(message)) = next.and_then(|event| event.event) else { panic!("no message") };
+    assert_eq!(message.text, "after");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_says_first_where_it_begins() {
+    let cluster = Cluster::of(Lines::Direct, &["alice", "bob"]).await;
+    let alice = cluster.node("alice");
+    let first = async |start: v1::Start, after| {
+        let request = v1::SubscribeRequest { network: LAB.to_owned(), start: start.into(), after };
+        let mut stream = alice.client().subscribe(call(request)).await.expect("alice is in lab").into_inner();
+        let mut next = async || {
+            let event = timeout(secs(20), stream.message()).await.expect("an event in time").expect("the node runs");
+            event.and_then(|event| event.event).expect("an event")
+        };
+        [next().await, next().await]
+    };
+    let [Event::BeginsAfter(begun), Event::CaughtUp(true)] = first(v1::Start::Now, 0).await else {
+        panic!("there is nothing to show but what comes");
+    };
+    cluster.ledger.say(alice, "while nobody listened").await.expect("the disk is fine");
+    let [Event::BeginsAfter(again), Event::Message(message)] = first(v1::Start::Position, begun).await else {
+        panic!("one message came since");
+    };
+    assert_eq!((again, message.text.as_str()), (begun, "while nobody listened"));
+    assert!(message.position > begun, "{} after {begun}", message.position);
 }

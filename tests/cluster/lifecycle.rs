@@ -26,7 +26,7 @@ async fn sigterm_stops_leader_and_member_cleanly_and_loses_nothing() {
         assert_eq!(finished.stdout.lines().count(), 1, "stdout says where it listens, and nothing else: {finished:?}");
         assert!(!finished.stderr.contains("panicked"), "{finished:?}");
         let bob = cluster.node("bob");
-        eventually(secs(5), format!("bob has {text:?}"), async || {
+        eventually(secs(30), format!("bob has {text:?}"), async || {
             let has = bob.history().await.iter().any(|message| message.text == text);
             ensure(has, || "not yet".to_owned())
         })
@@ -35,6 +35,21 @@ async fn sigterm_stops_leader_and_member_cleanly_and_loses_nothing() {
     cluster.node_mut("alice").restart().await;
     cluster.node_mut("carol").restart().await;
     cluster.assert_histories(&NAMES).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shutdown_is_answered_and_ends_a_node_as_cleanly_as_a_signal() {
+    let mut cluster = Cluster::of(Lines::Direct, &["alice", "bob"]).await;
+    cluster.ledger.say(cluster.node("bob"), "the last word of bob").await.expect("the disk is fine");
+    let shutdown = v1::ShutdownRequest { timeout_ms: 5_000 };
+    let answer = cluster.node("bob").client().shutdown(call(shutdown)).await.expect("an answer").into_inner();
+    assert_eq!(answer.unreplicated, 0);
+    let finished = cluster.node_mut("bob").end().await;
+    assert!(finished.status.success(), "{finished:?}");
+    assert!(finished.stderr.contains("the node has stopped"), "{finished:?}");
+    for left in ["node.json", "node.sock"] {
+        assert!(!cluster.node("bob").dir.join(left).exists(), "{left} is left behind");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,7 +98,7 @@ async fn the_discovery_service_stops_cleanly_on_sigterm() {
     let mut cluster = Cluster::new(Lines::Direct).await;
     let process = cluster.nds.process();
     process.signal(rustix::process::Signal::TERM);
-    let finished = process.end(secs(10)).await;
+    let finished = process.end(secs(30)).await;
     assert!(finished.status.success(), "{finished:?}");
     assert_eq!(finished.stdout.lines().count(), 1, "{finished:?}");
 }

@@ -37,5 +37,5 @@ async fn reaches(cluster: &Cluster, name: &str, seat: &Seat) -> bool {
     let args = ["health", &cluster.nds.url(), "--timeout", "2"].map(str::to_owned);
     let mut probe = Process::start(name, &seat.prefix, &args, &cluster.logs());
     cluster.lines.spawned(name, probe.pid());
-    probe.end(secs(10)).await.status.success()
+    probe.end(secs(30)).await.status.success()
 }

@@ -1,7 +1,5 @@
 //! One message can be followed through the logs of several nodes by its id.
 
-use std::time::Duration;
-
 use p2p_chat_proto::v1::Wait;
 use serde_json::Value;
 
@@ -34,7 +32,7 @@ fn words(told: &[Value]) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_is_followed_by_its_id_from_its_author_to_a_member_and_back() {
-    let mut cluster = Cluster::new(Lines::Direct).await;
+    let mut cluster = Cluster::patient(Lines::Direct).await;
     let debug = ["--log", "p2p_chat=debug", "--log-format", "json"];
     for (name, how) in [("alice", "--create"), ("bob", "--join")] {
         cluster.add(name).await.start(&[&[how, LAB], &debug[..]].concat()).await;
@@ -50,8 +48,7 @@ async fn a_message_is_followed_by_its_id_from_its_author_to_a_member_and_back() 
         "the id is what users see"
     );
 
-    let logged = Duration::from_secs(5);
-    eventually(logged, "the story in both logs", async || {
+    eventually(secs(20), "the story in both logs", async || {
         let (alice, bob) = (told(cluster.node("alice"), &sent.id)?, told(cluster.node("bob"), &sent.id)?);
         let expected = ["written", "handed over to peer", "acknowledged"];
         ensure(words(&alice) == expected, || format!("alice: {alice:?}"))?;
@@ -77,7 +74,7 @@ async fn nothing_of_messages_is_logged_unless_asked_for_and_a_wrong_filter_is_re
     assert_eq!((wrong.status.code(), wrong.stdout.as_str()), (Some(2), ""), "{wrong:?}");
     assert!(wrong.stderr.contains("\"p2p_chat=loud\"") && wrong.stderr.lines().count() == 1, "{wrong:?}");
 
-    let status = eventually(secs(5), "a status", async || cluster.node("alice").status().await).await;
+    let status = eventually(secs(20), "a status", async || cluster.node("alice").status().await).await;
     assert!(status.uptime_ms > 0, "{status:?}");
     assert!(status.discovery[0].last_answer_age_ms.is_some_and(|age| age < status.uptime_ms), "{status:?}");
     assert!(status.networks[0].frozen.is_empty(), "{status:?}");

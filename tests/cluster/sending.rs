@@ -109,3 +109,15 @@ async fn who_leaves_takes_nothing_along_that_nobody_else_has_but_by_force() {
     let left = cluster.node("bob").client().leave(leave(true)).await.expect("bob may leave").into_inner();
     assert_eq!(left, v1::LeaveNetworkResponse { unreplicated: 3, closed: false }, "two texts and the leave");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_can_not_be_read_ends_the_stream_with_its_error_after_those_before() {
+    let cluster = Cluster::of(Lines::Direct, &["alice"]).await;
+    let requests = vec![request(LAB, numbered(1)), request(LAB, "x".repeat(5 << 20)), request(LAB, numbered(3))];
+    let mut client = cluster.node("alice").client();
+    let mut stream = client.send_stream(iter(requests)).await.expect("a stream").into_inner();
+    let first = stream.message().await.expect("the first is sound").and_then(|outcome| outcome.outcome);
+    assert!(matches!(first, Some(Outcome::Sent(_))), "{first:?}");
+    let refused = stream.message().await.expect_err("who sent more must not take it for written");
+    assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
+}

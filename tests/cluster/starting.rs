@@ -1,8 +1,9 @@
 //! Starts that must fail, and say why.
 
-use std::net::TcpListener;
+use std::{fs, net::TcpListener};
 
 use p2p_chat_proto::v1;
+use tokio::net::TcpSocket;
 use tonic::{Code, Status};
 
 use crate::support::{Cluster, Lines, NodeProcess, Process, node::call, process::Finished, wait::secs};
@@ -45,12 +46,25 @@ async fn a_port_that_is_taken_is_named_in_the_error() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_can_not_say_what_it_is_for_answers_nobody() {
+    let mut cluster = Cluster::new(Lines::Direct).await;
+    let dir = cluster.data_dir("alice");
+    let file = dir.join("node.json");
+    fs::create_dir_all(&file).expect("a directory where the file should be");
+    let finished = cluster.add("alice").await.try_start(&[]).await.expect_err("it can't write the file");
+    is_one_error(&finished);
+    says(&finished, &file.display().to_string());
+    // Whoever finds the socket finds the file: a second chat must not take the first one's node for a daemon's.
+    assert!(!dir.join("node.sock").exists(), "it listened before it had said what it is for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_advertised_address_that_does_not_lead_back_founds_and_joins_nothing() {
     let mut cluster = Cluster::of(Lines::Direct, &["alice"]).await;
-    let vacant = {
-        let socket = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        socket.local_addr().expect("a bound socket has an address").to_string()
-    };
+    // Bound, so that nobody else gets it; but nobody listens.
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port is free");
+    let vacant = socket.local_addr().expect("a bound socket has an address").to_string();
     let before = cluster.rest(&["alice"]).await;
     let to_alice = cluster.node("alice").address.clone();
     for (name, advertised) in [("nowhere", vacant), ("elsewhere", to_alice)] {
@@ -85,7 +99,7 @@ fn names_address(refused: &Status, address: &str) {
 
 /// Starts a process that must end with an error.
 async fn refused(cluster: &Cluster, name: &str, args: &[String]) -> Finished {
-    let finished = Process::start(name, &[], args, &cluster.logs()).end(secs(15)).await;
+    let finished = Process::start(name, &[], args, &cluster.logs()).end(secs(30)).await;
     is_one_error(&finished);
     finished
 }

@@ -1,11 +1,11 @@
 //! What nodes and discovery services export to an OpenTelemetry collector: one message, one join and one election are one
 //! trace each, whatever nodes they pass through; and a collector that is away harms nobody.
 
-use std::{fs, net::SocketAddr, path::Path, time::Instant};
+use std::{fs, path::Path, time::Instant};
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind::{Client, Internal, Server};
 use p2p_chat_proto::v1::{self, Wait};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::support::{
     Cluster, LAB, Lines,
@@ -24,9 +24,8 @@ const ELECT: &str = "p2pchat.v1.Election/Elect";
 const COORDINATE: &str = "p2pchat.v1.Election/Coordinate";
 const NDS: &str = "p2p-chat-nds";
 
-/// A network of these nodes and a discovery service, all of which export to `url`.
-async fn traced(lines: Lines, names: &[&str], url: &str) -> Cluster {
-    let mut cluster = Cluster::new(lines).await;
+/// Founds a network of these nodes; they and the discovery service export to `url`.
+async fn traced(mut cluster: Cluster, names: &[&str], url: &str) -> Cluster {
     cluster.nds.kill();
     cluster.nds.restart_with(&["--otlp", url]).await;
     for name in names {
@@ -46,7 +45,8 @@ fn sent(collector: &Collector, id: &str) -> Result<Span, String> {
 /// Follows a hand-over from below `cause` to the disk of the receiver.
 fn handed_over(collector: &Collector, cause: &Span, from: &str, to: &str, peer: &str) -> Result<Span, String> {
     let is_it = |span: &Span| {
-        (&*span.parent, &*span.name, span.kind) == (&*cause.id, DELIVER, Client) && span.says("peer") == &peer[..8]
+        let is_of = (&*span.parent, &*span.name, span.kind) == (&*cause.id, DELIVER, Client);
+        is_of && span.says("peer") == &peer[..8] && span.failure.is_none()
     };
     let made = collector.one(&format!("the hand-over from {from} to {to}"), is_it)?;
     assert_eq!((made.node(), &made.trace), (from, &cause.trace));
@@ -59,12 +59,12 @@ fn handed_over(collector: &Collector, cause: &Span, from: &str, to: &str, peer: 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_is_one_trace_from_its_author_to_the_disk_of_every_member() {
     let collector = Collector::start().await;
-    let cluster = traced(Lines::Direct, &["alice", "bob", "carol"], &collector.url).await;
+    let cluster = traced(Cluster::patient(Lines::Direct).await, &["alice", "bob", "carol"], &collector.url).await;
     let alice = cluster.node("alice");
     let [first, second] = ["follow me", "and not me"].map(|text| cluster.ledger.say_and_wait(alice, text, Wait::All));
     let (first, second) = (first.await.expect("all store it"), second.await.expect("all store it"));
 
-    eventually(secs(10), "both traces", async || {
+    eventually(secs(30), "both traces", async || {
         let mut traces = Vec::new();
         for message in [&first, &second] {
             let send = sent(&collector, &message.id)?;
@@ -96,7 +96,7 @@ async fn a_message_is_one_trace_from_its_author_to_the_disk_of_every_member() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_that_are_handed_over_together_are_linked_to_their_spans() {
     let collector = Collector::start().await;
-    let cluster = traced(Lines::Direct, &["alice", "bob"], &collector.url).await;
+    let cluster = traced(Cluster::patient(Lines::Direct).await, &["alice", "bob"], &collector.url).await;
     cluster.node("bob").freeze();
     let alice = cluster.node("alice");
     let mut said = Vec::new();
@@ -104,14 +104,22 @@ async fn messages_that_are_handed_over_together_are_linked_to_their_spans() {
         said.push(cluster.ledger.say(alice, &format!("number {number}")).await.expect("it is on alice's disk"));
     }
     cluster.node("bob").thaw();
-    let [_, second, third] = said.as_slice() else { panic!("three were said") };
-    eventually(secs(15), "a hand-over of the second and the third", async || {
-        let (send, linked) = (sent(&collector, &second.id)?, sent(&collector, &third.id)?);
-        collector.one("a hand-over of both", |span| {
-            let link = span.links.iter().find(|(id, _)| *id == linked.id);
-            let names_it = link.is_some_and(|(_, told)| told.get("message_id") == Some(&third.id));
-            span.name == DELIVER && span.kind == Client && span.parent == send.id && names_it && span.failure.is_none()
-        })
+    // The first goes alone, or with the second, or with both; what is left goes together.
+    eventually(secs(30), "a hand-over of two", async || {
+        for pair in said.windows(2) {
+            let [before, after] = pair else { continue };
+            let (send, linked) = (sent(&collector, &before.id)?, sent(&collector, &after.id)?);
+            let is_of_both = |span: &Span| {
+                let link = span.links.iter().find(|(id, _)| *id == linked.id);
+                let names_it = link.is_some_and(|(_, told)| told.get("message_id") == Some(&after.id));
+                let is_made = span.name == DELIVER && span.kind == Client && span.failure.is_none();
+                is_made && span.parent == send.id && names_it
+            };
+            if collector.spans().iter().any(is_of_both) {
+                return Ok(());
+            }
+        }
+        Err("each was handed over alone".to_owned())
     })
     .await;
 }
@@ -119,24 +127,29 @@ async fn messages_that_are_handed_over_together_are_linked_to_their_spans() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_is_relayed_is_one_trace_through_the_relay() {
     let collector = Collector::start().await;
-    let cluster = traced(Lines::proxied(), &["alice", "bob", "carol"], &collector.url).await;
+    let cluster = traced(Cluster::new(Lines::proxied()).await, &["alice", "bob", "carol"], &collector.url).await;
     cluster.lines.cut(&["bob"], &["carol"]);
     let bob = cluster.node("bob");
     let first = cluster.ledger.say_and_wait(bob, "can carol hear me", Wait::All).await.expect("carol has it somehow");
-    eventually(secs(10), "the failed hand-over", async || {
+    eventually(secs(30), "the failed hand-over", async || {
         let send = sent(&collector, &first.id)?;
         let failed = |span: &Span| span.parent == send.id && span.name == DELIVER && span.failure.is_some();
         ensure(collector.spans().iter().any(failed), || "none failed".to_owned())
     })
     .await;
 
-    // The first one she may have fetched before it was passed on.
+    // What carol fetches before it is passed on is not relayed: but of what is said right after a failure, it is.
     let mut number = 0;
     eventually(secs(30), "a trace over alice", async || {
-        number += 1;
-        let text = format!("over alice {number}");
-        let message = cluster.ledger.say_and_wait(bob, &text, Wait::All).await.map_err(|status| status.to_string())?;
-        within(secs(3), async || relayed(&collector, &cluster, &message.id)).await
+        let mut said = Vec::new();
+        for _ in 0..3 {
+            number += 1;
+            let text = format!("over alice {number}");
+            let message = cluster.ledger.say_and_wait(bob, &text, Wait::All).await;
+            said.push(message.map_err(|status| status.to_string())?.id);
+        }
+        let any = || said.iter().map(|id| relayed(&collector, &cluster, id)).reduce(Result::or).unwrap_or(Ok(()));
+        within(secs(3), async || any()).await
     })
     .await;
     every_name_is_documented(&collector);
@@ -149,15 +162,16 @@ fn relayed(collector: &Collector, cluster: &Cluster, id: &str) -> Result<(), Str
     assert_eq!(asked.says("target"), &cluster.node("carol").peer[..8]);
     let relay = collector.child(&asked, "alice", RELAY, Server)?;
     let last = handed_over(collector, &relay, "alice", "carol", &cluster.node("carol").peer)?;
-    assert_eq!((last.says("author"), last.says("message_id")), (&cluster.node("bob").peer[..8], id));
-    Ok(())
+    assert_eq!(last.says("author"), &cluster.node("bob").peer[..8]);
+    // What was said before it and has not arrived either goes along, and first.
+    ensure(last.says("message_id") == id, || "it is passed on with an earlier one".to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_join_and_an_election_are_one_trace_each_over_nodes_and_discovery_service() {
     let collector = Collector::start().await;
-    let mut cluster = traced(Lines::Direct, &["alice", "bob", "carol"], &collector.url).await;
-    eventually(secs(10), "the traces of the founding and of a join", async || {
+    let mut cluster = traced(Cluster::patient(Lines::Direct).await, &["alice", "bob", "carol"], &collector.url).await;
+    eventually(secs(30), "the traces of the founding and of a join", async || {
         let create = collector.one("the founding", |span| span.name == "create")?;
         let asked = collector.child(&create, "alice", CREATE, Client)?;
         collector.child(&asked, NDS, CREATE, Server)?;
@@ -169,8 +183,8 @@ async fn a_join_and_an_election_are_one_trace_each_over_nodes_and_discovery_serv
     .await;
 
     cluster.node_mut("alice").kill();
-    cluster.agree(&["bob", "carol"], secs(20)).await;
-    eventually(secs(10), "the trace of the election", async || {
+    cluster.agree(&["bob", "carol"], secs(60)).await;
+    eventually(secs(30), "the trace of the election", async || {
         let election =
             collector.one("bob's election", |span| span.name == "election" && span.says("outcome") == "won")?;
         assert_eq!((election.node(), election.says("epoch"), election.says("network")), ("bob", "2", LAB));
@@ -207,16 +221,15 @@ fn every_name_is_documented(collector: &Collector) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_is_away_or_says_nothing_harms_nobody_and_is_complained_of_once() {
-    let absent: SocketAddr = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        listener.local_addr().expect("it has an address")
-    };
+    // Bound, so that nobody else gets it; but nobody listens yet.
+    let absent = TcpSocket::new_v4().expect("a socket");
+    absent.bind("127.0.0.1:0".parse().expect("an address")).expect("a port is free");
     // Accepted by the system, and never by anybody else.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let silent_url = format!("http://{}", silent.local_addr().expect("it has an address"));
 
     let mut cluster = Cluster::new(Lines::Direct).await;
-    let absent_url = format!("http://{absent}");
+    let absent_url = format!("http://{}", absent.local_addr().expect("it has an address"));
     for (name, how, url) in [("alice", "--create", &absent_url), ("bob", "--join", &silent_url)] {
         cluster.add(name).await.start(&[how, LAB, "--otlp", url, "--log", "info,p2p_chat_traces=debug"]).await;
         cluster.node(name).is_in(LAB).await;
@@ -239,10 +252,10 @@ async fn a_collector_that_is_away_or_says_nothing_harms_nobody_and_is_complained
         assert!(complaints.len() == 1 && complaints[0].contains(url), "{complaints:?}");
     }
 
-    let collector = Collector::at(absent).await;
+    let collector = Collector::on(absent.listen(64).expect("the port is ours"));
     let again = cluster.ledger.say_and_wait(cluster.node("alice"), "heard again", Wait::All).await.expect("stored");
-    eventually(secs(15), "the first span", async || sent(&collector, &again.id)).await;
-    eventually(secs(5), "the news", async || {
+    eventually(secs(30), "the first span", async || sent(&collector, &again.id)).await;
+    eventually(secs(20), "the news", async || {
         let log = cluster.node("alice").process().log();
         ensure(log.contains("exporting spans again"), || log)
     })
@@ -253,14 +266,14 @@ async fn a_collector_that_is_away_or_says_nothing_harms_nobody_and_is_complained
         let ended = cluster.node_mut(name).terminate().await;
         assert!(ended.status.success(), "{ended:?}");
         // The last export may take 2 s; the rest is what a stop takes without one.
-        assert!(asked.elapsed() < secs(6), "{name} took {:?} to end", asked.elapsed());
+        assert!(asked.elapsed() < secs(10), "{name} took {:?} to end", asked.elapsed());
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spans_that_have_just_ended_are_exported_before_the_process_ends() {
     let collector = Collector::start().await;
-    let mut cluster = traced(Lines::Direct, &["alice"], &collector.url).await;
+    let mut cluster = traced(Cluster::patient(Lines::Direct).await, &["alice"], &collector.url).await;
     let last = cluster.ledger.say(cluster.node("alice"), "my last words").await.expect("it is on disk");
     cluster.node_mut("alice").terminate().await;
     sent(&collector, &last.id).expect("it was exported by then");
@@ -269,7 +282,7 @@ async fn spans_that_have_just_ended_are_exported_before_the_process_ends() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_can_put_a_message_under_its_own_span_and_nonsense_for_one_is_ignored() {
     let collector = Collector::start().await;
-    let cluster = traced(Lines::Direct, &["alice"], &collector.url).await;
+    let cluster = traced(Cluster::patient(Lines::Direct).await, &["alice"], &collector.url).await;
     let say = async |text: &str, parent: &str| {
         let wait = Wait::None.into();
         let mut request = call(v1::SendRequest { network: LAB.to_owned(), text: text.to_owned(), wait, timeout_ms: 0 });
@@ -278,7 +291,7 @@ async fn a_program_can_put_a_message_under_its_own_span_and_nonsense_for_one_is_
     };
     let mine = say("mine", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").await;
     let nobodys = say("nobody's", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more").await;
-    eventually(secs(10), "both spans", async || {
+    eventually(secs(30), "both spans", async || {
         let (mine, nobodys) = (sent(&collector, &mine)?, sent(&collector, &nobodys)?);
         assert_eq!((&*mine.trace, &*mine.parent), ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"));
         assert!(nobodys.parent.is_empty() && nobodys.trace != mine.trace, "{nobodys:?}");
@@ -290,7 +303,7 @@ async fn a_program_can_put_a_message_under_its_own_span_and_nonsense_for_one_is_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_begins_a_trace_decides_for_all_whether_it_is_kept() {
     let collector = Collector::start().await;
-    let mut cluster = Cluster::new(Lines::Direct).await;
+    let mut cluster = Cluster::patient(Lines::Direct).await;
     let sampler = ["OTEL_TRACES_SAMPLER=parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG=0"];
     let attributes = "OTEL_RESOURCE_ATTRIBUTES=deployment.environment.name=attic";
     cluster.add("alice").await.with_environment(&[&sampler[..], &[attributes]].concat());
@@ -303,7 +316,7 @@ async fn who_begins_a_trace_decides_for_all_whether_it_is_kept() {
         cluster.ledger.say_and_wait(cluster.node(name), &text, Wait::All).await.expect("the other stores it").id
     };
     let (dropped, kept) = (say("alice").await, say("bob").await);
-    let answered = eventually(secs(10), "the trace of bob's message", async || {
+    let answered = eventually(secs(30), "the trace of bob's message", async || {
         let send = sent(&collector, &kept)?;
         handed_over(&collector, &send, "bob", "alice", &cluster.node("alice").peer)
     })

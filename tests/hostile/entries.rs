@@ -97,7 +97,7 @@ async fn a_lamport_time_from_the_far_future_is_not_shown_and_moves_nobody_elses(
         let text = format!("{name} does not care");
         let sent = cluster.ledger.say_and_wait(cluster.node(name), &text, Wait::One).await.expect("it can be said");
         assert!(sent.lamport < 100, "the next message is at {}", sent.lamport);
-        eventually(secs(10), format!("{text:?} at {other}"), async || {
+        eventually(secs(30), format!("{text:?} at {other}"), async || {
             let history = cluster.node(other).history().await;
             ensure(!history.iter().any(|message| message.text == LATE), || panic!("it is shown: {history:?}"))?;
             ensure(history.iter().any(|message| message.text == text), || format!("{} messages", history.len()))
@@ -204,11 +204,14 @@ fn clocks(mallory: &Outlaw) -> Vec<Forgery> {
     let mut timeless = mallory.text("no time");
     timeless.header.lamport = 0;
     let backwards = vec![later(mallory.text("late"), 5), mallory.text("early")];
+    let mut stopped = mallory.text("at the time of the one before");
+    stopped.header.lamport = mallory.standing().lamport;
     vec![
         one("a clock that names unknown authors", NOT_TAKEN, &mallory.run(vec![with(&[(PeerId::new([0x77; 32]), 5)])])),
         one("a clock that names its own author", REFUSED, &mallory.run(vec![with(&[(mallory.peer(), 1)])])),
         one("a Lamport time of 0", REFUSED, &mallory.run(vec![timeless])),
         one("Lamport times that run backwards", REFUSED, &mallory.run(backwards)),
+        one("a Lamport time that is not above the run before it", NOT_TAKEN, &mallory.run(vec![stopped])),
     ]
 }
 

@@ -10,6 +10,7 @@ mod broken;
 mod crafted;
 mod databases;
 mod entries;
+mod fetches;
 mod floods;
 mod frames;
 mod local;

@@ -191,7 +191,7 @@ async fn a_member_that_claims_what_nobody_has_stops_nobody() {
             calling!(liveness, ping, request.clone())
         };
         let fetch = |have: v1::VectorClock| {
-            let request = v1::FetchRequest { network: scene.network(), have: Some(have) };
+            let request = v1::FetchRequest { network: scene.network(), have: Some(have), not_of: vec![] };
             calling!(chat, fetch, request.clone())
         };
         for (what, clock) in spoiled_clocks() {
@@ -243,7 +243,7 @@ async fn a_member_that_asks_for_nonsense_is_told_so() {
                 v1::UpdateViewRequest { network: network.clone(), view: Some(scene.view(|_| {})), handover: None };
             let elect = v1::ElectRequest { network: network.clone(), epoch: 2, candidate: 4 };
             let deliver = v1::DeliverRequest { network: network.clone(), runs: Vec::new() };
-            let fetch = v1::FetchRequest { network, have: None };
+            let fetch = v1::FetchRequest { network, have: None, not_of: vec![] };
             let named = |call: &str| format!("{call} {what}, to {name}");
             rows.push(row(named("Leave"), expect, calling!(membership, leave, leave.clone())));
             rows.push(row(named("UpdateView"), expect, calling!(membership, update_view, view.clone())));

@@ -173,7 +173,7 @@ impl Outlaw {
         let delivery = self.delivery([run.encode()]);
         for node in to {
             // A node that has not heard of the admission yet does not take it yet.
-            eventually(secs(10), format!("an ack of {text:?} from {}", node.name), async || {
+            eventually(secs(30), format!("an ack of {text:?} from {}", node.name), async || {
                 let delivered = self.services(node).chat.deliver(request(delivery.clone())).await;
                 let acked = delivered.map_err(|status| status.to_string())?.into_inner().acked.unwrap_or_default();
                 let acked = VectorClock::try_from(&acked).map_err(|error| error.to_string())?.at(&self.peer());

@@ -160,7 +160,7 @@ fn every_call(services: &Services, network: &Bytes, who: &str, expect: Expect) -
     let ping_via = v1::PingViaRequest { network: network.clone(), target: target.clone() };
     let deliver = v1::DeliverRequest { network: network.clone(), runs: Vec::new() };
     let relay = v1::RelayRequest { network: network.clone(), target };
-    let fetch = v1::FetchRequest { network, have: None };
+    let fetch = v1::FetchRequest { network, have: None, not_of: vec![] };
     let name = |call: &str| format!("{who}: {call}");
     vec![
         row(name("Leave"), expect, calling!(membership, leave, leave.clone())),

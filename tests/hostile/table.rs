@@ -102,7 +102,7 @@ async fn still_works(cluster: &Cluster, title: &str) {
         let sent = cluster.ledger.say(node, &text).await;
         let sent = sent.unwrap_or_else(|status| panic!("{} can't send any more: {status}", node.name));
         for other in cluster.running().filter(|other| other.name != node.name) {
-            crate::support::eventually(secs(10), format!("{text:?} at {}", other.name), async || {
+            crate::support::eventually(secs(30), format!("{text:?} at {}", other.name), async || {
                 let request = v1::InspectRequest { network: "lab".to_owned(), message: sent.id.clone() };
                 let found = other.client().inspect(request).await;
                 found.map(|_| ()).map_err(|status| status.to_string())

@@ -76,7 +76,7 @@ async fn nonsense_for_a_trace_context_is_ignored_and_that_of_strangers_is_not_he
     chat.relay(relay(&network, &stranger, GOOD.as_bytes())).await.expect("an answer");
 
     let answered = |span: &Span| span.name == RELAY && span.kind == SpanKind::Server;
-    let of_good = eventually(secs(10), "the span under mallory's", async || {
+    let of_good = eventually(secs(30), "the span under mallory's", async || {
         collector.one("under mallory's", |span| answered(span) && span.trace == GOOD[3..35])
     })
     .await;

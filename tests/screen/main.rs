@@ -2,6 +2,7 @@
 //!
 //! Where tmux is not installed these tests are skipped, and say so.
 
+mod editor;
 mod restored;
 mod scene;
 mod talk;

@@ -5,7 +5,7 @@ use std::{fs, io::IsTerminal};
 use rustix::process::Signal;
 
 use crate::{
-    scene::{Scene, USUAL},
+    scene::{Scene, USUAL, says, shows_network},
     terminal::Terminal,
 };
 
@@ -20,11 +20,10 @@ async fn chatting(scene: &Scene) -> Terminal {
     let shell = scene.shell("alice", USUAL).await;
     shell.enters("echo said before; stty -a > before");
     shell.shows("said before\n").await;
-    shell.enters(&scene.chat_line("alice").join(" "));
-    shell.until_modes("a full screen", |modes| modes.alternate).await;
-    scene.is_in("alice").await;
-    shell.enters("is it there?");
-    shell.shows("is it there?").await;
+    shell.enters(&format!("{}; echo ended=$?", scene.chat_line("alice").join(" ")));
+    shows_network(&shell).await;
+    // What is not stored would be named after the chat.
+    says(&shell, "is it there?").await;
     shell
 }
 
@@ -34,8 +33,10 @@ async fn is_restored(scene: &Scene, shell: &Terminal) {
     shell
         .until("what was said before", |screen| screen.contains("said before") && !screen.contains("is it there?"))
         .await;
-    // Until the chat has ended, it takes what is typed.
-    shell.until("a prompt", |screen| screen.trim_end().ends_with('$')).await;
+    // Until the chat has ended, it takes what is typed. A prompt may be an earlier one.
+    let is_said =
+        |row: &str| row.strip_prefix("ended=").is_some_and(|code| code.starts_with(|c: char| c.is_ascii_digit()));
+    shell.until("the end of the chat", |screen| screen.lines().any(is_said)).await;
     shell.enters("stty -a > after; echo written=$?");
     shell.shows("written=0").await;
     let told = |name: &str| fs::read_to_string(scene.path().join(name)).expect("the shell has written it");

@@ -43,6 +43,11 @@ impl Scene {
         self.dir.path()
     }
 
+    /// The discovery service's URL.
+    pub(crate) fn nds(&self) -> String {
+        self.nds.url()
+    }
+
     /// The command line with which somebody enters the network of the tests.
     pub(crate) fn chat_line(&self, name: &str) -> Vec<String> {
         let data = self.data(name).display().to_string();
@@ -52,12 +57,21 @@ impl Scene {
         words.map(str::to_owned).into()
     }
 
+    /// The arguments with which somebody's node serves, and founds the network of the tests.
+    pub(crate) fn serve_words(&self, name: &str) -> Vec<String> {
+        let data = self.data(name).display().to_string();
+        let nds = self.nds.url();
+        let words = ["serve", "--create", LAB, "--nds", &nds, "--data-dir", &data, "--name", name];
+        words.into_iter().chain(["--listen", "127.0.0.1:0"]).map(str::to_owned).collect()
+    }
+
     /// Somebody sits down, starts a chat, and is in the network.
     pub(crate) async fn chat(&self, name: &str, size: Size) -> Terminal {
         let line = self.chat_line(name);
         let words: Vec<&str> = line.iter().map(String::as_str).collect();
         let terminal = Terminal::start(name, self.dir.path(), size, &words).await;
         self.is_in(name).await;
+        shows_network(&terminal).await;
         terminal
     }
 
@@ -96,4 +110,22 @@ impl Scene {
     pub(crate) fn data(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
+}
+
+/// Waits until a chat shows its network: its node may be in before, but until then nothing can be said there.
+pub(crate) async fn shows_network(terminal: &Terminal) {
+    let is_shown = |screen: &str| screen.lines().next().is_some_and(|title| title.trim_end().ends_with(" here"));
+    terminal.until("the network", is_shown).await;
+}
+
+/// Says something in a chat, and waits until it is stored. Before that it is in the input line, then shown with `…`.
+pub(crate) async fn says(terminal: &Terminal, text: &str) {
+    let is_stored = |row: &str| {
+        let around = row.split_once(text);
+        around.is_some_and(|(before, after)| before.ends_with("│ ") && !after.trim_start().starts_with('…'))
+    };
+    terminal.enters(text);
+    // Rows are drawn from above: once the input line is without it, the row of the message is whole.
+    let is_there = |screen: &str| screen.matches(text).count() == 1 && screen.lines().any(is_stored);
+    terminal.until(&format!("{text:?}, which is stored,"), is_there).await;
 }

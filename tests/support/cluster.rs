@@ -33,6 +33,7 @@ pub(crate) struct Cluster {
     pub(crate) lines: Lines,
     dir: TempDir,
     keep: bool,
+    is_patient: bool,
     _turn: SemaphorePermit<'static>,
 }
 
@@ -56,6 +57,14 @@ impl Cluster {
         Self::taking(lines, 2).await
     }
 
+    /// As [`Self::new`], of nodes that suspect each other four times as late: for stories in which nobody may seem dead
+    /// who is not, and no call may be made twice, however busy the machine is.
+    pub(crate) async fn patient(lines: Lines) -> Self {
+        let mut cluster = Self::new(lines).await;
+        cluster.is_patient = true;
+        cluster
+    }
+
     async fn taking(lines: Lines, turns: u32) -> Self {
         let turn = TURNS.acquire_many(turns).await.expect("the semaphore is never closed");
         let dir = tempfile::Builder::new().prefix("p2p-").tempdir().expect("a temporary directory can be made");
@@ -63,12 +72,20 @@ impl Cluster {
         fs::create_dir(&logs).expect("the temporary directory is writable");
         let nds = Nds::start(dir.path().join("nds"), &logs, &lines).await;
         let keep = std::env::var_os("P2P_CHAT_TEST_KEEP").is_some();
-        Self { nodes: Vec::new(), nds, ledger: Ledger::default(), lines, dir, keep, _turn: turn }
+        let (nodes, ledger) = (Vec::new(), Ledger::default());
+        Self { nodes, nds, ledger, lines, dir, keep, is_patient: false, _turn: turn }
     }
 
     /// A network of these nodes, which hold the node ids 1, 2, ... in this order.
     pub(crate) async fn of(lines: Lines, names: &[&str]) -> Self {
         let mut cluster = Self::new(lines).await;
+        cluster.found(names).await;
+        cluster
+    }
+
+    /// As [`Self::of`], of patient nodes (see [`Self::patient`]).
+    pub(crate) async fn of_patient(lines: Lines, names: &[&str]) -> Self {
+        let mut cluster = Self::patient(lines).await;
         cluster.found(names).await;
         cluster
     }
@@ -85,7 +102,8 @@ impl Cluster {
 
     /// A node that is not started yet.
     pub(crate) async fn add(&mut self, name: &str) -> &mut NodeProcess {
-        let node = NodeProcess::new(name, self.data_dir(name), &self.logs(), self.nds.url(), &self.lines).await;
+        let mut node = NodeProcess::new(name, self.data_dir(name), &self.logs(), self.nds.url(), &self.lines).await;
+        node.is_patient = self.is_patient;
         self.nodes.push(node);
         self.node_mut(name)
     }

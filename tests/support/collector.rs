@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use opentelemetry_proto::tonic::{
@@ -18,8 +16,6 @@ use opentelemetry_proto::tonic::{
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
-
-use super::wait::eventually;
 
 /// What is said of something, as text.
 pub(crate) type Attributes = BTreeMap<String, String>;
@@ -69,15 +65,8 @@ impl Collector {
         Self::on(listener)
     }
 
-    /// At an address that was free a moment ago.
-    pub(crate) async fn at(address: SocketAddr) -> Self {
-        let bound = eventually(Duration::from_secs(10), "the collector's port", async || {
-            TcpListener::bind(address).await.map_err(|error| error.to_string())
-        });
-        Self::on(bound.await)
-    }
-
-    fn on(listener: TcpListener) -> Self {
+    /// One that listens there.
+    pub(crate) fn on(listener: TcpListener) -> Self {
         let url = format!("http://{}", listener.local_addr().expect("it has an address"));
         let spans = Arc::default();
         let service = TraceServiceServer::new(Keeping(Arc::clone(&spans)));

@@ -97,10 +97,15 @@ impl FailingDisk {
         Ok(Path::new("/sys/fs/ext4").join(device.ok_or("it is not among the mounts")?).join("trigger_fs_error"))
     }
 
-    /// From now on nothing can be written.
+    /// From now on nothing can be written. What was synced is kept: it fails between two syncs, while writes wait,
+    /// because ext4 can report success for a sync that it fails in the middle of.
     pub(crate) fn fail(&self) {
         let switch = self.switch().unwrap_or_else(|error| panic!("{error}"));
-        fs::write(&switch, "1").unwrap_or_else(|error| panic!("could not write {}: {error}", switch.display()));
+        let at = self.at.display().to_string();
+        run("fsfreeze", &["--freeze", &at]).unwrap_or_else(|error| panic!("{error}"));
+        let failed = fs::write(&switch, "1");
+        run("fsfreeze", &["--unfreeze", &at]).unwrap_or_else(|error| panic!("{error}"));
+        failed.unwrap_or_else(|error| panic!("could not write {}: {error}", switch.display()));
     }
 
     /// Checks and mounts it again. Nobody may use it.

@@ -72,9 +72,11 @@ impl Ledger {
         let before = self.lock().attempted.insert(text.to_owned(), attempt);
         assert!(before.is_none(), "the test says {text:?} twice");
         let network = self.network.to_string();
+        let (timeout_ms, limit) =
+            if wait == v1::Wait::None { (5_000, CALL_DEADLINE) } else { (20_000, CALL_DEADLINE * 3) };
         let mut request =
-            Request::new(v1::SendRequest { network, text: text.to_owned(), wait: wait.into(), timeout_ms: 5_000 });
-        request.set_timeout(CALL_DEADLINE);
+            Request::new(v1::SendRequest { network, text: text.to_owned(), wait: wait.into(), timeout_ms });
+        request.set_timeout(limit);
         let response = client.send(request).await?.into_inner();
         self.lock().acknowledged.insert(text.to_owned(), response.clone());
         Ok(response)

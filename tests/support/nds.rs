@@ -105,7 +105,8 @@ impl Nds {
         what: &str,
         wanted: impl Fn(&v1::NetworkRecord) -> bool,
     ) -> v1::NetworkRecord {
-        eventually(secs(20), format!("a record at the discovery service: {what}"), async || {
+        // A renewal may take 18 s to come: they are 10 s apart, and one that fails takes its time.
+        eventually(secs(60), format!("a record at the discovery service: {what}"), async || {
             let record = self.record(network).await.map_err(|status| status.to_string())?;
             if wanted(&record) { Ok(record) } else { Err(format!("the record is {record:?}")) }
         })

@@ -29,6 +29,8 @@ pub(crate) struct NodeProcess {
     /// Where others reach it.
     pub(crate) address: String,
     pub(crate) listen: String,
+    /// Whether it suspects others four times as late.
+    pub(crate) is_patient: bool,
     logs: PathBuf,
     nds: String,
     seat: Seat,
@@ -46,6 +48,7 @@ impl NodeProcess {
             peer: String::new(),
             address: String::new(),
             listen: seat.listen.clone(),
+            is_patient: false,
             logs: logs.to_owned(),
             nds,
             seat,
@@ -61,6 +64,9 @@ impl NodeProcess {
         words.extend(["--name", &self.name]);
         if let Some(advertise) = &self.seat.advertise {
             words.extend(["--advertise", advertise]);
+        }
+        if self.is_patient {
+            words.extend(["--preset", "wan"]);
         }
         words.into_iter().map(str::to_owned).collect()
     }
@@ -123,9 +129,14 @@ impl NodeProcess {
 
     /// SIGTERM, and what it leaves.
     pub(crate) async fn terminate(&mut self) -> Finished {
+        self.process().signal(Signal::TERM);
+        self.end().await
+    }
+
+    /// What it leaves, once it has ended: somebody has told it to.
+    pub(crate) async fn end(&mut self) -> Finished {
         let mut process = self.process.take().expect("the node runs");
-        process.signal(Signal::TERM);
-        process.end(secs(15)).await
+        process.end(secs(30)).await
     }
 
     /// What it left, if it has ended although nobody ended it.

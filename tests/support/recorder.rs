@@ -16,6 +16,8 @@ use super::{
     wait::{eventually, secs},
 };
 
+/// How long something may take to be shown: the machine may be busy.
+const PATIENCE: Duration = secs(60);
 /// Between tries to subscribe again at a node that is down.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -57,7 +59,7 @@ impl Recorder {
 
     /// Waits for a notice about a member (about anybody, if that is empty).
     pub(crate) async fn notice(&self, kind: v1::NoticeKind, member: &str) -> v1::Notice {
-        eventually(secs(30), format!("the notice {kind:?} about {member:?} at {}", self.name), async || {
+        eventually(PATIENCE, format!("the notice {kind:?} about {member:?} at {}", self.name), async || {
             let seen = self.seen();
             let mut notices = seen.notices.iter().map(|(_, notice)| notice);
             let wanted = |notice: &&v1::Notice| notice.kind() == kind && [&notice.member_name, ""].contains(&member);
@@ -66,14 +68,9 @@ impl Recorder {
         .await
     }
 
-    /// How many notices of a kind came.
-    pub(crate) fn count(&self, kind: v1::NoticeKind) -> usize {
-        self.seen().notices.iter().filter(|(_, notice)| notice.kind() == kind).count()
-    }
-
     /// Waits until a text is shown.
     pub(crate) async fn shows(&self, text: &str) {
-        eventually(secs(30), format!("the showing of {text:?} at {}", self.name), async || {
+        eventually(PATIENCE, format!("the showing of {text:?} at {}", self.name), async || {
             let seen = self.seen();
             let shown = seen.messages.iter().any(|(_, message)| message.text == text);
             shown.then_some(()).ok_or_else(|| format!("{} other messages are shown", seen.messages.len()))
@@ -83,7 +80,7 @@ impl Recorder {
 
     /// Waits until so many messages have been shown.
     pub(crate) async fn has_shown(&self, messages: usize) {
-        eventually(secs(30), format!("the showing of {messages} messages at {}", self.name), async || {
+        eventually(PATIENCE, format!("the showing of {messages} messages at {}", self.name), async || {
             let shown = self.seen().messages.len();
             if shown >= messages { Ok(()) } else { Err(format!("{shown} are shown")) }
         })
@@ -92,12 +89,25 @@ impl Recorder {
 
     /// From the call of Send to the showing here, for the texts of an author that were tried in a span of time.
     pub(crate) fn latencies(&self, ledger: &Ledger, author: &str, since: Instant, until: Instant) -> Vec<Duration> {
+        let tried = self.tried(ledger, author, since, until).into_iter();
+        tried.filter_map(|(tried, shown)| Some(shown?.saturating_duration_since(tried))).collect()
+    }
+
+    /// As [`Self::latencies`] until now, and of the texts that are not shown yet how long they have waited.
+    pub(crate) fn latencies_and_waits(&self, ledger: &Ledger, author: &str, since: Instant) -> Vec<Duration> {
+        let now = Instant::now();
+        let tried = self.tried(ledger, author, since, now).into_iter();
+        tried.map(|(tried, shown)| shown.unwrap_or(now).saturating_duration_since(tried)).collect()
+    }
+
+    /// When an author tried its texts in a span of time, and when each was shown here.
+    fn tried(&self, ledger: &Ledger, author: &str, since: Instant, until: Instant) -> Vec<(Instant, Option<Instant>)> {
         let seen = self.seen();
         let shown: BTreeMap<&str, Instant> = seen.messages.iter().map(|(at, message)| (&*message.text, *at)).collect();
         let book = ledger.lock();
         let tried =
             book.attempted.iter().filter(|(_, tried)| tried.author == author && tried.at >= since && tried.at <= until);
-        tried.filter_map(|(text, tried)| Some(shown.get(&**text)?.saturating_duration_since(tried.at))).collect()
+        tried.map(|(text, tried)| (tried.at, shown.get(&**text).copied())).collect()
     }
 
     /// Checks the order of showing: each message once, each author's in sequence, each after what it quotes.
@@ -151,7 +161,7 @@ async fn follow(client: &mut NodeClient<Channel>, network: &str, seen: &Mutex<Se
         match event {
             Some(event::Event::Message(message)) => seen.messages.push((Instant::now(), message)),
             Some(event::Event::Notice(notice)) => seen.notices.push((Instant::now(), notice)),
-            Some(event::Event::Acknowledged(_) | event::Event::CaughtUp(_)) | None => {}
+            Some(event::Event::Acknowledged(_) | event::Event::CaughtUp(_) | event::Event::BeginsAfter(_)) | None => {}
         }
     }
     Ok(())

@@ -11,12 +11,12 @@ use tokio::{
 
 use super::{
     Process,
-    wait::{eventually, secs},
+    wait::{ensure, eventually, secs},
 };
 
 /// Where a process says it serves metrics: `HOST:PORT`.
 pub(crate) async fn address(process: &Process) -> String {
-    eventually(secs(10), "the address of the metrics", async || {
+    eventually(secs(30), "the address of the metrics", async || {
         let log = process.log();
         let told = log.lines().find_map(|line| line.split_once("serving metrics url=http://"));
         let address = told.and_then(|(_, url)| url.strip_suffix("/metrics"));
@@ -34,7 +34,7 @@ pub(crate) async fn http(address: &str, request: &str) -> (String, String) {
         stream.read_to_string(&mut answer).await.expect("it answers with text");
         answer
     };
-    let answer = timeout(secs(10), exchange).await.expect("an answer in time");
+    let answer = timeout(secs(30), exchange).await.expect("an answer in time");
     let (head, body) = answer.split_once("\r\n\r\n").expect("headers end");
     (head.to_owned(), body.to_owned())
 }
@@ -58,8 +58,9 @@ impl Scrape {
         Self::read(&body).unwrap_or_else(|error| panic!("{error} in\n{body}"))
     }
 
-    /// The sum of all samples of this name whose labels contain all of `labels` (`way="direct"`).
-    pub(crate) fn sum(&self, name: &str, labels: &[&str]) -> f64 {
+    /// The sum of all samples of this name whose labels contain all of `labels` (`way="direct"`); an error if there is
+    /// none (yet).
+    pub(crate) fn sum(&self, name: &str, labels: &[&str]) -> Result<f64, String> {
         let of_name = |sample: &str| sample.split('{').next() == Some(name);
         let found: Vec<f64> = self
             .samples
@@ -67,8 +68,20 @@ impl Scrape {
             .filter(|(sample, _)| of_name(sample) && labels.iter().all(|label| sample.contains(label)))
             .map(|(_, value)| *value)
             .collect();
-        assert!(!found.is_empty(), "there is no sample {name} with {labels:?}");
-        found.iter().sum()
+        ensure(!found.is_empty(), || format!("there is no sample {name} with {labels:?}"))?;
+        Ok(found.iter().sum())
+    }
+
+    /// That this sum is `expected`.
+    pub(crate) fn is(&self, expected: f64, name: &str, labels: &[&str]) -> Result<(), String> {
+        let sum = self.sum(name, labels)?;
+        ensure(sum == expected, || format!("{name} with {labels:?}: {sum} instead of {expected}"))
+    }
+
+    /// That this sum is `least` or more.
+    pub(crate) fn is_at_least(&self, least: f64, name: &str, labels: &[&str]) -> Result<(), String> {
+        let sum = self.sum(name, labels)?;
+        ensure(sum >= least, || format!("{name} with {labels:?}: {sum}, not {least} or more"))
     }
 
     /// The names by which queries know what is exported: counters with `_total`, histograms without their suffixes.

@@ -43,12 +43,14 @@ pub(crate) struct Board {
     sent: Vec<AtomicU64>,
     /// How many messages arrived somewhere, for whoever waits for all.
     arrived: AtomicU64,
+    /// Of how many messages the authors know that all others have them on their disks, likewise.
+    acked_all: AtomicU64,
 }
 
 impl Board {
     pub(crate) fn new(load: Load, mark: char) -> Self {
         let sent = (0..load.total()).map(|_| AtomicU64::new(0)).collect();
-        Self { load, mark, base: Instant::now(), sent, arrived: AtomicU64::new(0) }
+        Self { load, mark, base: Instant::now(), sent, arrived: AtomicU64::new(0), acked_all: AtomicU64::new(0) }
     }
 
     /// The text of a message; from now on its time runs.
@@ -88,6 +90,16 @@ impl Board {
     /// Messages that arrived at others than their senders, all receivers together; duplicates do not count.
     pub(crate) fn arrived(&self) -> u64 {
         self.arrived.load(Ordering::Relaxed)
+    }
+
+    /// Messages that all others have on their disks, as their authors know.
+    pub(crate) fn acked_all(&self) -> u64 {
+        self.acked_all.load(Ordering::Relaxed)
+    }
+
+    /// The author of a message has seen that all others have it.
+    pub(crate) fn count_acked_all(&self) {
+        self.acked_all.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -8,11 +8,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use p2p_chat_proto::v1::{self, event};
 use serde::Serialize;
-use tonic::Code;
+use tonic::{Code, Streaming};
 
 use crate::{
     board::{Board, Inbox, Load},
-    group::{Plan, send},
+    group::{AFTERMATH, Plan, send},
     report::{rounded, seconds},
     stage::{Client, LAB, Stage},
     usage::fdatasync,
@@ -38,7 +38,8 @@ pub(crate) struct CatchUp {
     start_s: f64,
     /// `join`: until the call of Join was answered.
     join_s: Option<f64>,
-    first_message_s: f64,
+    first_message_s: Option<f64>,
+    /// Until the last arrival.
     all_s: f64,
     entries_per_s: f64,
     fdatasync_us: u64,
@@ -92,8 +93,7 @@ pub(crate) async fn run(plan: &Plan, comer: Comer) -> Result<CatchUp> {
             (started, started.elapsed(), None)
         }
     };
-    let reading = read(stage.nodes[there].client.clone(), &board, there, began);
-    let (inbox, first) = tokio::time::timeout(PATIENCE, reading).await.context("it never has everything")??;
+    let (inbox, first) = read(stage.nodes[there].client.clone(), &board, there, began, PATIENCE).await?;
     let join_s = match join {
         Some(task) => Some(seconds(task.await??)),
         None => None,
@@ -112,7 +112,7 @@ pub(crate) async fn run(plan: &Plan, comer: Comer) -> Result<CatchUp> {
         duplicates: tally.duplicates,
         start_s: seconds(start),
         join_s,
-        first_message_s: seconds(first),
+        first_message_s: first.map(seconds),
         all_s: seconds(all),
         entries_per_s: rounded(tally.received as f64 / all.as_secs_f64()).round(),
         fdatasync_us: fdatasync.as_micros() as u64,
@@ -120,33 +120,49 @@ pub(crate) async fn run(plan: &Plan, comer: Comer) -> Result<CatchUp> {
 }
 
 async fn join(mut client: Client, began: Instant) -> Result<Duration> {
-    client.join(v1::JoinNetworkRequest { network: LAB.to_owned() }).await.context("the node could not join")?;
+    let mut request = tonic::Request::new(v1::JoinNetworkRequest { network: LAB.to_owned() });
+    request.set_timeout(PATIENCE);
+    client.join(request).await.context("the node could not join")?;
     Ok(began.elapsed())
 }
 
-/// Reads from the first message on until everything has come. Returns also when the first one came.
-pub(crate) async fn read(mut client: Client, board: &Board, me: usize, began: Instant) -> Result<(Inbox, Duration)> {
+/// Reads from the first message on until everything has come, and a moment longer for duplicates, or until `patience`
+/// is over; `began` is when it began. Returns also how long the first message took.
+pub(crate) async fn read(
+    client: Client,
+    board: &Board,
+    me: usize,
+    began: Instant,
+    patience: Duration,
+) -> Result<(Inbox, Option<Duration>)> {
+    let mut end = began + patience;
+    let subscribing = tokio::time::timeout_at(end.into(), subscribe(client)).await;
+    let mut events = subscribing.context("the node shows nothing of the network")??;
+    let mut inbox = Inbox::new(me, &board.load);
+    let mut first = None;
+    while let Ok(event) = tokio::time::timeout_at(end.into(), events.message()).await {
+        let event = event?.context("the node ended the subscription")?;
+        let Some(event::Event::Message(message)) = event.event else { continue };
+        inbox.take(board, &message.text);
+        let Some(last) = inbox.tally.last else { continue };
+        first.get_or_insert_with(|| last.duration_since(began));
+        if inbox.tally.received == board.load.total() as u64 {
+            end = end.min(last + AFTERMATH);
+        }
+    }
+    Ok((inbox, first))
+}
+
+async fn subscribe(mut client: Client) -> Result<Streaming<v1::Event>> {
     let request = v1::SubscribeRequest { network: LAB.to_owned(), start: v1::Start::Beginning.into(), after: 0 };
-    let mut events = loop {
+    loop {
         match client.subscribe(request.clone()).await {
-            Ok(response) => break response.into_inner(),
+            Ok(response) => return Ok(response.into_inner()),
             // On its way in, or not connected again yet.
             Err(status) if matches!(status.code(), Code::NotFound | Code::Unavailable) => {
                 tokio::time::sleep(RETRY).await
             }
             Err(status) => return Err(status.into()),
         }
-    };
-    let mut inbox = Inbox::new(me, &board.load);
-    let mut first = None;
-    while inbox.tally.received < board.load.total() as u64 {
-        let event = events.message().await?.context("the node ended the subscription")?;
-        if let Some(event::Event::Message(message)) = event.event {
-            inbox.take(board, &message.text);
-            if inbox.tally.received == 1 {
-                first.get_or_insert_with(|| began.elapsed());
-            }
-        }
     }
-    Ok((inbox, first.unwrap_or_default()))
 }

@@ -16,10 +16,11 @@ pub(crate) struct Comparison {
     /// Deliveries a second of the product, as a share of those of bare tonic.
     ratio: f64,
     /// Processor time of bare tonic for a delivery, as a share of what the product takes: hardly depends on what else
-    /// runs on the machine.
+    /// runs on the machine. Of medians, as `ratio` is.
     cpu_ratio: f64,
     ceiling_per_s: f64,
     group_per_s: f64,
+    /// How many were run; fewer than asked for if in one not everything arrived exactly once.
     rounds: usize,
     /// Of the last round.
     ceiling: Report,
@@ -33,28 +34,32 @@ impl Comparison {
     }
 }
 
-/// Bare tonic with one stream a pair, no TLS and no disk, and then the product, in turns. What they do in a second is
-/// the median over the rounds.
+/// Bare tonic with one stream a pair, no TLS and no disk, and then the product, in turns. What they do in a second, and
+/// what processor time they take for it, is the median over the rounds.
 pub(crate) async fn run(plan: &Plan, rounds: usize) -> Result<Comparison> {
-    let (mut ceilings, mut groups) = (Vec::new(), Vec::new());
+    let mut figures: [Vec<f64>; 4] = Default::default();
+    let mut round = 0;
     loop {
+        round += 1;
         let ceiling = ceiling::run(plan, Shape::Stream, false).await?;
         let group = group::run(plan).await?;
-        ceilings.push(ceiling.deliveries_per_s);
-        groups.push(group.deliveries_per_s);
         eprintln!("{} and {} deliveries/s", ceiling.deliveries_per_s, group.deliveries_per_s);
+        let both = [&ceiling, &group];
+        let speeds = both.map(|report| report.deliveries_per_s);
+        let costs = both.map(|report| report.cpu_us_per_delivery);
+        for (figures, new) in figures.iter_mut().zip(speeds.into_iter().chain(costs)) {
+            figures.push(new);
+        }
         let clean = ceiling.is_clean() && group.is_clean();
-        if ceilings.len() >= rounds || !clean {
-            let (ceiling_per_s, group_per_s) = (median(ceilings), median(groups));
-            let ratio = rounded(group_per_s / ceiling_per_s);
-            let cpu_ratio = rounded(ceiling.cpu_us_per_delivery / group.cpu_us_per_delivery);
+        if round >= rounds || !clean {
+            let [ceiling_per_s, group_per_s, ceiling_cpu_us, group_cpu_us] = figures.map(median);
             return Ok(Comparison {
                 name: "compare",
-                ratio,
-                cpu_ratio,
+                ratio: rounded(group_per_s / ceiling_per_s),
+                cpu_ratio: rounded(ceiling_cpu_us / group_cpu_us),
                 ceiling_per_s,
                 group_per_s,
-                rounds,
+                rounds: round,
                 ceiling,
                 group,
             });

@@ -19,16 +19,16 @@ use tonic::Streaming;
 use crate::{
     board::{Board, Inbox, Load, Tally},
     histogram::Histogram,
-    load::{arrivals, send_all},
+    load::{acknowledgements, arrivals, send_all},
     report::{Measured, Report, Spread, seconds},
     stage::{LAB, Node, Stage},
     usage::{Usage, fdatasync, memory_mb},
 };
 
-/// After so long without an arrival the rest counts as lost.
+/// After so long without an arrival the rest counts as lost, and after so long without an acknowledgement as unseen.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long acknowledgements that are under way, and duplicates, are waited for when everything has arrived.
-const AFTERMATH: Duration = Duration::from_millis(500);
+/// How long duplicates are waited for when everything has arrived.
+pub(crate) const AFTERMATH: Duration = Duration::from_millis(500);
 
 /// A group and what is asked of it.
 #[derive(Debug, Clone)]
@@ -61,6 +61,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Report> {
     let expected = (load.total() * (plan.nodes - 1)) as u64;
     arrivals(&board, expected, PATIENCE).await;
     let used = Usage::of(&pids)?.since(before);
+    acknowledgements(&board, PATIENCE).await;
     tokio::time::sleep(AFTERMATH).await;
 
     let heard = collect(readers).await?;
@@ -277,6 +278,7 @@ impl Acks {
         let least = self.cursors.values().copied().min().unwrap_or(0);
         while let Some((_, place)) = self.waiting.front().copied().filter(|(seq, _)| *seq <= least) {
             self.times.add(board.since(place));
+            board.count_acked_all();
             self.waiting.pop_front();
         }
     }

@@ -54,15 +54,24 @@ where
 
 /// Waits until so many messages have arrived, or none has for `patience`.
 pub(crate) async fn arrivals(board: &Board, expected: u64, patience: Duration) {
+    reaches(|| board.arrived(), expected, patience).await;
+}
+
+/// Waits until the authors have seen of all messages that all others have them, or of no more for `patience`.
+pub(crate) async fn acknowledgements(board: &Board, patience: Duration) {
+    reaches(|| board.acked_all(), board.load.total() as u64, patience).await;
+}
+
+async fn reaches(count: impl Fn() -> u64, expected: u64, patience: Duration) {
     const LOOK: Duration = Duration::from_millis(10);
     let (mut before, mut since) = (0, Instant::now());
     loop {
-        let arrived = board.arrived();
-        if arrived >= expected {
+        let now = count();
+        if now >= expected {
             return;
         }
-        if arrived > before {
-            (before, since) = (arrived, Instant::now());
+        if now > before {
+            (before, since) = (now, Instant::now());
         } else if since.elapsed() > patience {
             return;
         }

@@ -19,14 +19,17 @@
 //!   that of a queue of this length.
 //! - `acked_all_us`: from the call of Send to the moment at which the author's subscription has told for every other
 //!   member that it has the text on its disk (the events `Acknowledged`, which are cumulative). `samples` says for
-//!   how many texts that was seen; a subscription that lags by more than 1,024 notices misses some.
+//!   how many texts that was seen; a subscription that lags by more than 1,024 notices misses some. Whatever is not
+//!   seen 30 s after the one before is not waited for.
 //! - `cpu_s`: user and system time from the first Send to the last arrival, of the processes in which nodes run:
 //!   without `--processes` that is this one, with the senders and the readers in it. `cpu_us_per_delivery`, which is
 //!   `cpu_s` over `received`, says most where other programs keep the processors busy.
-//! - `rss_mb`: resident memory of the same processes right after the last arrival.
+//! - `rss_mb`: resident memory of the same processes half a second after the last acknowledgement was seen, when nobody
+//!   reads any more; of `ceiling` right after the last arrival.
 //! - `formation_s`: from the start of the first node until all follow one leader in a view of all.
 //! - `disk_bytes_per_message`: what the closed logs of all nodes take, over messages (history included) and nodes.
-//!   `written_bytes_per_message`: what was sent to the disk meanwhile, write-ahead log and all, over the same.
+//!   `written_bytes_per_message`: what was sent to the disk from the first Send to the last arrival, write-ahead log
+//!   and all, over the messages of the load alone and nodes.
 //! - `wire_bytes_per_delivery`: bytes on the loopback device from the first Send to the last arrival, with TCP and IP
 //!   headers and acknowledgements, all traffic of the group. The benchmark runs in a network namespace of its own
 //!   where the system lets it (`own_network`); else whatever other programs send to this machine counts, too.
@@ -45,17 +48,20 @@
 //!   all follow another. Median and worst over the runs, all from the kill on: until a survivor's subscription says
 //!   that there is no leader (`detection_ms`; where none says so, until the next), that there is a new one
 //!   (`election_ms`), until the last says that (`all_follow_ms`), until the discovery service lists it, asked every
-//!   millisecond (`listed_ms`), until a text sent after the kill arrives anywhere (`first_delivery_ms`), and the
-//!   longest time meanwhile in which a survivor got nothing (`longest_pause_ms`). The system closes the connections
-//!   of a killed process, which all notice at once; a host that vanishes is noticed by its silence, after 1 to 2 s.
+//!   millisecond (`listed_ms`), until a text sent after the kill arrives at a node that is not its author's
+//!   (`first_delivery_ms`), and the longest time meanwhile in which a survivor got nothing of the others
+//!   (`longest_pause_ms`). The kill comes at a random moment between two texts of a node, so both contain the wait for
+//!   the next text to be due: 20 ms at most, with the default rate. The system closes the connections of a killed
+//!   process, which all notice at once; a host that vanishes is noticed by its silence, after 1 to 2 s.
 //! - `join`: from the call of Join on, until the first of `history` texts, and all, came out of the new member's
 //!   subscription. `catch-up`: the same for a member that was stopped before the others wrote them, from its start on
-//!   (`start_s` is the part until its local API answered).
+//!   (`start_s` is the part until its local API answered). What has not come after 10 minutes is lost.
 //! - `idle`: processor time, bytes on the loopback device and to the disk, and resident memory of nodes as processes
 //!   that nobody uses, 3 s after the group was formed.
 //! - `slow-consumer`: nodes as processes. All but the last send as fast as they can, first with all running, then with
 //!   the last one stopped (SIGSTOP); messages a second until all running ones had them. Then it goes on, and reads
-//!   its whole log (`catch_up_s`). Memory is that of the sender that has most.
+//!   its whole log (`catch_up_s`); what it has not shown after 5 minutes is lost. Memory is that of the
+//!   sender that has most.
 
 mod args;
 mod board;

@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::{
     board::{Board, Load, Tally},
     catchup::read,
-    group::{Plan, collect, send, subscribe},
+    group::{AFTERMATH, Plan, collect, send, subscribe},
     load::arrivals,
     report::{rounded, seconds},
     stage::Stage,
@@ -20,10 +20,8 @@ use crate::{
 
 /// After so long without an arrival the rest counts as lost.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// After so long the one that stood still will never have everything.
+/// After so long what the one that stood still has not shown counts as lost.
 const CATCH_UP: Duration = Duration::from_secs(300);
-/// How long duplicates are waited for when everything has arrived.
-const AFTERMATH: Duration = Duration::from_millis(500);
 
 /// What was measured.
 #[derive(Debug, Serialize)]
@@ -38,7 +36,8 @@ pub(crate) struct Slow {
     /// Messages a second until all who run had them: while all run, and while one stands still.
     messages_per_s_before: f64,
     messages_per_s_meanwhile: f64,
-    /// Of the sender that has most: before, while one stands still (its highest so far), and when that one has all.
+    /// Of the sender that has most: before, while one stands still (its highest so far), and half a second after that
+    /// one has all.
     rss_mb_before: f64,
     rss_mb_meanwhile: f64,
     rss_mb_after: f64,
@@ -80,11 +79,9 @@ pub(crate) async fn run(plan: &Plan) -> Result<Slow> {
     let rss_mb_meanwhile = most_memory(&stage)?.1;
     victim.thaw()?;
     let going_on = Instant::now();
-    let reading = read(victim.client.clone(), &board, senders, going_on);
-    let (inbox, _) = tokio::time::timeout(CATCH_UP, reading).await.context("it never has everything")??;
-    let catch_up = going_on.elapsed();
+    let (inbox, _) = read(victim.client.clone(), &board, senders, going_on, CATCH_UP).await?;
+    let catch_up = inbox.tally.last.map_or(Duration::ZERO, |last| last.duration_since(going_on));
     let rss_mb_after = most_memory(&stage)?.0;
-    tokio::time::sleep(AFTERMATH).await;
     let mut all = collect(readers).await?.tally;
     all.merge(&before);
     all.merge(&inbox.tally);
@@ -105,7 +102,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Slow> {
         rss_mb_after: rounded(rss_mb_after),
         stopped_s: seconds(took),
         catch_up_s: seconds(catch_up),
-        entries_per_s: (load.total() as f64 / catch_up.as_secs_f64()).round(),
+        entries_per_s: rounded(inbox.tally.received as f64 / catch_up.as_secs_f64()).round(),
         fdatasync_us: fdatasync.as_micros() as u64,
     })
 }
@@ -118,6 +115,7 @@ async fn talk(stage: &Stage, load: Load, mark: char, others: usize) -> Result<(T
     send(stage, &board).await?;
     arrivals(&board, (load.total() * others) as u64, PATIENCE).await;
     let took = began.elapsed();
+    tokio::time::sleep(AFTERMATH).await;
     Ok((collect(readers).await?.tally, took))
 }
 

@@ -37,6 +37,7 @@ pub(crate) struct Stage {
     pub(crate) nodes: Vec<Node>,
     processes: bool,
     nds: NdsHere,
+    discovery: DiscoveryClient<Channel>,
     dir: TempDir,
 }
 
@@ -76,7 +77,8 @@ impl Stage {
             otlp: None,
         };
         let nds = ProcessHost.start_nds(options).await?;
-        Ok(Self { nodes: Vec::new(), processes, nds, dir })
+        let discovery = DiscoveryClient::new(dial::plaintext(&url_of(&nds))?);
+        Ok(Self { nodes: Vec::new(), processes, nds, discovery, dir })
     }
 
     /// A group of so many nodes that agree on who is in it. Returns also how long that took.
@@ -116,14 +118,13 @@ impl Stage {
     /// What the discovery service has on record of the network.
     pub(crate) async fn record(&self) -> Result<v1::NetworkRecord> {
         let key = Some(Key::Name(LAB.to_owned()));
-        let mut client = DiscoveryClient::new(dial::plaintext(&self.nds_url())?);
-        let response = client.get_network(v1::GetNetworkRequest { key }).await?.into_inner();
+        let response = self.discovery.clone().get_network(v1::GetNetworkRequest { key }).await?.into_inner();
         response.record.context("the discovery service answered without a record")
     }
 
     /// The discovery service.
     pub(crate) fn nds_url(&self) -> String {
-        format!("http://{}", self.nds.address())
+        url_of(&self.nds)
     }
 
     /// Where the data is.
@@ -309,6 +310,10 @@ impl Node {
             }
         }
     }
+}
+
+fn url_of(nds: &NdsHere) -> String {
+    format!("http://{}", nds.address())
 }
 
 /// Ends this process when the one that started it is gone: its end of our standard input closes.

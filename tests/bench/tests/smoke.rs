@@ -62,7 +62,8 @@ fn group_of_processes_with_a_history_receives_everything_at_its_rate() {
     let mode = ["group", "--processes", "--senders", "1", "--history", "10", "--rate", "100"];
     let report = bench(&[&mode[..], &LOAD].concat());
     assert_complete(&report, 20);
-    assert!(report["seconds"].as_f64() >= Some(0.19), "the last of 20 is due after 190 ms: {report}");
+    // `seconds` runs from the first sending, which may be late; the last one can't be early.
+    assert!(report["accepted_s"].as_f64() >= Some(0.19), "the last of 20 is due after 190 ms: {report}");
 }
 
 #[test]

@@ -67,7 +67,10 @@ fn encode(name: &str, request: &Request) -> Vec<u8> {
         }
         Request::PingVia(target) => v1::PingViaRequest { network, target: target.to_wire() }.encode_to_vec(),
         Request::Relay(target) => v1::RelayRequest { network, target: target.to_wire() }.encode_to_vec(),
-        Request::Fetch(have) => v1::FetchRequest { network, have: Some(encode_frontier(have)) }.encode_to_vec(),
+        Request::Fetch(have, not_of) => {
+            let not_of = not_of.iter().map(ToWire::to_wire).collect();
+            v1::FetchRequest { network, have: Some(encode_frontier(have)), not_of }.encode_to_vec()
+        }
         Request::Deliver(_) => panic!("{name} is decoded as runs"),
     }
 }
@@ -124,7 +127,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         ("Ping", Request::Ping(standing(Some(valid::clock(&[(0, 9), (1, u64::MAX), (2, 1)]))))),
         ("PingVia", Request::PingVia(valid::peer(2))),
         ("Relay", Request::Relay(valid::peer(2))),
-        ("Fetch", Request::Fetch(valid::clock(&[(0, 9), (3, 2)]))),
+        ("Fetch", Request::Fetch(valid::clock(&[(0, 9), (3, 2)]), [valid::peer(2)].into())),
     ];
     let mut seeds: Vec<Vec<u8>> =
         requests.iter().map(|(name, request)| [vec![number(name)], encode(name, request)].concat()).collect();

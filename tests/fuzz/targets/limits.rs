@@ -110,7 +110,10 @@ pub(crate) fn request(request: &Request) {
         }
         Request::Ping(it) => standing(it),
         Request::Deliver(runs) => runs.iter().for_each(facts),
-        Request::Fetch(have) => clock(have),
+        Request::Fetch(have, not_of) => {
+            clock(have);
+            assert!(not_of.len() <= MAX_MEMBERS);
+        }
         Request::Leave | Request::Elect(..) | Request::PingVia(_) | Request::Relay(_) => {}
     }
 }
@@ -125,11 +128,7 @@ pub(crate) fn response(response: &Response) {
         Response::Taken(_, it) | Response::Pinged(_, it) => it.iter().for_each(hint),
         Response::Voted(it) => vote(it),
         Response::Standing(it) => standing(it),
-        Response::Acked(it) => clock(it),
-        Response::Serve { have, upto } => {
-            clock(have);
-            clock(upto);
-        }
+        Response::Acked(it) | Response::Serve(it) => clock(it),
         Response::Left
         | Response::TakeOver
         | Response::LeaderAlive

@@ -117,17 +117,26 @@ impl Shown {
     }
 }
 
+/// The networks with their states. The name is a label that nothing vouches for, and a state that the engine refuses is
+/// not used.
+async fn networks(store: &Store) -> Option<Vec<(NetworkId, Option<Vec<u8>>)>> {
+    let mut networks = Vec::new();
+    for stored in given(store.networks().await)? {
+        let state = given(store.state(stored.id).await)?;
+        if state.as_ref().is_some_and(|state| Durable::decode(state).is_err()) {
+            return None;
+        }
+        networks.push((stored.id, state));
+    }
+    Some(networks)
+}
+
 /// Everything that can be read.
 async fn look(store: &Store) -> Shown {
     let network = valid::network();
-    let networks = given(store.networks().await);
-    // The name is a label that nothing vouches for, and a state that the engine refuses is not used.
-    let usable = |state: &Vec<u8>| Durable::decode(state).is_ok();
-    let networks = networks.filter(|all| all.iter().filter_map(|it| it.state.as_ref()).all(usable));
-    let networks = networks.map(|all| all.into_iter().map(|it| (it.id, it.state)).collect());
     let messages = |found: Result<Vec<StoredMessage>, StoreError>| given(found).map(plain);
     let mut shown = Shown {
-        networks,
+        networks: networks(store).await,
         feeds: given(store.feeds(network).await),
         undelivered: given(store.undelivered(network).await),
         roster: given(store.roster_entries(network).await),

@@ -45,7 +45,7 @@ impl<'a, 'b> Nonsense<'a, 'b> {
             8 => Request::PingVia(self.peer()),
             9 => Request::Deliver(self.runs()),
             10 => Request::Relay(self.peer()),
-            _ => Request::Fetch(self.clock()),
+            _ => Request::Fetch(self.clock(), [self.peer()].into()),
         }
     }
 
@@ -94,13 +94,14 @@ impl<'a, 'b> Nonsense<'a, 'b> {
 
     fn error(&mut self) -> CallError {
         let reason = "so it is said".to_owned();
-        match self.choices.below(7) {
+        match self.choices.below(8) {
             0 => CallError::NotMember(reason),
             1 => CallError::NotHere(reason),
             2 => CallError::Unmet(reason),
             3 => CallError::Busy(reason),
             4 => CallError::Exists(reason),
             5 => CallError::Failed(reason),
+            6 => CallError::Full(reason),
             _ => CallError::Unreachable(reason),
         }
     }

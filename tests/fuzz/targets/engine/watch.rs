@@ -139,7 +139,7 @@ impl Watch {
                 self.genuine(&certificate.votes);
             }
             PeerCall::Ping(standing) => limits::standing(standing),
-            PeerCall::Fetch(have) => limits::clock(have),
+            PeerCall::Fetch(have, _) => limits::clock(have),
             PeerCall::Deliver { from, upto, .. } => assert!(1 <= *from && from <= upto, "{call:?}"),
             PeerCall::Join { .. }
             | PeerCall::Leave
