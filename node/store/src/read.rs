@@ -6,6 +6,7 @@ mod feeds;
 mod order;
 mod runs;
 mod timeline;
+mod unread;
 
 use p2p_chat_model::NetworkId;
 use rusqlite::Connection;
@@ -22,6 +23,7 @@ pub use feeds::{RosterEntry, StoredFeed, StoredNetwork};
 pub use runs::RunCursor;
 pub(crate) use timeline::last_position;
 pub use timeline::{Lookup, PAGE_BYTES, StoredMessage, TimelineKey};
+pub(crate) use unread::Tallies;
 
 impl Store {
     /// Asks something about one network.

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use p2p_chat_model::{NetworkId, PeerId, Seq};
 
-use crate::StoredMessage;
+use crate::{StoredMessage, read::Tallies};
 
 /// Most bytes kept in memory for one network (1 MiB): of runs, and of messages.
 pub const RECENT_BYTES: usize = 1 << 20;
@@ -31,9 +31,12 @@ pub(crate) enum Change {
     Forget(NetworkId),
 }
 
-/// The newest committed runs and deliveries of each network.
+/// The newest committed runs and deliveries of each network, and what was counted of it.
 #[derive(Default)]
-pub(crate) struct Recent(Mutex<BTreeMap<NetworkId, Newest>>);
+pub(crate) struct Recent {
+    networks: Mutex<BTreeMap<NetworkId, Newest>>,
+    tallies: Tallies,
+}
 
 #[derive(Default)]
 struct Newest {
@@ -67,7 +70,10 @@ impl Recent {
                 Change::Delivered { network, messages } => {
                     networks.entry(network).or_default().arrivals.extend(messages);
                 }
-                Change::Forget(network) => drop(networks.remove(&network)),
+                Change::Forget(network) => {
+                    networks.remove(&network);
+                    self.tallies.forget(network);
+                }
             }
         }
     }
@@ -117,8 +123,12 @@ impl Recent {
         Some(found)
     }
 
+    pub(crate) fn tallies(&self) -> &Tallies {
+        &self.tallies
+    }
+
     fn networks(&self) -> MutexGuard<'_, BTreeMap<NetworkId, Newest>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

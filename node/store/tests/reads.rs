@@ -200,6 +200,45 @@ async fn arrivals_are_in_the_order_of_delivery_and_count_as_unread() {
 }
 
 #[tokio::test]
+async fn what_is_unread_is_counted_once_and_then_only_what_comes_and_is_read() {
+    let lab = lab().await;
+    let (store, network) = (&lab.store, lab.alice.network);
+    let mut carol = Author::join(3, network);
+    let alice = lab.alice.peer();
+    let unread = async || store.unread_count(network, alice).await.unwrap();
+    let mark = async |position| store.commit(network, vec![Write::MarkRead { position }]).await.unwrap();
+    let say = async |run: Run| store.commit(network, write_and_deliver(&run)).await.unwrap();
+    assert_eq!(unread().await, 2);
+    // Whoever counts it again counts less.
+    let db = rusqlite::Connection::open(store.file()).unwrap();
+    db.execute("DELETE FROM stretch WHERE position <= 4", ()).unwrap();
+    assert_eq!(unread().await, 2);
+    say(carol.texts(&["c1", "c2", "c3", "c4"])).await;
+    assert_eq!(unread().await, 6);
+    mark(10).await;
+    assert_eq!(unread().await, 2 + 2, "c1 and c2 are read, and what is gone counts as unread");
+    say(carol.texts(&["c5"])).await;
+    mark(12).await;
+    say(carol.texts(&["c6", "c7"])).await;
+    assert_eq!(unread().await, 2 + 3, "c5, c6 and c7");
+}
+
+#[tokio::test]
+async fn what_was_forgotten_does_not_count_in_what_comes_in_its_place() {
+    let lab = lab().await;
+    let (store, network) = (&lab.store, lab.alice.network);
+    let unread = async || store.unread_count(network, lab.alice.peer()).await.unwrap();
+    assert_eq!(unread().await, 2);
+    store.commit(network, vec![Write::Forget]).await.unwrap();
+    assert_eq!(unread().await, 0);
+    store.commit(network, vec![Write::Network { name: "lab".parse().unwrap() }]).await.unwrap();
+    let texts: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+    let run = Author::join(2, network).texts(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+    store.commit(network, write_and_deliver(&run)).await.unwrap();
+    assert_eq!(unread().await, 20);
+}
+
+#[tokio::test]
 async fn messages_are_found_by_the_beginning_of_their_id() {
     let lab = lab().await;
     let (store, network) = (&lab.store, lab.alice.network);

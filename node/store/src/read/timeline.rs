@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use p2p_chat_model::{EntryKind, MessageId, NetworkId, PeerId, Seq};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::order::{Direction, FROM, walk};
 use crate::{
@@ -153,29 +153,6 @@ impl Store {
         self.read(network, |db, network| {
             let mut query = db.prepare_cached("SELECT read FROM network WHERE key = ?1")?;
             Ok(query.query_row([network.key], |row| row.get::<_, i64>(0))?.cast_unsigned())
-        })
-        .await
-    }
-
-    /// How many delivered texts of others than `me` have not been read. Costs less than a microsecond for each stretch.
-    pub async fn unread_count(&self, network: NetworkId, me: PeerId) -> Result<u64, StoreError> {
-        self.read(network, move |db, network| {
-            let mut query = db.prepare_cached(
-                "SELECT s.position - 1 - n.read, length(s.tags) / ?5
-                 FROM network n CROSS JOIN stretch s ON s.network = n.key
-                 WHERE n.key = ?1 AND s.kind = ?2 AND s.position > n.read - ?4
-                 AND s.author IS NOT (SELECT key FROM peer WHERE id = ?3)",
-            )?;
-            let of_text =
-                (network.key, EntryKind::Text.code(), me.as_bytes(), MAX_ENTRIES as i64, size_of::<Tag>() as i64);
-            // Where a stretch begins, from what has been read on, and how long it is.
-            let place = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
-            let mut unread = 0;
-            for place in query.query_map(of_text, place)? {
-                let (begin, len) = place?;
-                unread += (begin + len).clamp(0, len).cast_unsigned();
-            }
-            Ok(unread)
         })
         .await
     }
