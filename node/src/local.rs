@@ -308,3 +308,6 @@ impl node_server::Node for Local {
         Ok(Response::new(v1::ShutdownResponse { unreplicated }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,6 +71,12 @@ impl Stage {
         network
     }
 
+    /// The node is in a network whose task is played by the test.
+    pub(crate) fn put(&self, network: &Network) {
+        let entry = Entry { id: network.id, name: network.name.clone(), network: Some(network.clone()) };
+        self.hub.state().entries.insert(network.id, entry);
+    }
+
     /// The service is gone: calls that wait for it fail.
     fn end_service(&mut self) {
         self.service = None;
