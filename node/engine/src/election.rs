@@ -264,7 +264,8 @@ impl Engine {
 
     /// `peer` has answered, or won't: goes on when nobody's answer can change anything any more.
     fn answered(&mut self, peer: PeerId) {
-        let majority = self.has_majority();
+        // Who leads already is in no hurry: it stands since the leader on some record has to consent, whose vote may be last.
+        let is_enough = self.has_majority() && !self.is_leading();
         match &mut self.election.stage {
             Stage::Lower { waiting } => {
                 waiting.remove(&peer);
@@ -274,7 +275,7 @@ impl Engine {
             }
             Stage::Votes { waiting } => {
                 waiting.remove(&peer);
-                if waiting.is_empty() || majority {
+                if waiting.is_empty() || is_enough {
                     self.register_reign();
                 }
             }
