@@ -6,10 +6,10 @@ use p2p_chat_engine::{CallError, CallId, CommandId, DiscoveryCall, Input, PeerCa
 use p2p_chat_model::{Address, PeerId, Run};
 
 use crate::{
-    describe,
+    describe, discovery,
     edge::{self, Answer, Ask, Tokens},
     life,
-    net::{Leg, NDS, Who},
+    net::{Leg, Service, Who, nds},
     world::{Happening, World},
 };
 
@@ -21,8 +21,8 @@ pub(crate) type FlightId = u64;
 pub(crate) enum Waiting {
     /// The caller's engine.
     Engine(CallId),
-    /// The caller's driver, which looks a network up before it has an engine.
-    Joiner(CommandId),
+    /// The caller's driver, which looks a network up before it has an engine: at the service that it asks in this place.
+    Joiner(CommandId, usize),
     /// A bad member's call: nobody.
     Nobody,
 }
@@ -31,7 +31,7 @@ pub(crate) enum Waiting {
 #[derive(Debug, Clone)]
 pub(crate) enum Cargo {
     Peer(Ask),
-    Discovery(DiscoveryCall),
+    Discovery(Service, DiscoveryCall),
 }
 
 /// A call under way.
@@ -76,10 +76,18 @@ impl World {
         }
     }
 
-    /// Executes a call to the discovery service.
-    pub(crate) fn call_discovery(&mut self, who: Who, waiting: Waiting, call: DiscoveryCall, timeout_ms: u64) {
-        let flight = self.take_off(who, waiting, NDS, Cargo::Discovery(call), timeout_ms);
-        self.send_request(flight, who, NDS);
+    /// Executes a call to the discovery service that the node asks in this place.
+    pub(crate) fn call_discovery(
+        &mut self,
+        who: Who,
+        waiting: Waiting,
+        place: usize,
+        call: DiscoveryCall,
+        timeout_ms: u64,
+    ) {
+        let service = self.nodes[who].services[place];
+        let flight = self.take_off(who, waiting, nds(service), Cargo::Discovery(service, call), timeout_ms);
+        self.send_request(flight, who, nds(service));
     }
 
     pub(crate) fn take_off(
@@ -150,7 +158,7 @@ impl World {
         flight.arrived = true;
         let (caller, cargo) = (flight.caller, flight.cargo.clone());
         match cargo {
-            Cargo::Discovery(call) => self.on_discovery_call(id, caller, call),
+            Cargo::Discovery(service, call) => self.on_discovery_call(service, id, caller, call),
             Cargo::Peer(ask) => self.on_peer_call(to, id, caller, ask),
         }
     }
@@ -209,7 +217,7 @@ impl World {
 
     fn send_answer_in(&mut self, pause_ms: u64, id: FlightId, from: Who, answer: Answer) {
         let Some(caller) = self.flights.get(&id).map(|flight| flight.caller) else { return };
-        if from != NDS {
+        if from < self.nodes.len() {
             self.net.traffic.answer(&answer);
         }
         match self.net.leg(&mut self.rng, from, caller, Leg::Reply) {
@@ -291,9 +299,12 @@ impl World {
         }
         match flight.waiting {
             Waiting::Nobody => {}
-            Waiting::Joiner(command) => self.on_looked_up(flight.caller, command, result),
+            Waiting::Joiner(command, place) => self.on_looked_up(flight.caller, command, place, result),
             Waiting::Engine(call) => {
-                let target = self.nodes.get(flight.to).map_or("nds", |node| node.name);
+                let target = match &flight.cargo {
+                    Cargo::Discovery(service, _) => discovery::name(*service),
+                    Cargo::Peer(_) => self.nodes[flight.to].name,
+                };
                 let line = || format!("<- {target} answers {}", describe::result(&result));
                 self.trace.add(self.now, node.name, line);
                 if let Ok(response) = &result {

@@ -127,7 +127,7 @@ pub(crate) fn output(output: &Output) -> String {
         Output::Reply(_, Ok(good)) => format!("replies {}", response(good)),
         Output::Reply(_, Err(refusal)) => format!("refuses: {refusal}"),
         Output::Call { peer, call: what, timeout_ms, .. } => format!("-> {peer:?}: {} ({timeout_ms} ms)", call(what)),
-        Output::Discover { call, .. } => format!("-> nds: {}", discovery_call(call)),
+        Output::Discover { service, call, .. } => format!("-> its NDS {service}: {}", discovery_call(call)),
         Output::Write(Write::State(_)) => "writes its state".to_owned(),
         other => format!("{other:?}"),
     }

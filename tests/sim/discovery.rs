@@ -1,11 +1,14 @@
-//! The Node Discovery Service: its real registry, with the calls back over the modelled network. Changes are on
-//! disk before the answer, so a restart loses nothing but the calls under way; a wipe loses all.
+//! A Node Discovery Service: its real registry, with the calls back over the modelled network. Changes are on
+//! disk before the answer, so a restart loses nothing but the calls under way; a wipe loses all. There may be several
+//! of them, which know nothing of each other.
+
+pub(crate) mod trouble;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use p2p_chat_engine::{CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, LeaderHint, Record, Response};
 use p2p_chat_model::{EntryKind, Epoch, NetworkId, PeerId, Registration, Run, Seq};
-use p2p_chat_nds::registry::{self, Answers, Change, Founding, Probe, Refusal, Registry, Terms, Tombstone, Verdict};
+use p2p_chat_nds::registry::{self, Answers, Founding, Probe, Refusal, Registry, Terms, Verdict};
 
 use crate::{
     calls::FlightId,
@@ -14,14 +17,29 @@ use crate::{
     disk::Image,
     edge::Answer,
     faults::steps::Step,
-    net::{Leg, NDS, Who},
+    net::{Leg, Service, Who, nds},
     world::{Happening, World},
 };
 
 /// How long a node that is called back may take.
 const PROBE_TIMEOUT_MS: u64 = 1_000;
+/// What the services are called; there are no more of them than that.
+const NAMES: [&str; 3] = ["nds", "nds2", "nds3"];
 /// Most contacts in a record.
 const MAX_CONTACTS: usize = 16;
+
+/// The name of a service.
+pub(crate) const fn name(service: Service) -> &'static str {
+    NAMES[service]
+}
+
+/// A call back: a service pings a node because of a call.
+#[derive(Debug, Clone)]
+pub(crate) struct Ping {
+    service: Service,
+    flight: FlightId,
+    probe: Probe,
+}
 
 /// A call that waits for nodes to be called back.
 struct Pending {
@@ -31,8 +49,9 @@ struct Pending {
     open: usize,
 }
 
-/// The service.
+/// A service.
 pub(crate) struct DiscoveryService {
+    pub(crate) name: &'static str,
     pub(crate) registry: Registry,
     pub(crate) is_up: bool,
     pub(crate) clock: Clock,
@@ -42,9 +61,9 @@ pub(crate) struct DiscoveryService {
 }
 
 impl DiscoveryService {
-    pub(crate) fn new() -> Self {
-        let registry = Registry::new(Terms::default());
-        Self { registry, is_up: true, clock: Clock::new(0), copy: None, pending: BTreeMap::new() }
+    pub(crate) fn new(service: Service) -> Self {
+        let (name, registry) = (name(service), Registry::new(Terms::default()));
+        Self { name, registry, is_up: true, clock: Clock::new(0), copy: None, pending: BTreeMap::new() }
     }
 
     /// Who leads the network, and in which epoch.
@@ -64,164 +83,127 @@ impl DiscoveryService {
 }
 
 impl World {
-    /// The service's process ends, or its machine does.
-    pub(crate) fn nds_down(&mut self) {
-        self.nds.is_up = false;
-        self.nds.pending.clear();
-        self.trace.add(self.now, "nds", || "CRASHES".to_owned());
-    }
-
-    /// The service starts again, with its disk. What its clock says lies ahead counts as heard just now.
-    pub(crate) fn nds_up(&mut self) {
-        self.nds.is_up = true;
-        let now = Duration::from_millis(self.nds.clock.wall(self.now));
-        let mut registry = Registry::new(Terms::default()).listening_since(now);
-        for record in self.nds.registry.list(None) {
-            let (name, view, heard) = (record.name().clone(), record.view().clone(), record.heard().min(now));
-            let record = registry::Record::new(record.network(), name, view, record.serial(), heard);
-            if let Some(record) = record {
-                registry.apply(now, Change::Put(record));
-            }
-        }
-        if let Some(tombstone) = self.network.and_then(|network| self.nds.registry.tombstone(&network)) {
-            registry.apply(now, Change::Remove(Tombstone { since: tombstone.since.min(now), ..tombstone.clone() }));
-        }
-        self.nds.registry = registry;
-        self.trace.add(self.now, "nds", || "STARTS AGAIN".to_owned());
-    }
-
-    /// The service loses its disk.
-    pub(crate) fn nds_wipe(&mut self) {
-        self.nds.registry = Registry::new(Terms::default());
-        self.nds.pending.clear();
-        self.oracle.nds_set_back(Epoch(0));
-        self.trace.add(self.now, "nds", || "LOSES ITS DISK".to_owned());
-    }
-
-    /// Somebody copies the service's disk.
-    pub(crate) fn nds_copy(&mut self) {
-        self.nds.copy = Some(self.nds.registry.clone());
-    }
-
-    /// The copy takes the disk's place; without one, the service is as on its first day.
-    pub(crate) fn nds_restore(&mut self) {
-        self.nds.registry = self.nds.copy.clone().unwrap_or_else(|| Registry::new(Terms::default()));
-        self.nds.pending.clear();
-        let epoch = self.network.and_then(|network| self.nds.leader(&network)).map_or(Epoch(0), |(_, epoch)| epoch);
-        self.oracle.nds_set_back(epoch);
-        self.trace.add(self.now, "nds", || format!("IS SET BACK to epoch {epoch}"));
-    }
-
-    pub(crate) fn on_discovery_call(&mut self, flight: FlightId, caller: Who, call: DiscoveryCall) {
-        if !self.nds.is_up {
+    pub(crate) fn on_discovery_call(&mut self, service: Service, flight: FlightId, caller: Who, call: DiscoveryCall) {
+        if !self.services[service].is_up {
             let refused = Answer::Error(CallError::Unreachable("connection refused".to_owned()));
-            return self.send_answer(flight, NDS, refused);
+            return self.send_answer(flight, nds(service), refused);
         }
-        let name = self.nodes[caller].name;
-        self.trace.add(self.now, "nds", || format!("<- {name}: {}", describe::discovery_call(&call)));
-        self.nds_decide(flight, Pending { caller, call, answers: Answers::new(), open: 0 });
+        let sender = self.nodes[caller].name;
+        self.trace.add(self.now, name(service), || format!("<- {sender}: {}", describe::discovery_call(&call)));
+        self.nds_decide(service, flight, Pending { caller, call, answers: Answers::new(), open: 0 });
     }
 
-    fn nds_decide(&mut self, flight: FlightId, pending: Pending) {
+    fn nds_decide(&mut self, service: Service, flight: FlightId, pending: Pending) {
         let Some(network) = self.network else { return };
         if pending.call == DiscoveryCall::Lookup {
-            let listed = self.nds.listed(&network);
+            let listed = self.services[service].listed(&network);
             let answer = listed.map_or(DiscoveryAnswer::Unknown, |(record, _)| DiscoveryAnswer::Accepted(record));
-            return self.nds_answer(flight, Ok(answer));
+            return self.nds_answer(service, flight, Ok(answer));
         }
-        let now = Duration::from_millis(self.nds.clock.wall(self.now));
         let image = self.nodes[pending.caller].disk.image();
-        let verdict = decide(&self.nds.registry, now, network, image, &pending);
+        let nds = &self.services[service];
+        let now = Duration::from_millis(nds.clock.wall(self.now));
+        let verdict = decide(&nds.registry, now, network, image, &pending);
         if let (DiscoveryCall::Update { votes, .. }, Ok(verdict)) = (&pending.call, &verdict) {
-            self.note_verdict(verdict, votes.len());
+            self.note_verdict(service, verdict, votes.len());
         }
         match verdict {
-            Ok(Verdict::AskFirst(probes)) => self.nds_ask(flight, pending, probes),
-            Ok(Verdict::Standing) => self.nds_done(flight, network, &pending.call),
+            Ok(Verdict::AskFirst(probes)) => self.nds_ask(service, flight, pending, probes),
+            Ok(Verdict::Standing) => self.nds_done(service, flight, network, &pending.call),
             Ok(Verdict::Accept(changes)) => {
+                let registry = &mut self.services[service].registry;
                 for change in changes {
-                    self.nds.registry.apply(now, change);
+                    registry.apply(now, change);
                 }
-                self.oracle.check_registry(self.nds.registry.record(&network));
-                self.nds_done(flight, network, &pending.call);
+                self.oracle.check_registry(service, registry.record(&network));
+                self.nds_done(service, flight, network, &pending.call);
                 let is_reign = matches!(pending.call, DiscoveryCall::Update { .. });
                 self.took_step(pending.caller, is_reign.then_some(Step::ServiceAccepted));
             }
-            Err(refusal) => self.nds_refuse(flight, network, &pending.call, &refusal),
+            Err(refusal) => self.nds_refuse(service, flight, network, &pending.call, &refusal),
         }
     }
 
-    fn nds_done(&mut self, flight: FlightId, network: NetworkId, call: &DiscoveryCall) {
-        let answer = match (call, self.nds.listed(&network)) {
+    fn nds_done(&mut self, service: Service, flight: FlightId, network: NetworkId, call: &DiscoveryCall) {
+        let answer = match (call, self.services[service].listed(&network)) {
             (DiscoveryCall::Close { .. }, _) | (_, None) => DiscoveryAnswer::Closed,
             (_, Some((record, _))) => DiscoveryAnswer::Accepted(record),
         };
-        self.nds_answer(flight, Ok(answer));
+        self.nds_answer(service, flight, Ok(answer));
     }
 
-    fn nds_refuse(&mut self, flight: FlightId, network: NetworkId, call: &DiscoveryCall, refusal: &Refusal) {
+    fn nds_refuse(
+        &mut self,
+        service: Service,
+        flight: FlightId,
+        network: NetworkId,
+        call: &DiscoveryCall,
+        refusal: &Refusal,
+    ) {
         if matches!(refusal, Refusal::LeaderAlive { .. } | Refusal::Registered { .. }) {
             self.tally.count("the NDS vetoed an election");
         }
         let is_answer = matches!(call, DiscoveryCall::Update { .. } | DiscoveryCall::Renew { .. });
-        let answer = match (discovery_refusal(refusal), self.nds.listed(&network)) {
+        let answer = match (discovery_refusal(refusal), self.services[service].listed(&network)) {
             (Some(why), Some((record, serial))) if is_answer => Ok(DiscoveryAnswer::Refused(why, record, serial)),
             _ => refused_call(refusal),
         };
-        self.nds_answer(flight, answer);
+        self.nds_answer(service, flight, answer);
     }
 
-    fn nds_answer(&mut self, flight: FlightId, answer: Result<DiscoveryAnswer, CallError>) {
-        self.trace.add(self.now, "nds", || format!("answers {answer:?}"));
+    fn nds_answer(&mut self, service: Service, flight: FlightId, answer: Result<DiscoveryAnswer, CallError>) {
+        self.trace.add(self.now, name(service), || format!("answers {answer:?}"));
         let answer = match answer {
             Ok(answer) => Answer::Response(Response::Discovery(answer)),
             Err(error) => Answer::Error(error),
         };
-        self.send_answer(flight, NDS, answer);
+        self.send_answer(flight, nds(service), answer);
     }
 
-    fn nds_ask(&mut self, flight: FlightId, mut pending: Pending, probes: Vec<Probe>) {
+    fn nds_ask(&mut self, service: Service, flight: FlightId, mut pending: Pending, probes: Vec<Probe>) {
         pending.open = probes.len();
-        self.nds.pending.insert(flight, pending);
+        self.services[service].pending.insert(flight, pending);
         for probe in probes {
             let target = self.nodes.iter().find(|node| node.peer == probe.peer && node.address == probe.address);
             let target = target.map(|node| node.who);
-            let silence = Happening::Probed { flight, probe: probe.clone(), answer: registry::Answer::Unreachable };
+            let ping = Ping { service, flight, probe };
+            let silence = Happening::Pinged { ping: ping.clone(), answer: registry::Answer::Unreachable };
             self.after(PROBE_TIMEOUT_MS, silence);
             if let Some(who) = target
-                && let Some(delay) = self.net.leg(&mut self.rng, NDS, who, Leg::Request)
+                && let Some(delay) = self.net.leg(&mut self.rng, nds(service), who, Leg::Request)
             {
-                self.after(delay, Happening::ProbeArrives { who, flight, probe });
+                self.after(delay, Happening::PingArrives { who, ping });
             }
         }
     }
 
-    /// The service's ping is at a node. Nothing changes there.
-    pub(crate) fn on_probe(&mut self, who: Who, flight: FlightId, probe: Probe) {
+    /// A service's ping is at a node. Nothing changes there.
+    pub(crate) fn on_ping(&mut self, who: Who, ping: Ping) {
         let node = &self.nodes[who];
-        let is_it = node.disk.image().network == Some(probe.network);
+        let is_it = node.disk.image().network == Some(ping.probe.network);
         let leads_epoch = node.engine.as_ref().filter(|_| is_it).map_or(Epoch(0), crate::oracle::leads_epoch);
         let answer = match node.is_up {
             true => registry::Answer::Reached { leads_epoch },
             false => registry::Answer::Unreachable,
         };
-        if let Some(delay) = self.net.leg(&mut self.rng, who, NDS, Leg::Reply) {
-            self.after(delay, Happening::Probed { flight, probe, answer });
+        if let Some(delay) = self.net.leg(&mut self.rng, who, nds(ping.service), Leg::Reply) {
+            self.after(delay, Happening::Pinged { ping, answer });
         }
     }
 
     /// What came of a ping, or that nothing did in time.
-    pub(crate) fn on_probed(&mut self, flight: FlightId, probe: Probe, answer: registry::Answer) {
-        let Some(pending) = self.nds.pending.get_mut(&flight) else { return };
+    pub(crate) fn on_pinged(&mut self, ping: Ping, answer: registry::Answer) {
+        let Ping { service, flight, probe } = ping;
+        let Some(pending) = self.services[service].pending.get_mut(&flight) else { return };
         if pending.answers.contains_key(&probe) {
             return;
         }
         pending.answers.insert(probe, answer);
         pending.open -= 1;
         if pending.open == 0
-            && let Some(pending) = self.nds.pending.remove(&flight)
+            && let Some(pending) = self.services[service].pending.remove(&flight)
         {
-            self.nds_decide(flight, pending);
+            self.nds_decide(service, flight, pending);
         }
     }
 }

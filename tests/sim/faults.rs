@@ -11,7 +11,7 @@ use p2p_chat_model::{Certificate, Epoch, NodeId, VectorClock, View};
 use self::steps::{Step, Trap};
 use crate::{
     bad::Trick,
-    net::{Link, Who},
+    net::{Link, Service, Who},
     users::Act,
     world::{Happening, World},
 };
@@ -68,15 +68,22 @@ pub(crate) enum Fault {
     },
     Mend(Vec<Link>),
     NdsDown {
+        service: Service,
         for_ms: u64,
         clock_error_ms: i64,
     },
-    NdsUp,
-    NdsWipe,
+    NdsUp(Service),
+    NdsWipe(Service),
     /// The discovery service's disk is copied.
-    NdsCopy,
+    NdsCopy(Service),
     /// The copy takes the place of the disk.
-    NdsRestore,
+    NdsRestore(Service),
+    /// The discovery service loses its disk, and strangers are first to take the name; for ever, or for so long.
+    NdsTaken {
+        service: Service,
+        for_ms: Option<u64>,
+    },
+    NdsFreed(Service),
     SetWall {
         who: Who,
         error_ms: i64,
@@ -140,9 +147,6 @@ impl World {
                 }
             }
             Fault::SlowDisk { .. } | Fault::FullDisk { .. } | Fault::DiskWell(_) => self.strike_disk(&fault),
-            Fault::NdsDown { .. } | Fault::NdsUp | Fault::NdsWipe | Fault::NdsCopy | Fault::NdsRestore => {
-                self.strike_nds(&fault);
-            }
             Fault::Leave(whom) => {
                 if let Some(who) = self.find(whom) {
                     self.act(Act::Leave(who));
@@ -152,6 +156,7 @@ impl World {
             Fault::Bad(trick) => self.play_trick(trick),
             Fault::Claim => self.claim_or_withdraw(),
             Fault::Calm => self.calm(),
+            of_service => self.strike_nds(&of_service),
         }
     }
 
@@ -177,26 +182,37 @@ impl World {
 
     fn strike_nds(&mut self, fault: &Fault) {
         match *fault {
-            Fault::NdsDown { for_ms, clock_error_ms } => {
+            Fault::NdsDown { service, for_ms, clock_error_ms } => {
                 self.tally.count("fault: NDS down");
-                self.nds_down();
+                self.nds_down(service);
                 if clock_error_ms != 0 {
                     self.tally.count("fault: NDS with another time");
-                    self.nds.clock.set_wall(clock_error_ms);
+                    self.services[service].clock.set_wall(clock_error_ms);
                 }
-                self.after(for_ms, Happening::Fault(Fault::NdsUp));
+                self.after(for_ms, Happening::Fault(Fault::NdsUp(service)));
             }
-            Fault::NdsUp if self.nds.is_up => {}
-            Fault::NdsUp => self.nds_up(),
-            Fault::NdsWipe => {
+            Fault::NdsUp(service) if self.services[service].is_up => {}
+            Fault::NdsUp(service) => self.nds_up(service),
+            Fault::NdsWipe(service) => {
                 self.tally.count("fault: NDS wiped");
-                self.nds_wipe();
+                self.nds_wipe(service);
             }
-            Fault::NdsCopy => self.nds_copy(),
-            Fault::NdsRestore => {
+            Fault::NdsCopy(service) => self.nds_copy(service),
+            Fault::NdsRestore(service) => {
                 self.tally.count("fault: NDS restored from an old copy");
-                self.nds_restore();
+                self.nds_restore(service);
             }
+            Fault::NdsTaken { service, for_ms } => {
+                self.tally.count("fault: NDS knows another network of the name");
+                self.nds_wipe(service);
+                self.nds_take_name(service);
+                if let Some(for_ms) = for_ms {
+                    self.after(for_ms, Happening::Fault(Fault::NdsFreed(service)));
+                }
+            }
+            // When all is calm, who has the name keeps it.
+            Fault::NdsFreed(_) if self.calm_since.is_some() => {}
+            Fault::NdsFreed(service) => self.nds_free_name(service),
             _ => {}
         }
     }
@@ -204,8 +220,14 @@ impl World {
     /// Ends all faults.
     pub(crate) fn calm(&mut self) {
         self.net.heal();
-        if !self.nds.is_up {
-            self.nds_up();
+        for service in 0..self.services.len() {
+            if !self.services[service].is_up {
+                self.nds_up(service);
+            }
+        }
+        // Strangers may keep the name, but not everywhere.
+        if (0..self.services.len()).all(|service| self.other_network(service).is_some()) {
+            self.nds_free_name(0);
         }
         self.trap = None;
         self.end_claims();

@@ -1,4 +1,4 @@
-//! The deterministic simulator: whole networks of engines and the discovery service's own registry under seeded
+//! The deterministic simulator: whole networks of engines and the discovery services' own registry under seeded
 //! faults, in virtual time. No threads, no sockets, no clock; the same seed gives the same trace, byte for byte.
 //!
 //! | module | what it models |
@@ -8,7 +8,7 @@
 //! | `life`, `clock` | crashes, pauses, failing disks; what a node takes for the time |
 //! | `disk` | what survives a crash |
 //! | `net` | what arrives, when, and what does not |
-//! | `discovery` | the Node Discovery Service around its real registry |
+//! | `discovery`, `founding` | the Node Discovery Services around their real registry: one, or up to three in some seeds |
 //! | `faults`, `users` | what goes wrong, and what people do meanwhile |
 //! | `gaps` | which of it the product does not bear yet |
 //! | `notice`, `tally`, `traffic` | what a sweep has to have seen; what it costs |
@@ -25,6 +25,7 @@ mod discovery;
 mod disk;
 mod edge;
 mod faults;
+mod founding;
 mod gaps;
 mod life;
 mod net;

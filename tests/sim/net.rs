@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 
 use crate::{rng::Rng, traffic::Traffic};
 
-/// A party on the network: a node's number, or [`NDS`].
+/// A party on the network: a node's number, or a discovery service as [`nds`] says.
 pub(crate) type Who = usize;
 
-/// The discovery service, as a party.
-pub(crate) const NDS: Who = usize::MAX;
+/// A discovery service's number.
+pub(crate) type Service = usize;
+
+/// A discovery service, as a party.
+pub(crate) const fn nds(service: Service) -> Who {
+    usize::MAX - service
+}
 
 /// One way between two parties: from the first to the second.
 pub(crate) type Link = (Who, Who);

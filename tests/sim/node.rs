@@ -21,7 +21,7 @@ use crate::{
     disk::{Disk, Record},
     edge::{self, Tokens},
     faults::Fault,
-    net::Who,
+    net::{Service, Who},
     trace::name,
     world::{Happening, World},
 };
@@ -55,6 +55,8 @@ pub(crate) struct Node {
     pub(crate) identity: Identity,
     pub(crate) peer: PeerId,
     pub(crate) address: Address,
+    /// The discovery services, in the order in which it asks them.
+    pub(crate) services: Vec<Service>,
     pub(crate) disk: Disk,
     pub(crate) engine: Option<Engine>,
     pub(crate) is_up: bool,
@@ -100,6 +102,7 @@ impl Node {
             peer: identity.peer(),
             identity,
             address: format!("{name}:7500").parse().expect("an address"),
+            services: vec![0],
             disk: Disk::new(None),
             engine: None,
             is_up: true,
@@ -192,7 +195,7 @@ impl World {
             network,
             name: node.member_name(),
             address: node.address.clone(),
-            services: 1,
+            services: node.services.len(),
             config: Config::LAN,
         };
         node.engine = Some(Engine::new(setup, start, moment));
@@ -404,8 +407,8 @@ impl World {
             Output::Call { id, peer, address, call, timeout_ms } => {
                 self.call_peer(who, id, (peer, address), call, timeout_ms);
             }
-            Output::Discover { id, call, timeout_ms, .. } => {
-                self.call_discovery(who, Waiting::Engine(id), call, timeout_ms);
+            Output::Discover { id, service, call, timeout_ms } => {
+                self.call_discovery(who, Waiting::Engine(id), service, call, timeout_ms);
             }
             Output::Done(command, result) => self.on_done(who, command, result),
             Output::Event(event) => self.on_event(who, &event),

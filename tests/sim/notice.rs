@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use p2p_chat_model::{PeerId, Seq};
+use p2p_chat_model::{Epoch, PeerId, Seq};
 use p2p_chat_nds::registry::Verdict;
 
 use crate::{
-    net::{NDS, Who},
+    net::{Service, Who, nds},
     node::Node,
     oracle,
     world::World,
@@ -58,13 +58,16 @@ impl World {
         }
     }
 
-    /// The discovery service replaces a leader that it could have pinged, because a majority says so.
-    pub(crate) fn note_verdict(&mut self, verdict: &Verdict, votes: usize) {
-        let Some(record) = self.network.and_then(|network| self.nds.registry.record(&network)) else { return };
+    /// A discovery service replaces a leader that it could have pinged, because a majority says so.
+    pub(crate) fn note_verdict(&mut self, service: Service, verdict: &Verdict, votes: usize) {
+        let Some(record) = self.network.and_then(|network| self.services[service].registry.record(&network)) else {
+            return;
+        };
         let (leader, epoch) = (record.leader().peer, record.epoch());
         let Some(who) = self.nodes.iter().position(|node| node.peer == leader) else { return };
         let leads = self.nodes[who].engine.as_ref().is_some_and(|engine| oracle::leads_epoch(engine) >= epoch);
-        let is_reached = !self.net.is_cut(NDS, who) && !self.net.is_cut(who, NDS) && !self.nodes[who].is_paused;
+        let nds = nds(service);
+        let is_reached = !self.net.is_cut(nds, who) && !self.net.is_cut(who, nds) && !self.nodes[who].is_paused;
         if matches!(verdict, Verdict::Accept(_)) && votes > 1 && leads && is_reached && record.view().is_majority(votes)
         {
             self.tally.count("a veto of the NDS was overruled by a majority");
@@ -76,6 +79,12 @@ impl World {
         let leads = |node: &&Node| node.engine.as_ref().is_some_and(|engine| engine.leads().is_some());
         if self.nodes.iter().filter(leads).filter(|node| !node.is_paused).count() > 1 {
             self.tally.count("two lead at once");
+        }
+        let on_record = self.services.iter().filter_map(|nds| nds.leader(&self.network?));
+        let on_record: Vec<(PeerId, Epoch)> = on_record.collect();
+        let is_split = |(leader, epoch): &(PeerId, Epoch)| on_record.iter().any(|it| it.1 == *epoch && it.0 != *leader);
+        if on_record.iter().any(is_split) {
+            self.tally.count("two NDSs have two leaders of one epoch");
         }
         if self.oracle.take_held() {
             self.tally.count("an entry was held back");

@@ -5,13 +5,14 @@ mod delivery;
 mod elections;
 mod large;
 mod membership;
+mod services;
 mod trouble;
 
 use p2p_chat_engine::{CommandId, Done, Snapshot};
 use p2p_chat_model::{NodeId, PeerId, Seq};
 
 use crate::{
-    net::Who,
+    net::{Service, Who},
     world::{Violation, World},
 };
 
@@ -39,16 +40,21 @@ impl Drop for Story {
 impl Story {
     /// A network of `count` members, all active, founded by alice and joined in the order of their names.
     pub(crate) fn lab(count: usize) -> Self {
-        Self::found(count, count)
+        Self::found(World::new(7, count, true), count)
+    }
+
+    /// The same, with so many discovery services.
+    pub(crate) fn lab_of(count: usize, services: usize) -> Self {
+        Self::found(World::new(7, count, true).with_services(services), count)
     }
 
     /// The same, and one more node that is not in it yet.
     pub(crate) fn lab_with_guest(count: usize) -> Self {
-        Self::found(count, count + 1)
+        Self::found(World::new(7, count + 1, true), count)
     }
 
-    fn found(count: usize, nodes: usize) -> Self {
-        let mut story = Self(World::new(7, nodes, true));
+    fn found(world: World, count: usize) -> Self {
+        let mut story = Self(world);
         let created = story.0.create(ALICE);
         assert_eq!(story.until_done(created), Ok(Done::Created));
         for who in BOB..count {
@@ -129,9 +135,14 @@ impl Story {
         snapshot.leader_alive && followed == Some(self.peer(leader))
     }
 
-    /// Whether the service has this leader on record.
+    /// Whether the only service has this leader on record.
     pub(crate) fn is_listed(&self, leader: Who) -> bool {
-        let listed = self.0.network.and_then(|network| self.0.nds.leader(&network));
+        self.is_listed_at(0, leader)
+    }
+
+    /// Whether that service has this leader on record.
+    pub(crate) fn is_listed_at(&self, service: Service, leader: Who) -> bool {
+        let listed = self.0.network.and_then(|network| self.0.services[service].leader(&network));
         listed.is_some_and(|(peer, _)| peer == self.peer(leader))
     }
 

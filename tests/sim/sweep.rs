@@ -15,12 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use p2p_chat_model::{Address, PeerId};
+use p2p_chat_model::{Address, Epoch, PeerId};
+use p2p_chat_nds::registry;
 
 use crate::{
     bad,
     faults::{self, plan},
-    net::Who,
+    net::{Service, Who},
+    rng::Rng,
     tally::Tally,
     users::{Act, Promise, Wish},
     world::{Happening, Violation, World},
@@ -40,12 +42,16 @@ const LEASE_MS: u64 = 30_000;
 const DEFAULT_SEEDS: Range<u64> = 1..5001;
 /// How often a long sweep says how far it is.
 const PROGRESS: Duration = Duration::from_secs(10);
+/// How many discovery services a seed has: one of these.
+const SERVICES: [usize; 10] = [1, 1, 1, 1, 1, 1, 1, 2, 2, 3];
 /// What has to have happened in a sweep of at least so many seeds.
 const ENOUGH_SEEDS: u64 = 200;
-const SOMETIMES: [&str; 50] = [
+const SOMETIMES: [&str; 55] = [
     "a feed was frozen",
     "a fetch",
     "a fetch was given up",
+    "a founding although an NDS stood in the way",
+    "a founding came to nothing",
     "a half-done join was retried",
     "a leader changed",
     "a leader handed over",
@@ -77,9 +83,11 @@ const SOMETIMES: [&str; 50] = [
     "fault: NDS cut from all",
     "fault: NDS cut from some",
     "fault: NDS down",
+    "fault: NDS knows another network of the name",
     "fault: NDS restored from an old copy",
     "fault: NDS wiped",
     "fault: NDS with another time",
+    "fault: NDSs on both sides of a cut",
     "fault: one way cut",
     "fault: outsider calls",
     "fault: pause",
@@ -89,6 +97,7 @@ const SOMETIMES: [&str; 50] = [
     "fault: ring",
     "fault: slow disk",
     "fault: slow leg",
+    "fault: some NDSs cut from some",
     "fault: torn write",
     "fault: two cut from each other",
     "fault: wall clock set",
@@ -123,19 +132,22 @@ impl World {
         self.report()
     }
 
-    /// Whether the leader on record is not where the record says: it counts as one until its lease has run out.
+    /// Whether a leader on record is not where the record says: it counts as one until its lease has run out.
     fn is_record_lost(&self) -> bool {
-        let record = self.network.and_then(|network| self.nds.registry.record(&network));
+        let records = self.services.iter().filter_map(|nds| nds.registry.record(&self.network?));
         let is_there = |peer: PeerId, address: &Address| {
             let node = self.nodes.iter().find(|node| node.peer == peer);
             node.is_some_and(|node| node.is_up && node.address == *address)
         };
-        record.is_some_and(|record| !is_there(record.leader().peer, &record.leader().address))
+        records.map(registry::Record::leader).any(|leader| !is_there(leader.peer, &leader.address))
     }
 
     fn demand_leader(&mut self) -> Result<(), Violation> {
-        let registered = self.network.and_then(|network| self.nds.leader(&network));
-        self.oracle.check_leader(&self.nodes, registered);
+        // One that knows another network of the name can't list this one.
+        let able = (0..self.services.len()).filter(|service| self.other_network(*service).is_none());
+        let leader = |service: Service| self.network.and_then(|network| self.services[service].leader(&network));
+        let registered: Vec<Option<(PeerId, Epoch)>> = able.map(leader).collect();
+        self.oracle.check_leader(&self.nodes, &registered);
         self.report()
     }
 
@@ -173,7 +185,7 @@ impl World {
         latest_first.find(way).is_some_and(|promise| matches!(promise.wish, Wish::Create | Wish::Join))
     }
 
-    fn report(&mut self) -> Result<(), Violation> {
+    pub(crate) fn report(&mut self) -> Result<(), Violation> {
         if let Some((invariant, what)) = self.oracle.take_finding() {
             self.violated(invariant, what);
         }
@@ -187,6 +199,15 @@ fn draw(seed: u64, is_traced: bool) -> World {
     let count = world.rng.between(2, 6) as usize;
     let seed_of_the_rest = world.rng.next();
     world = World::new(seed_of_the_rest, count, is_traced);
+    // Drawn from a stream of their own: with one service all else stays as it was without them.
+    let mut rng = Rng::new(!seed);
+    if let Some(services) = rng.pick(&SERVICES).filter(|services| *services > 1) {
+        world = world.with_services(services);
+        let in_their_own_order = rng.chance(300);
+        for node in world.nodes.iter_mut().filter(|_| in_their_own_order) {
+            node.services.rotate_left(rng.below(services as u64) as usize);
+        }
+    }
     world.net.latency_ms = world.rng.between(1, 25);
     for who in 0..count {
         let slow_disk = world.rng.chance(50);
@@ -199,10 +220,11 @@ fn draw(seed: u64, is_traced: bool) -> World {
 
 /// Plays a seed to its end.
 fn play(world: &mut World) -> Result<(), Violation> {
-    let until = world.rng.between(5_000, 45_000);
+    let length = world.rng.between(5_000, 45_000);
     let pause_ms = world.rng.between(50, 2_500);
-    world.create(0);
-    let begin = world.rng.between(300, 2_000);
+    world.found(0)?;
+    let until = world.now + length;
+    let begin = world.now + world.rng.between(300, 2_000);
     world.run_until(begin)?;
     for who in 0..world.nodes.len() {
         if world.rng.chance(900) {

@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use p2p_chat_engine::{
-    Command, CommandError, CommandId, DiscoveryAnswer, DiscoveryCall, Done, Input, Output, Phase, Response, RunToken,
-    Start,
+    CallError, Command, CommandError, CommandId, DiscoveryAnswer, DiscoveryCall, Done, Input, Output, Phase, Response,
+    RunToken, Start,
 };
 use p2p_chat_model::{Genesis, Run};
 
 use crate::{
     calls::Waiting,
+    discovery::trouble::LAB,
     disk::{Disk, Record, facts},
     edge::Tokens,
     gaps::Gap,
@@ -54,6 +55,9 @@ pub(crate) enum Wish {
     LeaveByForce,
 }
 
+/// What a discovery service said to who looks a network up.
+pub(crate) type Found = Result<Response, CallError>;
+
 /// A command and what came of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Promise {
@@ -88,7 +92,7 @@ impl World {
         let mut salt = [0; 32];
         salt[..8].copy_from_slice(&self.rng.next().to_be_bytes());
         let node = &self.nodes[who];
-        let genesis = Genesis { salt, name: "lab".parse().expect("a name"), creator: node.member_name() };
+        let genesis = Genesis { salt, name: LAB.parse().expect("a name"), creator: node.member_name() };
         let (network, run) = Run::found(&node.identity, &genesis, 1_700_000_000_000);
         let run = Rc::new(run);
         let entry = facts(&run, RunToken(0)).entries.remove(0);
@@ -104,17 +108,20 @@ impl World {
 
     pub(crate) fn join(&mut self, who: Who) -> CommandId {
         let command = self.promise(who, Wish::Join);
-        self.call_discovery(who, Waiting::Joiner(command), DiscoveryCall::Lookup, LOOKUP_TIMEOUT_MS);
+        let services = self.nodes[who].services.len();
+        self.lookups.insert(command, vec![None; services]);
+        for place in 0..services {
+            self.call_discovery(who, Waiting::Joiner(command, place), place, DiscoveryCall::Lookup, LOOKUP_TIMEOUT_MS);
+        }
         command
     }
 
-    /// The discovery service has told a joiner who leads, or has not.
-    pub(crate) fn on_looked_up(
-        &mut self,
-        who: Who,
-        command: CommandId,
-        result: Result<Response, p2p_chat_engine::CallError>,
-    ) {
+    /// A discovery service has told a joiner who leads, or has not.
+    pub(crate) fn on_looked_up(&mut self, who: Who, command: CommandId, place: usize, found: Found) {
+        let Some(lookup) = self.lookups.get_mut(&command) else { return };
+        lookup[place] = Some(found);
+        let Some(result) = first_listed(lookup) else { return };
+        self.lookups.remove(&command);
         let node = &self.nodes[who];
         if node.engine.is_some() {
             return self.settle_promise(who, command, Err(CommandError::Busy));
@@ -280,6 +287,15 @@ impl World {
         let open = self.promises.values_mut().filter(|promise| promise.who == who && promise.outcome.is_none());
         open.for_each(|promise| promise.may_be_late = true);
     }
+}
+
+/// What looking a network up comes to, once that is known: the word of the first service that lists it, in the order in
+/// which they are asked.
+fn first_listed(lookup: &[Option<Found>]) -> Option<Found> {
+    let is_listed =
+        |found: &Option<Found>| matches!(found, Some(Ok(Response::Discovery(DiscoveryAnswer::Accepted(_)))));
+    let decisive = lookup.iter().find(|found| found.is_none() || is_listed(found)).or(lookup.last());
+    decisive.cloned().flatten()
 }
 
 impl Promise {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use p2p_chat_engine::{CommandId, Done, Event, Output};
 use p2p_chat_model::NetworkId;
-use p2p_chat_nds::registry::{Answer as ProbeAnswer, Probe};
+use p2p_chat_nds::registry::Answer as ProbeAnswer;
 
 use crate::{
     bad::Bad,
     calls::{Flight, FlightId},
-    discovery::DiscoveryService,
+    discovery::{DiscoveryService, Ping},
     edge::Answer,
     faults::{Fault, steps::Trap},
     net::{Net, Who},
@@ -19,7 +19,7 @@ use crate::{
     rng::Rng,
     tally::Tally,
     trace::Trace,
-    users::{Act, Promise},
+    users::{Act, Found, Promise},
 };
 
 /// How often the costly invariants are checked, in groups of a few.
@@ -35,8 +35,8 @@ pub(crate) enum Happening {
     Arrive { who: Who, flight: FlightId },
     Answered { who: Who, flight: FlightId, answer: Answer },
     Timeout { who: Who, flight: FlightId, generation: u64 },
-    ProbeArrives { who: Who, flight: FlightId, probe: Probe },
-    Probed { flight: FlightId, probe: Probe, answer: ProbeAnswer },
+    PingArrives { who: Who, ping: Ping },
+    Pinged { ping: Ping, answer: ProbeAnswer },
     Act(Act),
     Fault(Fault),
 }
@@ -51,8 +51,8 @@ impl Happening {
             | Self::Arrive { who, .. }
             | Self::Answered { who, .. }
             | Self::Timeout { who, .. }
-            | Self::ProbeArrives { who, .. } => Some(*who),
-            Self::Probed { .. } | Self::Act(_) | Self::Fault(_) => None,
+            | Self::PingArrives { who, .. } => Some(*who),
+            Self::Pinged { .. } | Self::Act(_) | Self::Fault(_) => None,
         }
     }
 }
@@ -72,10 +72,13 @@ pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) rng: Rng,
     pub(crate) nodes: Vec<Node>,
-    pub(crate) nds: DiscoveryService,
+    /// The discovery services.
+    pub(crate) services: Vec<DiscoveryService>,
     pub(crate) net: Net,
     pub(crate) flights: BTreeMap<FlightId, Flight>,
     pub(crate) promises: BTreeMap<CommandId, Promise>,
+    /// What those who want to join were told so far, in the order in which they ask.
+    pub(crate) lookups: BTreeMap<CommandId, Vec<Option<Found>>>,
     pub(crate) oracle: Oracle,
     pub(crate) trace: Trace,
     pub(crate) tally: Tally,
@@ -94,7 +97,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A world of `count` nodes that are up and in no network.
+    /// A world of one discovery service and `count` nodes that are up and in no network.
     pub(crate) fn new(seed: u64, count: usize, is_traced: bool) -> Self {
         let mut trace = Trace::new(is_traced);
         let nodes: Vec<Node> = (0..count).map(Node::new).collect();
@@ -105,11 +108,12 @@ impl World {
             now: 0,
             rng: Rng::new(seed),
             nodes,
-            nds: DiscoveryService::new(),
+            services: vec![DiscoveryService::new(0)],
             net: Net::new(5),
             flights: BTreeMap::new(),
             promises: BTreeMap::new(),
-            oracle: Oracle::new(count),
+            lookups: BTreeMap::new(),
+            oracle: Oracle::new(count, 1),
             trace,
             tally: Tally::default(),
             noticed: Noticed::default(),
@@ -122,6 +126,16 @@ impl World {
             ids: 0,
             violation: None,
         }
+    }
+
+    /// The same with so many discovery services; every node knows all of them.
+    pub(crate) fn with_services(mut self, services: usize) -> Self {
+        self.services = (0..services).map(DiscoveryService::new).collect();
+        self.oracle = Oracle::new(self.nodes.len(), services);
+        for node in &mut self.nodes {
+            node.services = (0..services).collect();
+        }
+        self
     }
 
     /// A number that was never used before.
@@ -199,8 +213,8 @@ impl World {
             Happening::Arrive { who, flight } => self.on_arrive(who, flight),
             Happening::Answered { flight, answer, .. } => self.on_answered(flight, answer),
             Happening::Timeout { flight, generation, .. } => self.on_timeout(flight, generation),
-            Happening::ProbeArrives { who, flight, probe } => self.on_probe(who, flight, probe),
-            Happening::Probed { flight, probe, answer } => self.on_probed(flight, probe, answer),
+            Happening::PingArrives { who, ping } => self.on_ping(who, ping),
+            Happening::Pinged { ping, answer } => self.on_pinged(ping, answer),
             Happening::Act(act) => self.act(act),
             Happening::Fault(fault) => self.strike(fault),
         }

@@ -1,12 +1,12 @@
 //! The epoch that a node follows never falls, across crashes too; nor does that of its vote, nor the one on record
-//! at the discovery service; nor, within a reign, the version of the view that a node follows.
+//! at a discovery service; nor, within a reign, the version of the view that a node follows.
 
 use p2p_chat_engine::Durable;
 use p2p_chat_model::{Epoch, NodeId};
 use p2p_chat_nds::registry;
 
 use super::Finding;
-use crate::net::Who;
+use crate::net::{Service, Who};
 
 /// The highest epochs seen.
 #[derive(Debug)]
@@ -15,14 +15,15 @@ pub(crate) struct Epochs {
     voted: Vec<Epoch>,
     /// The reign of the view that each node follows, and its version.
     views: Vec<(Epoch, NodeId, u64)>,
-    registered: Epoch,
+    /// What each discovery service has on record.
+    registered: Vec<Epoch>,
 }
 
 impl Epochs {
-    pub(crate) fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize, services: usize) -> Self {
         let none = vec![Epoch(0); count];
         let views = vec![(Epoch(0), NodeId(0), 0); count];
-        Self { followed: none.clone(), voted: none, views, registered: Epoch(0) }
+        Self { followed: none.clone(), voted: none, views, registered: vec![Epoch(0); services] }
     }
 
     pub(crate) fn check_state(&mut self, who: Who, name: &str, state: &Durable) -> Finding {
@@ -47,17 +48,17 @@ impl Epochs {
         Ok(())
     }
 
-    pub(crate) fn check_registry(&mut self, record: Option<&registry::Record>) -> Finding {
+    pub(crate) fn check_registry(&mut self, service: Service, record: Option<&registry::Record>) -> Finding {
         let Some(record) = record else { return Ok(()) };
-        if record.epoch() < self.registered {
-            return Err(format!("the NDS had epoch {} on record, and now {}", self.registered, record.epoch()));
+        let registered = std::mem::replace(&mut self.registered[service], record.epoch());
+        if record.epoch() < registered {
+            return Err(format!("an NDS had epoch {registered} on record, and now {}", record.epoch()));
         }
-        self.registered = record.epoch();
         Ok(())
     }
 
-    pub(crate) fn nds_set_back(&mut self, epoch: Epoch) {
-        self.registered = epoch;
+    pub(crate) fn nds_set_back(&mut self, service: Service, epoch: Epoch) {
+        self.registered[service] = epoch;
     }
 
     pub(crate) fn rejoins(&mut self, who: Who) {

@@ -24,7 +24,12 @@ use p2p_chat_engine::{Done, Durable, Engine, Output, PeerCall, Phase, Request, R
 use p2p_chat_model::{EntryHash, Epoch, PeerId, Run, Signature, limits::MAX_EPOCH_JUMP};
 use p2p_chat_nds::registry;
 
-use crate::{disk::Record, net::Who, node::Node, users::Wish};
+use crate::{
+    disk::Record,
+    net::{Service, Who},
+    node::Node,
+    users::Wish,
+};
 use ledger::Ledger;
 
 pub(crate) use outsiders_change_nothing::mallory;
@@ -66,15 +71,15 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
-    pub(crate) fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize, services: usize) -> Self {
         Self {
             ledger: Ledger::default(),
             acked: acked_is_durable::Acked::new(count),
             shown: causal_order::Shown::new(count),
             told: no_duplicate::Told::new(count),
-            epochs: epoch_never_decreases::Epochs::new(count),
+            epochs: epoch_never_decreases::Epochs::new(count, services),
             votes: one_vote_per_epoch::Votes::default(),
-            leaders: one_leader_per_epoch_and_rank::Leaders::default(),
+            leaders: one_leader_per_epoch_and_rank::Leaders::new(services),
             ids: ids_never_reused::Ids::default(),
             rosters: silence_never_removes::Rosters::new(count),
             bad: None,
@@ -225,12 +230,12 @@ impl Oracle {
         self.note("one_vote_per_epoch", found);
     }
 
-    /// The discovery service has changed its record.
-    pub(crate) fn check_registry(&mut self, record: Option<&registry::Record>) {
+    /// A discovery service has changed its record.
+    pub(crate) fn check_registry(&mut self, service: Service, record: Option<&registry::Record>) {
         if let Some(record) = record {
-            self.leaders.accept(record.epoch(), record.leader().peer);
+            self.leaders.accept(service, record.epoch(), record.leader().peer);
         }
-        let found = self.epochs.check_registry(record);
+        let found = self.epochs.check_registry(service, record);
         self.note("epoch_never_decreases", found);
     }
 
@@ -261,8 +266,8 @@ impl Oracle {
         self.note("liveness", found);
     }
 
-    /// One leader, the lowest active id, known to everybody and to the discovery service.
-    pub(crate) fn check_leader(&mut self, nodes: &[Node], registered: Option<(PeerId, Epoch)>) {
+    /// One leader, the lowest active id, known to everybody and to the discovery services, which have this on record.
+    pub(crate) fn check_leader(&mut self, nodes: &[Node], registered: &[Option<(PeerId, Epoch)>]) {
         let found = liveness::check_leader(nodes, self.bad, registered);
         self.is_peace = found.is_ok();
         self.note("liveness", found);
@@ -285,10 +290,10 @@ impl Oracle {
         self.note("outsiders_change_nothing", found);
     }
 
-    /// The discovery service has lost its disk, or all after some earlier epoch.
-    pub(crate) fn nds_set_back(&mut self, epoch: Epoch) {
-        self.epochs.nds_set_back(epoch);
-        self.leaders.nds_set_back();
+    /// A discovery service has lost its disk, or all after some earlier epoch.
+    pub(crate) fn nds_set_back(&mut self, service: Service, epoch: Epoch) {
+        self.epochs.nds_set_back(service, epoch);
+        self.leaders.nds_set_back(service);
     }
 
     /// A node comes back after having left: it may find the others in an earlier epoch. Its votes still stand.

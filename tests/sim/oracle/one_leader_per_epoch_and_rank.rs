@@ -1,8 +1,8 @@
-//! In one epoch, at most one node leads by the same kind of certificate: the discovery service's acceptance, the
+//! In one epoch, at most one node leads by the same kind of certificate: the acceptance of one discovery service, the
 //! hand-over of one and the same leader before, or a majority of one and the same view. (Of leaders by different kinds, and of
-//! one that the service accepted and one that was handed the reign, the better rank and then the lower id is
-//! followed. Views that failure detection has torn apart may each elect a leader by a majority of theirs, out of
-//! reach of the service: there the lower id is followed.) And a majority is one: every such leader holds the votes
+//! one that a service accepted and one that was handed the reign, the better rank and then the lower id is
+//! followed; and so it is of two that two services accepted, out of reach of each other's. Views that failure detection has torn apart may each elect a leader by a majority of theirs, out of
+//! reach of a service: there the lower id is followed.) And a majority is one: every such leader holds the votes
 //! of more than half of the view that it followed before, and never its own alone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,32 +10,42 @@ use std::collections::{BTreeMap, BTreeSet};
 use p2p_chat_model::{Certificate, Epoch, PeerId, Rank, View};
 
 use super::Finding;
+use crate::net::Service;
+
+/// A service, and how often its disk was lost or set back before.
+type Life = (Service, u32);
 
 /// What one leader of an epoch rests on.
 #[derive(Debug, Clone)]
 struct Claim {
     leader: PeerId,
-    /// The service's life in which it was first seen.
-    nds_life: u32,
+    /// The lives in which the services were when it was first seen: where none has accepted it, any might have.
+    lives: BTreeSet<Life>,
     /// Who was active in the view whose majority it has, where it has one.
     electorate: Option<BTreeSet<PeerId>>,
 }
 
 /// Epoch and kind of certificate, with whoever handed the reign over, to leaders.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Leaders {
     seen: BTreeMap<(Epoch, Rank, Option<PeerId>), Vec<Claim>>,
     /// The view on each node's disk.
     followed: BTreeMap<PeerId, View>,
-    /// In which life the service has accepted a leader of an epoch.
-    accepted: BTreeMap<(Epoch, PeerId), u32>,
-    nds_life: u32,
+    /// Which services have accepted a leader of an epoch, and in which of their lives.
+    accepted: BTreeMap<(Epoch, PeerId), BTreeSet<Life>>,
+    /// In which life each service is.
+    lives: Vec<u32>,
 }
 
 impl Leaders {
-    /// The service has accepted a reign.
-    pub(crate) fn accept(&mut self, epoch: Epoch, leader: PeerId) {
-        self.accepted.insert((epoch, leader), self.nds_life);
+    pub(crate) fn new(services: usize) -> Self {
+        let (seen, followed, accepted) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { seen, followed, accepted, lives: vec![0; services] }
+    }
+
+    /// A service has accepted a reign.
+    pub(crate) fn accept(&mut self, service: Service, epoch: Epoch, leader: PeerId) {
+        self.accepted.entry((epoch, leader)).or_default().insert((service, self.lives[service]));
     }
 
     /// A view has become durable on a node's disk.
@@ -76,18 +86,20 @@ impl Leaders {
         if seen.iter().any(|known| known.leader == leader) {
             return Ok(());
         }
-        // What the service has accepted in one life of its disk it does not know in another.
-        let nds_life = self.accepted.get(&(epoch, leader)).copied().unwrap_or(self.nds_life);
-        let stands = |known: &&Claim| rank == Rank::Majority || known.nds_life == nds_life;
-        let torn_apart = |known: &&Claim| rank == Rank::Majority && known.electorate != electorate;
+        // What a service has accepted in one life of its disk it does not know in another, nor does another service.
+        let new = Claim { leader, lives: (0..).zip(self.lives.iter().copied()).collect(), electorate };
+        let accepted = &self.accepted;
+        let by = |claim: &Claim| accepted.get(&(epoch, claim.leader)).unwrap_or(&claim.lives).clone();
+        let stands = |known: &&Claim| rank == Rank::Majority || !by(known).is_disjoint(&by(&new));
+        let torn_apart = |known: &&Claim| rank == Rank::Majority && known.electorate != new.electorate;
         let other = seen.iter().find(|known| stands(known) && !torn_apart(known)).map(|known| known.leader);
-        seen.push(Claim { leader, nds_life, electorate });
+        seen.push(new);
         other.map_or(Ok(()), |other| Err(format!("{leader:?} leads epoch {epoch} by {rank:?}, and so does {other:?}")))
     }
 
-    /// The service has lost or forgotten what it accepted: it may accept another leader of the same epoch.
-    pub(crate) fn nds_set_back(&mut self) {
-        self.nds_life += 1;
+    /// A service has lost or forgotten what it accepted: it may accept another leader of the same epoch.
+    pub(crate) fn nds_set_back(&mut self, service: Service) {
+        self.lives[service] += 1;
     }
 
     /// A node has lost its disk.

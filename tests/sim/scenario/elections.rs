@@ -1,6 +1,6 @@
 //! Who leads.
 
-use crate::net::NDS;
+use crate::net::nds;
 
 use super::{ALICE, BOB, CAROL, DAVE, ERIN, FRANK, Story};
 
@@ -53,7 +53,7 @@ fn two_member_network_elects_through_the_nds() {
 #[test]
 fn two_member_network_stays_leaderless_without_the_nds() {
     let mut story = Story::lab(2);
-    story.0.nds_down();
+    story.0.nds_down(0);
     story.0.crash(ALICE);
     story.pass(30_000);
     assert_eq!(story.epoch(BOB), 1);
@@ -66,12 +66,12 @@ fn two_member_network_stays_leaderless_without_the_nds() {
 #[test]
 fn nds_down_election_by_majority() {
     let mut story = Story::lab(5);
-    story.0.nds_down();
+    story.0.nds_down(0);
     story.0.crash(ALICE);
     let rest = [BOB, CAROL, DAVE, ERIN];
     story.until("bob leads", |story| rest.iter().all(|who| story.follows(*who, BOB)));
     assert!(story.count("COORDINATOR by a majority") > 0);
-    story.0.nds_up();
+    story.0.nds_up(0);
     story.until("the service catches up", |story| story.is_listed(BOB));
     story.end();
 }
@@ -91,7 +91,7 @@ fn nds_vetoes_while_it_reaches_the_leader() {
 #[test]
 fn partition_heals_to_one_leader() {
     let mut story = Story::lab(6);
-    let (left, right) = ([ALICE, BOB], [CAROL, DAVE, ERIN, FRANK, NDS]);
+    let (left, right) = ([ALICE, BOB], [CAROL, DAVE, ERIN, FRANK, nds(0)]);
     story.0.net.split(&left, &right);
     story.until("the right has a leader", |story| story.follows(FRANK, CAROL) && story.is_listed(CAROL));
     assert!(story.follows(BOB, ALICE), "the left has kept its own");
@@ -116,10 +116,10 @@ fn paused_leader_steps_down() {
 #[test]
 fn winner_that_crashes_before_it_takes_office_is_replaced_on_record() {
     let mut story = Story::lab(3);
-    story.0.net.split(&[BOB, NDS], &[ALICE, CAROL]);
+    story.0.net.split(&[BOB, nds(0)], &[ALICE, CAROL]);
     story.until("bob is on record", |story| story.is_listed(BOB));
     story.0.crash(BOB);
-    story.0.net.join(&[BOB, NDS], &[ALICE, CAROL]);
+    story.0.net.join(&[BOB, nds(0)], &[ALICE, CAROL]);
     // Nobody can tell whether bob leads until he says that he does not, or his lease runs out.
     story.pass(30_000);
     story.until("alice is on record again", |story| story.is_listed(ALICE) && story.follows(CAROL, ALICE));
@@ -134,9 +134,9 @@ fn restart_of_everyone() {
     let all = [ALICE, BOB, CAROL, DAVE, ERIN];
     let last = story.say(ERIN);
     all.iter().for_each(|who| story.0.crash(*who));
-    story.0.nds_down();
+    story.0.nds_down(0);
     story.pass(5_000);
-    story.0.nds_up();
+    story.0.nds_up(0);
     all.iter().for_each(|who| story.0.restart(*who));
     story.until("all is as it was", |story| {
         all.iter().all(|who| story.follows(*who, ALICE) && story.shows(*who, ERIN, last))
@@ -149,7 +149,7 @@ fn wiped_nds_is_registered_again() {
     let mut story = Story::lab(3);
     story.0.crash(ALICE);
     story.until("bob leads", |story| story.follows(CAROL, BOB) && story.is_listed(BOB));
-    story.0.nds_wipe();
+    story.0.nds_wipe(0);
     assert!(!story.is_listed(BOB));
     story.until("it is listed again", |story| story.is_listed(BOB));
     assert_eq!(story.epoch(BOB), 2);

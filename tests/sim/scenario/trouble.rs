@@ -55,10 +55,10 @@ fn ring_of_cuts_keeps_the_chat_going() {
 #[test]
 fn discovery_service_set_back_learns_of_the_later_reign() {
     let mut story = Story::lab(3);
-    story.0.nds_copy();
+    story.0.nds_copy(0);
     story.0.crash(ALICE);
     story.until("bob leads", |story| story.follows(CAROL, BOB) && story.is_listed(BOB));
-    story.0.nds_restore();
+    story.0.nds_restore(0);
     assert!(story.is_listed(ALICE));
     story.until("bob is listed again", |story| story.is_listed(BOB));
     story.0.restart(ALICE);
