@@ -84,3 +84,19 @@ fn group_cut_in_two_between_services_comes_together() {
     story.until("both services know", |story| (0..2).all(|service| story.is_listed_at(service, CAROL)));
     story.end();
 }
+
+#[test]
+fn leader_on_record_at_one_service_is_waited_for_until_it_consents_to_another() {
+    let mut story = Story::lab_of(3, 2);
+    // Carol's vote is always the last one.
+    story.0.nodes[CAROL].sync_ms = 300;
+    let (left, right) = ([ALICE, BOB, nds(0)], [CAROL, nds(1)]);
+    story.0.net.split(&left, &right);
+    story.0.crash(ALICE);
+    story.until("each side has its leader", |story| story.is_listed_at(0, BOB) && story.is_listed_at(1, CAROL));
+    story.0.restart(ALICE);
+    story.until("alice is back", |story| story.follows(ALICE, BOB));
+    story.0.net.join(&left, &right);
+    story.until("bob leads all", |story| story.follows(CAROL, BOB) && story.is_listed_at(1, BOB));
+    story.end();
+}

@@ -89,10 +89,9 @@ fn a_leader_on_record_that_is_a_member_now_votes_for_another_reign_if_the_record
 #[test]
 fn a_leader_on_record_is_waited_for_although_a_majority_votes_before_it() {
     let mut node = Node::settled_with(ALICE, 2, CONFIG, &view(3, 7, ALICE, &[ALICE, BOB, CAROL]));
-    let outputs = node.tick_until(is_discovery);
-    let at_second = |output: &&Output| matches!(output, Output::Discover { service: 1, .. });
-    let renewal = outputs.iter().filter(at_second).cloned().collect::<Vec<_>>();
-    let outputs = node.answer(discovery_call(&renewal), refused(DiscoveryRefusal::NotLeader, CAROL, 1, 0));
+    let mut outputs = node.tick_until(is_discovery);
+    outputs.retain(|output| matches!(output, Output::Discover { service: 1, .. }));
+    let outputs = node.answer(discovery_call(&outputs), refused(DiscoveryRefusal::NotLeader, CAROL, 1, 0));
     let outputs = node.answer(discovery_call(&outputs), refused(DiscoveryRefusal::NotActive, CAROL, 1, 0));
     let elect = |to: Who| {
         let found = outputs.iter().find_map(|output| match output {
@@ -101,8 +100,8 @@ fn a_leader_on_record_is_waited_for_although_a_majority_votes_before_it() {
         });
         found.expect("it is asked")
     };
-    let outputs_of_bob = node.answer(elect(BOB), Ok(Response::Voted(BOB.vote(4, ALICE))));
-    assert!(!outputs_of_bob.iter().any(is_discovery), "carol's consent is what it is for: {outputs_of_bob:?}");
+    let early = node.answer(elect(BOB), Ok(Response::Voted(BOB.vote(4, ALICE))));
+    assert!(!early.iter().any(is_discovery), "carol's consent is what it is for: {early:?}");
     let outputs = node.answer(elect(CAROL), Ok(Response::Voted(CAROL.vote(4, ALICE))));
     let with_consent = |output: &Output| matches!(output, Output::Discover { call: DiscoveryCall::Update { votes, .. }, .. } if votes.len() == 3);
     assert!(outputs.iter().any(with_consent), "{outputs:?}");
