@@ -20,6 +20,8 @@ pub(crate) struct PendingJoin {
     past: Seq,
     /// Whether the joiner lacks the admission that this leader knows of.
     lacks_admission: bool,
+    /// When it was called back, unless that is for the second time.
+    called_ms: Option<u64>,
     /// Where the admission stands, and until when the answer waits for another member to store it.
     admitted: Option<(PeerId, Seq, u64)>,
 }
@@ -54,6 +56,7 @@ impl Engine {
             address: address.clone(),
             past: 0,
             lacks_admission: false,
+            called_ms: Some(self.moment.now),
             admitted: None,
         };
         self.pending_joins.insert(id, join);
@@ -64,8 +67,12 @@ impl Engine {
             self.admit(id);
             return;
         }
+        self.call_back(id, peer, address);
+    }
+
+    fn call_back(&mut self, id: RequestId, peer: PeerId, address: Address) {
         let standing = self.standing(&peer);
-        let timeout = self.setup.config.ping_timeout_ms;
+        let timeout = self.setup.config.call_back_timeout_ms;
         self.call(Purpose::CallBack(id), peer, address, PeerCall::Ping(standing), timeout);
     }
 
@@ -79,12 +86,18 @@ impl Engine {
         let Some(join) = self.pending_joins.get_mut(&id) else { return };
         let admitted = self.roster.member(&join.peer).map(|member| member.admitted);
         // A refusal comes from the key that was called: it is there, it only does not know this node yet.
+        let peer = join.peer;
         if matches!(result, Err(CallError::Unreachable(_))) {
-            let refusal = Refusal::Unreachable(join.address.clone());
+            // Where nobody listens the call fails at once. Silence may be one lost packet, or a joiner that is busy.
+            let was_silent = |called| self.moment.now >= called + self.setup.config.ping_timeout_ms;
+            let address = join.address.clone();
+            if join.called_ms.take().is_some_and(was_silent) {
+                self.call_back(id, peer, address);
+                return;
+            }
             self.pending_joins.remove(&id);
-            self.reply(id, Err(refusal));
+            self.reply(id, Err(Refusal::Unreachable(address)));
         } else {
-            let peer = join.peer;
             if let Ok(Response::Standing(Standing { frontier: Some(frontier), version, .. })) = &result {
                 join.past = if *version == 0 { frontier.at(&peer) } else { 0 };
                 join.lacks_admission = admitted.is_some_and(|(_, by, seq)| by != self.me && frontier.at(&by) < seq);

@@ -55,6 +55,9 @@ pub struct Config {
     pub direct_retry_ms: u64,
     /// How often a leader, or a node without one, calls on a member that is away.
     pub probe_away_ms: u64,
+    /// How long a joiner may take to answer the leader that calls it back; one that is silent is called twice. A connection
+    /// is made for it first, and nobody tries again for the user whose join fails: longer than a ping.
+    pub call_back_timeout_ms: u64,
     /// How long a leader waits for one other member to store an admission before it answers the joiner.
     pub admission_wait_ms: u64,
     /// How long a join may take in all, tries at other leaders included.
@@ -110,6 +113,7 @@ impl Config {
         deliver_backoff_max_ms: 5_000,
         direct_retry_ms: 5_000,
         probe_away_ms: 3_000,
+        call_back_timeout_ms: 1_000,
         admission_wait_ms: 1_000,
         join_timeout_ms: 14_000,
         join_retry_ms: 500,
@@ -140,6 +144,7 @@ impl Config {
         fetch_turn_ms: 90_000,
         deliver_timeout_ms: 8_000,
         deliver_backoff_ms: 400,
+        call_back_timeout_ms: 4_000,
         leave_timeout_ms: 24_000,
         stall_ms: 4_000,
         ..Self::LAN

@@ -117,7 +117,7 @@ impl Engine {
 
     fn ask_to_join(&mut self, hint: LeaderHint) {
         let config = &self.setup.config;
-        let timeout = config.ping_timeout_ms + config.admission_wait_ms + config.deliver_timeout_ms;
+        let timeout = 2 * config.call_back_timeout_ms + config.admission_wait_ms + config.ping_timeout_ms;
         if let Some(joining) = &mut self.joining {
             joining.in_flight = true;
             joining.tries += 1;

@@ -28,10 +28,37 @@ fn the_address_of_a_joiner_is_called_back_before_anything_changes() {
     let mut node = alice();
     let outputs = node.request(CAROL, join(CAROL, 7));
     let standing = p2p_chat_engine::Standing { peer_active: false, ..node.standing(None) };
-    assert_eq!(outputs, [node.call(1, CAROL, PeerCall::Ping(standing), CONFIG.ping_timeout_ms)]);
+    assert_eq!(outputs, [node.call(1, CAROL, PeerCall::Ping(standing), CONFIG.call_back_timeout_ms)]);
     let outputs = node.answer(node.id(1), unreachable());
     assert_eq!(outputs, [node.reply(Err(Refusal::Unreachable(CAROL.address())))]);
     assert_eq!(node.snapshot().roster.len(), 2);
+}
+
+#[test]
+fn a_joiner_that_is_silent_is_called_back_once_more() {
+    let silent = |node: &mut Node| {
+        node.now += CONFIG.call_back_timeout_ms;
+        node.answer(node.id(1), unreachable())
+    };
+    let called_again = || {
+        let mut node = alice();
+        let first = node.request(CAROL, join(CAROL, 7));
+        let again = silent(&mut node);
+        let ping = |outputs: &[Output]| match outputs {
+            [Output::Call { peer, address, call, timeout_ms, .. }] => {
+                (*peer, address.clone(), call.clone(), *timeout_ms)
+            }
+            other => panic!("not a call back: {other:?}"),
+        };
+        assert_eq!(ping(&again), ping(&first));
+        node
+    };
+    let mut node = called_again();
+    let outputs = node.answer(node.id(1), Ok(Response::Alive));
+    assert!(outputs.contains(&event(Event::Joined(CAROL.peer(), NodeId(3)))), "{outputs:?}");
+
+    let mut node = called_again();
+    assert_eq!(silent(&mut node), [node.reply(Err(Refusal::Unreachable(CAROL.address())))], "twice is enough");
 }
 
 #[test]
