@@ -25,8 +25,6 @@ use crate::{
     settings::Settings,
 };
 
-/// How long after the end of the input the own messages may take to come back and be printed.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long what was shown may stay unread in the node's memory.
 const MARK_READ_AFTER: Duration = Duration::from_millis(100);
 /// Own messages that may be on their way back.
@@ -71,6 +69,7 @@ pub(crate) async fn chat<H: Host>(run: &mut Run<'_, H>, settings: &Settings, net
         marked: 0,
         mark_at: None,
         closing: None,
+        last_words: run.console.waits.last_words,
         somebody_types: run.input_is_terminal,
         typed_is_visible: run.typed_is_visible,
         unsent: None,
@@ -137,6 +136,8 @@ struct Chat<N> {
     mark_at: Option<Instant>,
     /// Set at the end of the input: until when to wait for what is still to be shown.
     closing: Option<Instant>,
+    /// How long that is at the most.
+    last_words: Duration,
     somebody_types: bool,
     typed_is_visible: bool,
     /// Why a line that nobody types again was not sent.
@@ -199,7 +200,7 @@ impl<N: crate::host::Running> Chat<N> {
     }
 
     fn close(&mut self) {
-        self.closing = Some(Instant::now() + LAST_WORDS);
+        self.closing = Some(Instant::now() + self.last_words);
     }
 
     /// How a chat ends that is interrupted: lines that nobody types again may have been read, and are not said.

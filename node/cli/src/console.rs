@@ -9,7 +9,11 @@ use jiff::{civil::Date, tz::TimeZone};
 use p2p_chat_model::name::printable;
 use serde::Serialize;
 
-use crate::{failure::Failure, settings::Env, surroundings::Surroundings};
+use crate::{
+    failure::Failure,
+    settings::Env,
+    surroundings::{Surroundings, Waits},
+};
 
 /// Where a run prints: results to stdout, everything else to stderr.
 pub(crate) struct Console {
@@ -23,6 +27,8 @@ pub(crate) struct Console {
     pub(crate) zone: TimeZone,
     /// The date that was printed last.
     pub(crate) date: Date,
+    /// How long the run waits before it says something more.
+    pub(crate) waits: Waits,
 }
 
 impl fmt::Debug for Console {
@@ -41,6 +47,7 @@ impl Console {
             colour: from.out_is_terminal && !json && colours_are_wanted(&from.env),
             zone: from.zone.clone(),
             date: from.today,
+            waits: from.waits,
         }
     }
 

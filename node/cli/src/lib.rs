@@ -66,5 +66,5 @@ pub use host::{Host, NdsOptions, NodeOptions, Running, StartFailure};
 pub use run::{parse, parse_from, run, run_in};
 pub use screen::{LogFile, log_file, panic_at_the_terminal};
 pub use settings::{DEFAULT_NDS, Env, SOCKET};
-pub use surroundings::{Interrupt, Surroundings};
+pub use surroundings::{Interrupt, Surroundings, Waits};
 pub use values::{ServiceUrl, ServiceUrlError};

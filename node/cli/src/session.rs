@@ -20,8 +20,6 @@ const TAKE_OVER: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a node that ends waits for another member to hold what it wrote.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-/// After how long a wait is worth a word.
-pub(crate) const NOTICEABLE: Duration = Duration::from_millis(1_500);
 /// Most profiles that chats open by themselves.
 const MAX_PROFILES: u32 = 16;
 
@@ -245,10 +243,10 @@ pub(crate) async fn stop<N: Running>(
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
     let mut shutdown = std::pin::pin!(node.shutdown(patience));
-    let unreplicated = match timeout(NOTICEABLE, &mut shutdown).await {
+    let unreplicated = match timeout(console.waits.noticeable, &mut shutdown).await {
         Ok(result) => result?,
         Err(_) => {
-            if patience > NOTICEABLE {
+            if patience > console.waits.noticeable {
                 let limit = patience.as_secs();
                 console.note(format!("waiting up to {limit} s for another member to store what this node wrote"));
             }

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use jiff::{civil::Date, tz::TimeZone};
@@ -36,6 +37,23 @@ pub struct Surroundings {
     pub today: Date,
     /// Tells when to stop.
     pub interrupt: Interrupt,
+    /// How long it waits.
+    pub waits: Waits,
+}
+
+/// How long a run waits before it says so, or goes on without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waits {
+    /// What takes longer is worth a word to the user.
+    pub noticeable: Duration,
+    /// How long after the end of the input of a chat the own messages may take to come back and be printed.
+    pub last_words: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self { noticeable: Duration::from_millis(1_500), last_words: Duration::from_secs(2) }
+    }
 }
 
 impl fmt::Debug for Surroundings {
@@ -64,6 +82,7 @@ impl Surroundings {
             zone,
             interrupt: Interrupt::on_signals()
                 .map_err(|error| Failure::Failed(format!("cannot listen to signals: {error}; try again")))?,
+            waits: Waits::default(),
         })
     }
 }
@@ -140,8 +159,6 @@ impl Drop for Lent {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use rustix::process::{Pid, Signal, getpid, kill_process};
     use tokio::{
         signal::unix::{SignalKind, signal},

@@ -11,7 +11,6 @@ use crate::{
     console::{Console, one_line},
     failure::Failure,
     render::{json, text},
-    session::NOTICEABLE,
     values::is_network_id,
 };
 
@@ -86,7 +85,7 @@ pub(crate) async fn leave(
 /// `p2p-chat forget`
 pub(crate) async fn forget(client: &Client, console: &mut Console, network: &str) -> Result<(), Failure> {
     let mut forgetting = std::pin::pin!(client.forget(network));
-    let entries = match timeout(NOTICEABLE, &mut forgetting).await {
+    let entries = match timeout(console.waits.noticeable, &mut forgetting).await {
         Ok(entries) => entries?,
         Err(_) => {
             console.note(format!("deleting what is kept of {network}; a long log takes a while"));

@@ -1,6 +1,6 @@
 //! Questions to the node and what is printed of its answers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use p2p_chat_cli::Mode;
 use p2p_chat_proto::v1;
@@ -240,7 +240,8 @@ async fn completions_are_printed_without_a_node() {
 
 #[tokio::test]
 async fn forgetting_a_long_log_is_waited_for_and_said_to_be_under_way() {
-    let world = World::new();
+    let mut world = World::new();
+    world.waits.noticeable = Duration::from_millis(50);
     world.host.node.is_at_work(true);
     let run = world.start(&["forget", "lab"]);
     let note = "p2p-chat: deleting what is kept of lab; a long log takes a while\n";

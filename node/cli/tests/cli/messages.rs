@@ -76,7 +76,8 @@ async fn a_node_for_one_command_is_started_quietly_and_shut_down_again() {
 
 #[tokio::test]
 async fn what_nobody_else_has_at_the_end_is_said() {
-    let world = World::new();
+    let mut world = World::new();
+    world.waits.noticeable = Duration::from_millis(50);
     *world.host.unreplicated.lock().expect("not poisoned") = (2, Duration::from_secs(5));
     let seen = world.run(&["send", "lab", "hi"]).await;
     let err = "\
@@ -88,7 +89,8 @@ p2p-chat: 2 entries are on this disk only and will go out when the node runs aga
 
 #[tokio::test]
 async fn the_wait_at_the_end_can_be_interrupted() {
-    let world = World::new();
+    let mut world = World::new();
+    world.waits.noticeable = Duration::from_millis(50);
     *world.host.unreplicated.lock().expect("not poisoned") = (2, Duration::from_secs(3_600));
     let run = world.start(&["send", "lab", "hi"]);
     run.err.shows("waiting up to").await;
@@ -203,7 +205,8 @@ async fn listen_waits_for_a_daemon_that_starts_again_and_misses_nothing_meanwhil
 
 #[tokio::test]
 async fn what_failed_is_told_even_if_the_wait_at_the_end_is_interrupted() {
-    let world = World::new();
+    let mut world = World::new();
+    world.waits.noticeable = Duration::from_millis(50);
     *world.host.unreplicated.lock().expect("not poisoned") = (2, Duration::from_secs(3_600));
     for (command, call) in [("listen", "subscribe"), ("chat", "subscribe"), ("members", "members")] {
         world.host.node.enter("lab");

@@ -52,7 +52,7 @@ async fn a_chat_waits_for_a_command_to_end() {
     let dir = world.dir.path().join("data");
     let command = world.host.run_elsewhere(&dir, Mode::Command);
     let run = world.start(&["chat", "lab", "--data-dir", &dir.display().to_string()]);
-    tokio::task::yield_now().await;
+    world.host.is_looked_at(2).await;
     world.host.end_elsewhere(command);
     run.out.shows("back in lab").await;
     assert_eq!(world.host.node_options().mode, Mode::Chat);

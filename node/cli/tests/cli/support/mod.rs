@@ -4,15 +4,18 @@ mod fake;
 mod host;
 mod streams;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use jiff::{civil::date, tz::TimeZone};
-use p2p_chat_cli::{Cli, Env, Interrupt, Surroundings, run_in};
+use p2p_chat_cli::{Cli, Env, Interrupt, Surroundings, Waits, run_in};
 use tokio::sync::{oneshot, watch};
 
 pub(crate) use fake::{ALICE, BOB, FakeNode, info, member, message, network_state, notice};
 pub(crate) use host::{FakeHost, Started};
 pub(crate) use streams::{Closed, Keyboard, Screen};
+
+/// Below the patience of these tests.
+const LONG: Waits = Waits { noticeable: Duration::from_secs(15), last_words: Duration::from_secs(15) };
 
 /// What a run left behind.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub(crate) struct World {
     pub(crate) env: Vec<(&'static str, String)>,
     pub(crate) is_terminal: bool,
     pub(crate) output_is_closed: bool,
+    /// Longer than in life: a busy machine is not a slow node.
+    pub(crate) waits: Waits,
 }
 
 /// A run that goes on.
@@ -44,7 +49,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let env = vec![("HOME", dir.path().display().to_string()), ("USER", "alice".to_owned())];
-        Self { dir, host: Arc::default(), env, is_terminal: false, output_is_closed: false }
+        Self { dir, host: Arc::default(), env, is_terminal: false, output_is_closed: false, waits: LONG }
     }
 
     /// Runs a command to its end, with nothing to read.
@@ -74,6 +79,7 @@ impl World {
             zone: TimeZone::UTC,
             today: date(2025, 11, 20),
             interrupt,
+            waits: self.waits,
         };
         let host = self.host.clone();
         // As in the program: a runtime of its own, which ends with the run.
