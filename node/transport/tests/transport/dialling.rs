@@ -16,7 +16,7 @@ use tokio::{
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::Request;
 
-use crate::support::{Host, PATIENCE, alice, bob, ping, witness};
+use crate::support::{Host, PATIENCE, alice, bob, dialer, loopback, patient, ping, witness};
 
 /// An address where nothing listens, and nobody else can while the socket is kept.
 fn nowhere() -> (TcpSocket, Address) {
@@ -29,10 +29,8 @@ fn nowhere() -> (TcpSocket, Address) {
 #[tokio::test]
 async fn a_refused_connection_says_so_with_the_address() {
     let (_bound, address) = nowhere();
-    let channels = [
-        Dialer::new(&bob()).unwrap().channel(alice().peer(), &address),
-        dial::plaintext(&format!("http://{address}")).unwrap(),
-    ];
+    let channels =
+        [dialer(&bob()).channel(alice().peer(), &address), dial::plaintext(&format!("http://{address}")).unwrap()];
     for channel in channels {
         let status = ping(&channel).await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::Unavailable);
@@ -44,11 +42,7 @@ async fn a_refused_connection_says_so_with_the_address() {
 
 #[tokio::test]
 async fn an_unknown_host_is_named() {
-    let channel = dial::plaintext_with(
-        "http://no-such-host.invalid:7400",
-        DialSettings { connect_timeout: PATIENCE / 2, ..DialSettings::default() },
-        &Arc::default(),
-    );
+    let channel = dial::plaintext_with("http://no-such-host.invalid:7400", patient(), &Arc::default());
     let status = ping(&channel.unwrap()).await.unwrap_err();
     assert!(describe(&status).starts_with("could not connect to no-such-host.invalid:7400: "), "{}", describe(&status));
 }
@@ -58,8 +52,8 @@ async fn a_peer_that_accepts_and_says_nothing_times_out() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap().to_string().parse().unwrap();
     let settings = DialSettings { connect_timeout: Duration::from_millis(100), ..DialSettings::default() };
-    let dialer = Dialer::new(&bob()).unwrap().with_settings(settings);
-    let status = ping(&dialer.channel(alice().peer(), &address)).await.unwrap_err();
+    let impatient = Dialer::new(&bob()).unwrap().with_settings(settings);
+    let status = ping(&impatient.channel(alice().peer(), &address)).await.unwrap_err();
     assert!(matches!(dial_error(&status), Some(DialError::TimedOut { .. })), "{status:?}");
     assert!(describe(&status).contains("timed out after 100 ms"), "{}", describe(&status));
 }
@@ -104,9 +98,9 @@ async fn an_expired_deadline_says_timed_out() {
 
 #[tokio::test]
 async fn a_channel_connects_when_used_and_again_after_a_loss() {
-    let host = Host::start(&alice(), Limits::default()).await;
+    let host = Host::start_at(TcpListener::bind(loopback()).await.unwrap(), &alice(), Limits::default()).await;
     let (socket, address) = (host.socket, host.address());
-    let channel = Dialer::new(&bob()).unwrap().channel(alice().peer(), &address);
+    let channel = dialer(&bob()).channel(alice().peer(), &address);
     ping(&channel).await.unwrap();
     timeout(PATIENCE, host.stop()).await.expect("the server ends").unwrap();
     ping(&channel).await.unwrap_err();

@@ -1,11 +1,8 @@
 //! The page for a monitor is served to those who ask properly, and the others hold nothing up.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
 };
 
 use p2p_chat_transport::exposition::{self, HEADER_TIMEOUT, MAX_SCRAPES};
@@ -16,7 +13,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::support::{PATIENCE, loopback};
+
 const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// What comes back for these bytes until the connection ends.
@@ -31,7 +29,7 @@ async fn answer(at: &str, request: &[u8]) -> String {
 
 #[tokio::test]
 async fn slow_and_greedy_clients_are_cut_off_and_the_page_is_made_anew_for_each() {
-    let listener = exposition::bind("127.0.0.1:0").await.unwrap();
+    let listener = exposition::bind(&loopback().to_string()).await.unwrap();
     let at = listener.local_addr().unwrap().to_string();
     let taken = exposition::bind(&at).await.unwrap_err().to_string();
     assert!(taken.starts_with(&format!("can't serve metrics on {at} (")), "{taken}");

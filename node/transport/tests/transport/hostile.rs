@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use p2p_chat_proto::v1::{PingViaRequest, liveness_client::LivenessClient};
-use p2p_chat_transport::{Dialer, Limits, dial};
+use p2p_chat_transport::{Limits, dial};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -19,7 +19,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest,
 };
 
-use crate::support::{Host, PATIENCE, alice, bob, limits, ping};
+use crate::support::{Host, PATIENCE, alice, bob, dialer, limits, loopback, ping};
 
 /// Waits until the server closes the connection, whatever it says before.
 async fn closed(stream: &mut TcpStream) {
@@ -53,7 +53,7 @@ async fn a_connection_that_stops_in_its_handshake_is_closed_and_holds_up_nobody(
     for first_bytes in [&b""[..], hello_begun, b"P", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
         stuck.push(stranger(&host, first_bytes).await);
     }
-    let channel = Dialer::new(&bob()).unwrap().channel(alice().peer(), &host.address());
+    let channel = dialer(&bob()).channel(alice().peer(), &host.address());
     ping(&channel).await.unwrap();
     for stream in &mut stuck {
         closed(stream).await;
@@ -74,7 +74,7 @@ async fn ask_for_descriptors(channel: &Channel) -> Streaming<ServerReflectionRes
 
 #[tokio::test]
 async fn who_does_not_read_answers_is_disconnected_and_who_has_nothing_to_read_is_not() {
-    let host = Host::start(&alice(), Limits { answer_timeout: Duration::from_millis(300), ..limits(600_000) }).await;
+    let host = Host::start(&alice(), Limits { answer_timeout: Duration::from_secs(3), ..limits(600_000) }).await;
     let idle = dial::plaintext(&host.url()).unwrap();
     let mut quiet = ask_for_descriptors(&idle).await;
     assert!(quiet.message().await.unwrap().is_some());
@@ -147,7 +147,8 @@ async fn one_address_can_not_have_all_connections() {
 
 #[tokio::test]
 async fn a_stopped_server_closes_its_port_at_once_and_ends_with_its_last_connection() {
-    let host = Host::start(&alice(), limits(600_000)).await;
+    let listener = TcpListener::bind(loopback()).await.unwrap();
+    let host = Host::start_at(listener, &alice(), limits(600_000)).await;
     let channel = dial::plaintext(&host.url()).unwrap();
     ping(&channel).await.unwrap();
     let mut in_handshake = stranger(&host, b"").await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
 use p2p_chat_model::{Identity, PeerId};
-use p2p_chat_transport::{DialError, Dialer, Limits, describe, dial, status::dial_error, tls};
+use p2p_chat_transport::{DialError, Limits, describe, dial, status::dial_error, tls};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
@@ -18,7 +18,7 @@ use tokio_rustls::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-use crate::support::{Host, alice, bob, carol, ping, stranger_tls};
+use crate::support::{Host, alice, bob, carol, dialer, ping, stranger_tls};
 
 /// Takes any certificate whose key signed the handshake with one of `schemes`.
 #[derive(Debug)]
@@ -108,7 +108,7 @@ impl rustls::client::ResolvesClientCert for NoCertificate {
 async fn both_sides_know_each_other() {
     let mut host = Host::start(&alice(), Limits::default()).await;
     for caller in [bob(), carol()] {
-        let channel = Dialer::new(&caller).unwrap().channel(alice().peer(), &host.address());
+        let channel = dialer(&caller).channel(alice().peer(), &host.address());
         ping(&channel).await.unwrap();
         assert_eq!(host.next_caller().await, Some(caller.peer()));
     }
@@ -117,7 +117,7 @@ async fn both_sides_know_each_other() {
 #[tokio::test]
 async fn another_key_than_the_pinned_one_is_refused_and_named() {
     let host = Host::start(&alice(), Limits::default()).await;
-    let dialer = Dialer::new(&bob()).unwrap();
+    let dialer = dialer(&bob());
     let status = ping(&dialer.channel(carol().peer(), &host.address())).await.unwrap_err();
     let Some(DialError::KeyMismatch { address, expected, found }) = dial_error(&status) else {
         panic!("not a key mismatch: {status:?}")
@@ -155,7 +155,7 @@ async fn a_certificate_without_its_key_is_refused() {
         let (stream, _) = listener.accept().await.unwrap();
         tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await.map(|_| ())
     });
-    let channel = Dialer::new(&bob()).unwrap().channel(alice().peer(), &address);
+    let channel = dialer(&bob()).channel(alice().peer(), &address);
     let status = ping(&channel).await.unwrap_err();
     assert!(matches!(dial_error(&status), Some(DialError::Tls { .. })), "{status:?}");
     assert!(describe(&status).contains("BadSignature"), "{}", describe(&status));
@@ -176,7 +176,7 @@ async fn a_client_that_shows_a_certificate_without_its_key_is_refused() {
     let mut stream = connect(&host, config).await.unwrap();
     let read = tokio::io::AsyncReadExt::read_u8(&mut stream).await;
     assert!(read.is_err(), "the server talks to a forger: {read:?}");
-    let honest = Dialer::new(&bob()).unwrap().channel(alice().peer(), &host.address());
+    let honest = dialer(&bob()).channel(alice().peer(), &host.address());
     ping(&honest).await.unwrap();
     assert_eq!(host.next_caller().await, Some(bob().peer()));
 }
@@ -194,7 +194,7 @@ async fn plaintext_is_served_on_the_same_port() {
     let mut host = Host::start(&alice(), Limits::default()).await;
     ping(&dial::plaintext(&host.url()).unwrap()).await.unwrap();
     assert_eq!(host.next_caller().await, None);
-    ping(&Dialer::new(&bob()).unwrap().channel(alice().peer(), &host.address())).await.unwrap();
+    ping(&dialer(&bob()).channel(alice().peer(), &host.address())).await.unwrap();
     assert_eq!(host.next_caller().await, Some(bob().peer()));
 }
 

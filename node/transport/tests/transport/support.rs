@@ -1,6 +1,13 @@
 //! A server that tells its callers who they are.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
 
 use p2p_chat_model::{Address, Identity, PeerId};
 use p2p_chat_proto::v1::{
@@ -8,7 +15,7 @@ use p2p_chat_proto::v1::{
     liveness_client::LivenessClient,
     liveness_server::{Liveness, LivenessServer, SERVICE_NAME},
 };
-use p2p_chat_transport::{Limits, caller, incoming, server, tls};
+use p2p_chat_transport::{DialSettings, Dialer, Limits, caller, incoming, server, tls};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
@@ -30,6 +37,25 @@ pub(crate) fn bob() -> Identity {
 
 pub(crate) fn carol() -> Identity {
     Identity::from_seed([3; 32])
+}
+
+/// Settings for a busy machine.
+pub(crate) fn patient() -> DialSettings {
+    DialSettings { connect_timeout: PATIENCE / 2, ..DialSettings::default() }
+}
+
+/// A dialler with these settings.
+pub(crate) fn dialer(identity: &Identity) -> Dialer {
+    Dialer::new(identity).unwrap().with_settings(patient())
+}
+
+/// An address that no other process uses, with a free port: outgoing connections come from 127.0.0.1, so nobody takes the
+/// port when it is let go. Elsewhere a machine has but one loopback address.
+pub(crate) fn loopback() -> SocketAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let own = [127, 16 + high % 224, low, NEXT.fetch_add(1, Ordering::Relaxed)];
+    (if cfg!(target_os = "linux") { own } else { [127, 0, 0, 1] }, 0).into()
 }
 
 /// A running server. Dropping it leaves it running; `stop` ends it.
