@@ -431,8 +431,8 @@ async fn damaged_runs_are_told_and_not_handed_on() {
         // The last byte of the body "b2", in front of the signature.
         "UPDATE run SET bytes = CAST(substr(bytes, 1, length(bytes) - 65) || x'00' || substr(bytes, -64) AS BLOB) WHERE key = 3",
         "UPDATE run SET bytes = (SELECT bytes FROM run WHERE key = 4) WHERE key = 3",
-        // A bit of the signature, which the hashes don't cover.
-        "UPDATE run SET bytes = CAST(substr(bytes, 1, length(bytes) - 1) || x'00' AS BLOB) WHERE key = 3",
+        // The signature, which the hashes don't cover: no sound one ends so, its number S is below 2^253.
+        "UPDATE run SET bytes = CAST(substr(bytes, 1, length(bytes) - 1) || x'ff' AS BLOB) WHERE key = 3",
         "UPDATE run SET rank = 9 WHERE key = 3",
     ];
     for damage in damages {
@@ -463,7 +463,8 @@ async fn a_damaged_genesis_does_not_keep_other_networks_from_being_read() {
     store.commit(alice.network, [found, deliver(&genesis)].concat()).await.unwrap();
     store.commit(den.network, [other_found, deliver(&other)].concat()).await.unwrap();
     // A byte of the network's id, which the hash of a genesis doesn't cover.
-    let damage = "UPDATE run SET bytes = CAST(substr(bytes, 1, 9) || x'00' || substr(bytes, 11) AS BLOB) WHERE key = 1";
+    let damage = "UPDATE run SET bytes = CAST(substr(bytes, 1, 9) ||
+        CASE substr(bytes, 10, 1) WHEN x'00' THEN x'01' ELSE x'00' END || substr(bytes, 11) AS BLOB) WHERE key = 1";
     assert_eq!(sql(&store).execute(damage, []), Ok(1));
     drop(store);
     let store = Store::open(directory.path()).unwrap();
