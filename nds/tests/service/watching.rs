@@ -38,7 +38,7 @@ async fn a_watcher_sees_what_is_and_what_becomes() {
 #[tokio::test]
 async fn a_watcher_is_told_when_a_lease_runs_out_and_when_the_leader_is_back() {
     let dir = TempDir::new().unwrap();
-    let mut nds = Service::start_with(Config { lease: Duration::from_secs(2), ..Config::new(dir.path()) }).await;
+    let mut nds = Service::start_with(Config { lease: Duration::from_secs(5), ..Config::new(dir.path()) }).await;
     let lab = Network::found(1, "lab");
     let fresh = nds.create(&lab).await;
     let stale = Change::Updated(v1::NetworkRecord { stale: true, ..fresh.clone() });

@@ -37,7 +37,9 @@ impl Stage {
         let dialer = Dialer::new(&identity).expect("the key makes a certificate");
         let address = "127.0.0.1:1".parse().expect("an address");
         let outbound = Outbound::new((identity, dialer), (name("alice"), address), store, directory, metrics.made);
-        let hub = Arc::new(Hub::new(Arc::new(outbound), Config::LAN, Traces::default()));
+        // Only its end ends the wait for the service.
+        let config = Config { discovery_timeout_ms: 600_000, ..Config::LAN };
+        let hub = Arc::new(Hub::new(Arc::new(outbound), config, Traces::default()));
         Self { hub, service: Some(service), dir }
     }
 

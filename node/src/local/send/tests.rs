@@ -16,8 +16,8 @@ use crate::{
 const ME: PeerId = PeerId::new([1; 32]);
 const ID: MessageId = MessageId::new([7; 16]);
 /// What the user allows, and what it must not take whatever happens.
-const PATIENCE: Duration = Duration::from_millis(300);
-const FAR_TOO_LONG: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(3);
+const FAR_TOO_LONG: Duration = Duration::from_secs(60);
 
 /// A network whose task is played by the test, with the node as its only member.
 fn network() -> (Network, mpsc::Receiver<Message>) {
