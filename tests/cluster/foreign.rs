@@ -5,6 +5,8 @@ use std::{path::PathBuf, process::Command};
 use crate::support::{Cluster, LAB, Lines, figure, report::skip};
 
 const TEST: &str = "a foreign client finds its way by reflection";
+/// How long the installation of these may take.
+const INSTALL_SECS: &str = "180";
 const PACKAGES: [&str; 3] = ["grpcio", "grpcio-reflection", "grpcio-health-checking"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -32,8 +34,21 @@ fn python() -> Result<PathBuf, String> {
     let ready = || run(Command::new(&python).args(["-c", "import grpc, grpc_reflection, grpc_health"]));
     if ready().is_err() {
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
-        run(Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+        // Where nothing comes from the network, it is tried for a while and then skipped.
+        run(Command::new("timeout")
+            .arg(INSTALL_SECS)
+            .arg(&python)
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--retries",
+                "1",
+                "--timeout",
+                "10",
+            ])
             .args(PACKAGES))?;
         ready()?;
     }

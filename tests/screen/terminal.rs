@@ -40,7 +40,12 @@ impl Terminal {
     pub(crate) fn are_there() -> Result<(), String> {
         let version = Command::new("tmux").arg("-V").output();
         let runs = version.is_ok_and(|output| output.status.success());
-        ensure(runs, || "there is no tmux; install it, on Debian with `apt-get install tmux`".to_owned())
+        ensure(runs, || "there is no tmux; install it, on Debian with `apt-get install tmux`".to_owned())?;
+        // Where it knows the option it is the path that is wrong with this: there is no such directory.
+        let serves = Command::new("tmux").args(["-f", "/dev/null", "-D", "-S", "/nowhere/at/all"]).output();
+        let says =
+            serves.map_or_else(|error| error.to_string(), |output| String::from_utf8_lossy(&output.stderr).into());
+        ensure(!says.contains("usage"), || "this tmux can't serve in the foreground (-D); take a later one".to_owned())
     }
 
     /// Starts a program in a new terminal, with `dir` as its home and no environment but what a terminal gives.
