@@ -29,7 +29,7 @@ type Forgery = (String, Expect, Vec<Vec<u8>>);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_that_are_forged_broken_or_out_of_bounds_are_not_stored() {
-    let cluster = Cluster::of(Lines::Direct, &NAMES).await;
+    let cluster = Cluster::of_patient(Lines::Direct, &NAMES).await;
     let mut mallory = Outlaw::new(0x61).await;
     mallory.join(&cluster, cluster.node("alice"), "mallory").await;
     mallory.says(&NAMES.map(|name| cluster.node(name)), "hello").await;
@@ -45,7 +45,7 @@ async fn runs_that_are_forged_broken_or_out_of_bounds_are_not_stored() {
 /// In a cluster of its own: whoever contradicts itself once is not listened to any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_feed_that_contradicts_itself_changes_nothing_that_was_stored() {
-    let cluster = Cluster::of(Lines::Direct, &NAMES).await;
+    let cluster = Cluster::of_patient(Lines::Direct, &NAMES).await;
     let mut mallory = Outlaw::new(0x62).await;
     mallory.join(&cluster, cluster.node("alice"), "mallory").await;
     let (network, first) = (mallory.standing().network, mallory.text("another first word"));
@@ -70,7 +70,7 @@ async fn a_feed_that_contradicts_itself_changes_nothing_that_was_stored() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lamport_time_at_the_end_of_all_numbers_is_refused() {
-    let cluster = Cluster::of(Lines::Direct, &NAMES).await;
+    let cluster = Cluster::of_patient(Lines::Direct, &NAMES).await;
     let mut mallory = Outlaw::new(0x63).await;
     mallory.join(&cluster, cluster.node("alice"), "mallory").await;
     mallory.says(&NAMES.map(|name| cluster.node(name)), "soon it will be late").await;
@@ -84,7 +84,7 @@ async fn a_lamport_time_at_the_end_of_all_numbers_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lamport_time_from_the_far_future_is_not_shown_and_moves_nobody_elses() {
-    let cluster = Cluster::of(Lines::Direct, &NAMES).await;
+    let cluster = Cluster::of_patient(Lines::Direct, &NAMES).await;
     let mut mallory = Outlaw::new(0x65).await;
     mallory.join(&cluster, cluster.node("alice"), "mallory").await;
     mallory.says(&NAMES.map(|name| cluster.node(name)), "soon it will be late").await;

@@ -18,7 +18,7 @@ const EXISTS: Expect = Expect::Refused(&[Code::AlreadyExists]);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_input_of_a_user_is_refused_and_changes_nothing() {
-    let cluster = Cluster::of(Lines::Direct, &NAMES).await;
+    let cluster = Cluster::of_patient(Lines::Direct, &NAMES).await;
     cluster.ledger.say(cluster.node("alice"), "something to inspect").await.expect("it can be said");
     cluster.rest(&NAMES).await;
     let mut rows = Vec::new();

@@ -24,7 +24,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let cluster = Cluster::of(Lines::Direct, &NAMES).await;
+        let cluster = Cluster::of_patient(Lines::Direct, &NAMES).await;
         let mut mallory = Outlaw::new(0x66).await;
         mallory.join(&cluster, cluster.node("alice"), "mallory").await;
         mallory.says(&NAMES.map(|name| cluster.node(name)), "I am one of you").await;

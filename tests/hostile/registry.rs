@@ -35,7 +35,7 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let cluster = Cluster::of(Lines::Direct, &NAMES).await;
+        let cluster = Cluster::of_patient(Lines::Direct, &NAMES).await;
         let mut mallory = Outlaw::new(0x71).await;
         mallory.join(&cluster, cluster.node("alice"), "mallory").await;
         mallory.says(&NAMES.map(|name| cluster.node(name)), "good day").await;
@@ -278,7 +278,7 @@ async fn no_lease_is_renewed_and_no_network_closed_by_a_false_statement() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_questions_to_the_discovery_service_are_refused() {
-    let cluster = Cluster::of(Lines::Direct, &NAMES).await;
+    let cluster = Cluster::of_patient(Lines::Direct, &NAMES).await;
     let client = DiscoveryClient::new(cluster.nds.channel());
     let mut rows = Vec::new();
     let mut get = |what: &str, expect, key: Option<Key>| {

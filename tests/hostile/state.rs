@@ -29,7 +29,10 @@ impl State {
     pub(crate) async fn at_rest(cluster: &Cluster) -> Self {
         let mut last = Self::read(cluster).await;
         let mut equal = 0;
-        eventually(secs(30), "rest before the hostile calls", async || {
+        let names: Vec<&str> = cluster.running().map(|node| node.name.as_str()).collect();
+        eventually(secs(60), "rest before the hostile calls", async || {
+            // An acknowledgement that is tried again only after seconds looks like rest meanwhile.
+            cluster.settled(&names).await.inspect_err(|_| equal = 0)?;
             let now = Self::read(cluster).await;
             equal = if now == last { equal + 1 } else { 0 };
             let difference = last.difference(&now);

@@ -17,7 +17,7 @@ const NAMES: [&str; 2] = ["alice", "bob"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_shows_no_identity_gets_nothing_but_a_sign_of_life() {
-    let cluster = Cluster::of(Lines::Direct, &NAMES).await;
+    let cluster = Cluster::of_patient(Lines::Direct, &NAMES).await;
     let network = cluster.nds.record(LAB).await.expect("it is listed").network;
     let mut rows = Vec::new();
     for name in NAMES {
@@ -38,7 +38,7 @@ async fn who_shows_no_identity_gets_nothing_but_a_sign_of_life() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_no_member_gets_nothing_but_the_chance_to_join() {
-    let cluster = Cluster::of(Lines::Direct, &NAMES).await;
+    let cluster = Cluster::of_patient(Lines::Direct, &NAMES).await;
     let network = cluster.nds.record(LAB).await.expect("it is listed").network;
     let stranger = Outlaw::new(0x51).await;
     let mut rows = Vec::new();
@@ -73,7 +73,7 @@ async fn who_is_no_member_gets_nothing_but_the_chance_to_join() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_that_are_no_request_are_refused_at_every_port() {
-    let cluster = Cluster::of(Lines::Direct, &NAMES).await;
+    let cluster = Cluster::of_patient(Lines::Direct, &NAMES).await;
     let stranger = Outlaw::new(0x52).await;
     let node = dial::plaintext(&format!("http://{}", cluster.node("alice").address)).expect("a URL");
     let ports = [

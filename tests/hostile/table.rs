@@ -85,8 +85,8 @@ pub(crate) async fn run(cluster: &Cluster, title: &str, rows: Vec<Row>) {
         }
         before = after;
     }
-    // Some effects could come late: give them the time of a few rounds of failure detection.
-    let_pass(secs(3)).await;
+    // Some effects could come late: give them the time of a few rounds of failure detection, of nodes that are patient.
+    let_pass(secs(12)).await;
     if let Some(change) = initial.difference(&State::read(cluster).await) {
         failures.push(format!("some time after the last row: the state changed: {change}"));
     }

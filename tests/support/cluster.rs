@@ -164,15 +164,25 @@ impl Cluster {
     /// Where these nodes stand, if they agree and everybody has everything.
     pub(crate) async fn resting(&self, names: &[&str]) -> Result<Rest, String> {
         let rest = self.agreement(names).await?;
+        let entries = self.settled(names).await?;
+        ensure(entries == rest.entries, || format!("{entries} entries, of {rest:?}"))?;
+        Ok(rest)
+    }
+
+    /// How many entries each of these nodes has, if all have the same number, and none knows of one that another lacks;
+    /// whoever else may be in the group.
+    pub(crate) async fn settled(&self, names: &[&str]) -> Result<u64, String> {
+        let mut entries = None;
         for name in names {
             let state = self.node(name).state().await?;
             let owed = state.owed.iter().filter(|owed| names.contains(&&*owed.member_name));
             let clean = state.held_back == 0
                 && state.missing.iter().all(|missing| missing.entries == 0)
                 && owed.map(|owed| owed.entries).sum::<u64>() == 0;
-            ensure(clean && state.entries == rest.entries, || format!("{name}: {state:?}, of {rest:?}"))?;
+            let same = state.entries == *entries.get_or_insert(state.entries);
+            ensure(clean && same, || format!("{name}: {state:?}, of {entries:?} entries"))?;
         }
-        Ok(rest)
+        entries.ok_or_else(|| "nobody was asked".to_owned())
     }
 
     /// Waits for rest, then checks that nothing acknowledged was lost, doubled or misplaced at any of these nodes,
