@@ -7,7 +7,7 @@ use tonic::{Code, Status, Streaming};
 use crate::{
     outlaw::Outlaw,
     support::{
-        Cluster, Lines, NodeProcess, eventually, figure,
+        Cluster, LAB, Lines, NodeProcess, eventually, figure,
         wait::{ensure, secs},
     },
     table::request,
@@ -40,14 +40,17 @@ async fn fetches_that_nobody_reads_are_few_and_end_and_leave_room_for_who_catche
     }
     assert_eq!(streams.len(), SERVED, "the others are refused");
 
-    cluster.add("carol").await.start(&["--join", crate::support::LAB]).await;
+    cluster.add("carol").await.start(&["--join", LAB]).await;
+    cluster.node("carol").is_in(LAB).await;
     // Her own admission may come to alice's history later.
     let all = cluster.node("alice").history().await.len();
-    eventually(secs(30), "carol has everything", async || {
-        let has = cluster.node("carol").history().await.len();
-        ensure(has >= all, || format!("{has} of {all} messages"))
+    eventually(secs(90), "carol has everything", async || {
+        let has = cluster.node("carol").state().await?.entries;
+        ensure(has >= all as u64, || format!("{has} of {all} entries"))
     })
     .await;
+    let has = cluster.node("carol").history().await.len();
+    assert!(has >= all, "carol shows {has} of {all} messages");
     figure(format!("{GREED} fetches, unread: {} MiB more", peak_mib(cluster.node("alice")) - before));
 
     eventually(secs(40), "a place for one more fetch", async || {
