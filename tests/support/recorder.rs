@@ -68,6 +68,20 @@ impl Recorder {
         .await
     }
 
+    /// How many notices of a kind there were so far.
+    pub(crate) fn notices(&self, kind: v1::NoticeKind) -> usize {
+        self.seen().notices.iter().filter(|(_, notice)| notice.kind() == kind).count()
+    }
+
+    /// Waits until there were more notices of a kind than `before`.
+    pub(crate) async fn another_notice(&self, kind: v1::NoticeKind, before: usize) {
+        eventually(PATIENCE, format!("another notice {kind:?} at {}", self.name), async || {
+            let (now, seen) = (self.notices(kind), self.seen());
+            if now > before { Ok(()) } else { Err(format!("there were {:?}", seen.notices)) }
+        })
+        .await;
+    }
+
     /// Waits until a text is shown.
     pub(crate) async fn shows(&self, text: &str) {
         eventually(PATIENCE, format!("the showing of {text:?} at {}", self.name), async || {
