@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use p2p_chat_proto::v1::Wait;
@@ -17,6 +17,8 @@ const NAMES: [&str; 4] = ["alice", "bob", "carol", "dave"];
 const MESSAGES: usize = 50_000;
 /// Calls of the local API at one time, at each of the two senders.
 const CALLS: usize = 64;
+/// How long a text may wait for its turn among those at the node, and for the answer: the disk may be slow.
+const TURN: (Duration, Duration) = (secs(60), secs(70));
 const MEMORY_LIMIT_KIB: u64 = 300 * 1024;
 /// So many messages between healthy members are tried during the flood at the least.
 const PROBES: usize = 5;
@@ -85,7 +87,7 @@ fn flood(node: &NodeProcess, ledger: &Ledger, messages: usize) -> JoinSet<()> {
                     return;
                 }
                 let text = format!("{name} floods {number} {}", "~".repeat(60));
-                let sent = ledger.send(client.clone(), &name, &text, Wait::None).await;
+                let sent = ledger.send_within(TURN, client.clone(), &name, &text, Wait::None).await;
                 sent.unwrap_or_else(|status| panic!("{name} could not send {number}: {status}"));
             }
         });

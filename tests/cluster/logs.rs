@@ -65,11 +65,8 @@ async fn a_message_is_followed_by_its_id_from_its_author_to_a_member_and_back() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_of_messages_is_logged_unless_asked_for_and_a_wrong_filter_is_refused() {
-    let cluster = Cluster::of(Lines::Direct, &["alice", "bob"]).await;
+    let mut cluster = Cluster::of(Lines::Direct, &["alice", "bob"]).await;
     let sent = cluster.ledger.say_and_wait(cluster.node("alice"), "quietly", Wait::All).await.expect("bob stores it");
-    for name in ["alice", "bob"] {
-        assert!(!cluster.node(name).process().log().contains(&sent.id), "{name} logs messages at info");
-    }
     let wrong = run(&["status", "--log", "p2p_chat=loud"], &cluster.logs()).await;
     assert_eq!((wrong.status.code(), wrong.stdout.as_str()), (Some(2), ""), "{wrong:?}");
     assert!(wrong.stderr.contains("\"p2p_chat=loud\"") && wrong.stderr.lines().count() == 1, "{wrong:?}");
@@ -78,4 +75,10 @@ async fn nothing_of_messages_is_logged_unless_asked_for_and_a_wrong_filter_is_re
     assert!(status.uptime_ms > 0, "{status:?}");
     assert!(status.discovery[0].last_answer_age_ms.is_some_and(|age| age < status.uptime_ms), "{status:?}");
     assert!(status.networks[0].frozen.is_empty(), "{status:?}");
+
+    for name in ["alice", "bob"] {
+        let log = cluster.node_mut(name).terminate().await.stderr;
+        assert!(log.contains("the node has stopped"), "this is not all of it: {log}");
+        assert!(!log.contains(&sent.id), "{name} logs messages at info");
+    }
 }

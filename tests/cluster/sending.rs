@@ -67,7 +67,8 @@ async fn a_stream_waits_for_others_where_a_request_asks_for_it() {
         outcomes.iter().map(|it| if let Outcome::Sent(sent) = it { sent.stored_by } else { 0 }).collect();
     assert_eq!(stored, [1, 1, 1]);
     cluster.node_mut("bob").kill();
-    let outcomes = send_all(&cluster, "alice", vec![wait(3, 300)]).await;
+    // The time bounds the write to alice's own disk, too.
+    let outcomes = send_all(&cluster, "alice", vec![wait(3, 10_000)]).await;
     let [Outcome::Failed(late)] = &outcomes[..] else { panic!("bob can't have it: {outcomes:?}") };
     assert_eq!(late.code, Code::DeadlineExceeded as i32);
     let newest = cluster.node("alice").history().await.pop().expect("messages");

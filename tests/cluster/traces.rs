@@ -140,7 +140,7 @@ async fn a_message_that_is_relayed_is_one_trace_through_the_relay() {
 
     // What carol fetches before it is passed on is not relayed: but of what is said right after a failure, it is.
     let mut number = 0;
-    eventually(secs(30), "a trace over alice", async || {
+    eventually(secs(120), "a trace over alice", async || {
         let mut said = Vec::new();
         for _ in 0..3 {
             number += 1;
@@ -265,8 +265,8 @@ async fn a_collector_that_is_away_or_says_nothing_harms_nobody_and_is_complained
         let asked = Instant::now();
         let ended = cluster.node_mut(name).terminate().await;
         assert!(ended.status.success(), "{ended:?}");
-        // The last export may take 2 s; the rest is what a stop takes without one.
-        assert!(asked.elapsed() < secs(10), "{name} took {:?} to end", asked.elapsed());
+        // The last export may take 2 s; the rest is what a stop takes without one, on a busy machine.
+        assert!(asked.elapsed() < secs(25), "{name} took {:?} to end", asked.elapsed());
     }
 }
 

@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use p2p_chat_proto::v1;
 use tonic::{Request, Status};
 
-use super::{LAB, NodeProcess, node::CALL_DEADLINE};
+use super::{LAB, NodeProcess, node::CALL_DEADLINE, wait::secs};
 
 /// The record of one network. Texts are unique in it. Cheap to clone.
 #[derive(Clone)]
@@ -63,6 +63,20 @@ impl Ledger {
     /// As [`Self::say_and_wait`], over a channel that is kept.
     pub(crate) async fn send(
         &self,
+        client: v1::node_client::NodeClient<tonic::transport::Channel>,
+        author: &str,
+        text: &str,
+        wait: v1::Wait,
+    ) -> Result<v1::SendResponse, Status> {
+        let (patience, limit) =
+            if wait == v1::Wait::None { (secs(5), CALL_DEADLINE) } else { (secs(20), CALL_DEADLINE * 3) };
+        self.send_within((patience, limit), client, author, text, wait).await
+    }
+
+    /// As [`Self::send`]: the node may take `patience`, and the whole call `limit`.
+    pub(crate) async fn send_within(
+        &self,
+        (patience, limit): (Duration, Duration),
         mut client: v1::node_client::NodeClient<tonic::transport::Channel>,
         author: &str,
         text: &str,
@@ -72,8 +86,7 @@ impl Ledger {
         let before = self.lock().attempted.insert(text.to_owned(), attempt);
         assert!(before.is_none(), "the test says {text:?} twice");
         let network = self.network.to_string();
-        let (timeout_ms, limit) =
-            if wait == v1::Wait::None { (5_000, CALL_DEADLINE) } else { (20_000, CALL_DEADLINE * 3) };
+        let timeout_ms = patience.as_millis() as u32;
         let mut request =
             Request::new(v1::SendRequest { network, text: text.to_owned(), wait: wait.into(), timeout_ms });
         request.set_timeout(limit);
