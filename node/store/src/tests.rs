@@ -36,13 +36,6 @@ async fn commits_fail_together_when_the_file_can_not_grow_and_go_on_when_there_i
     writes.push(Write::State(vec![1; 400_000]));
     store.commit(den, writes).await.unwrap();
 
-    // While the writer waits for the file with one commit in hand, all others gather for the next transaction.
-    let rival = rusqlite::Connection::open(store.file()).unwrap();
-    rival.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let holder = store.commit(lab, vec![Write::MarkRead { position: 0 }]);
-    while store.inner.queue.waiting().commits > 0 {
-        tokio::task::yield_now().await;
-    }
     let mut head = genesis.head();
     let mut runs = Vec::new();
     for seq in 2..12 {
@@ -50,7 +43,16 @@ async fn commits_fail_together_when_the_file_can_not_grow_and_go_on_when_there_i
         head = runs[runs.len() - 1].head();
     }
     let write = |run: &Run| vec![Write::Run { run: run.clone(), bytes: Bytes::from(run.encode()) }];
-    let pending: Vec<_> = runs.iter().map(|run| store.commit(lab, write(run))).collect();
+    let writes: Vec<_> = runs.iter().map(write).collect();
+    // While the writer waits for the file with one commit in hand, all others gather for the next transaction. It waits
+    // 5 s for it.
+    let rival = rusqlite::Connection::open(store.file()).unwrap();
+    rival.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let holder = store.commit(lab, vec![Write::MarkRead { position: 0 }]);
+    while store.inner.queue.waiting().commits > 0 {
+        tokio::task::yield_now().await;
+    }
+    let pending: Vec<_> = writes.into_iter().map(|writes| store.commit(lab, writes)).collect();
     let bystander = store.commit(den, vec![Write::State(vec![2])]);
     rival.execute_batch("COMMIT").unwrap();
     let full = Err(StoreError::Full { file: store.file().to_owned() });
@@ -124,10 +126,10 @@ async fn more_than_may_wait_is_refused_until_it_is_checked() {
     let (_, genesis) = found(1);
     let lab = genesis.network;
     store.commit(lab, first_writes(&genesis)).await.unwrap();
+    let mebibytes: Vec<_> = (0..80).map(|_| vec![Write::State(vec![7; 1 << 20])]).collect();
     let rival = rusqlite::Connection::open(store.file()).unwrap();
     rival.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mebibyte = || vec![Write::State(vec![7; 1 << 20])];
-    let pending: Vec<_> = (0..80).map(|_| store.commit(lab, mebibyte())).collect();
+    let pending: Vec<_> = mebibytes.into_iter().map(|writes| store.commit(lab, writes)).collect();
     let small = store.commit(lab, vec![Write::State(vec![8])]);
     rival.execute_batch("COMMIT").unwrap();
     let mut outcomes = Vec::new();

@@ -14,10 +14,10 @@ async fn commits_that_wait_share_a_transaction_and_keep_their_order() {
     store.commit(alice.network, found).await.unwrap();
     let before = store.figures().transaction_time.count();
 
-    // While another holds the file, the writer can't go on, so all but the first batch pile up.
+    // While another holds the file, the writer can't go on, so all but the first batch pile up. It waits 5 s for it.
+    let runs: Vec<_> = (0..100).map(|n| alice.texts(&[&format!("text {n}")])).collect();
     let rival = sql(&store);
     rival.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let runs: Vec<_> = (0..100).map(|n| alice.texts(&[&format!("text {n}")])).collect();
     let pending: Vec<_> = runs.iter().map(|run| store.commit(alice.network, vec![write(run)])).collect();
     rival.execute_batch("COMMIT").unwrap();
     for commit in pending {
