@@ -4,7 +4,7 @@ use p2p_chat_proto::v1::{self, send_outcome::Outcome};
 use tokio_stream::iter;
 use tonic::Code;
 
-use crate::support::{Cluster, LAB, Lines, eventually, wait::secs};
+use crate::support::{Cluster, LAB, Lines, eventually, figure, wait::secs};
 
 const NAMES: [&str; 2] = ["alice", "bob"];
 
@@ -78,7 +78,9 @@ async fn a_stream_waits_for_others_where_a_request_asks_for_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_accepted_before_a_leave_goes_out_before_it() {
     let cluster = Cluster::of(Lines::Direct, &NAMES).await;
-    let requests: Vec<v1::SendRequest> = (0..200).map(|number| request(LAB, numbered(number))).collect();
+    // So many that they are not all written when the leave comes.
+    const MANY: usize = 5_000;
+    let requests: Vec<v1::SendRequest> = (0..MANY as u64).map(|number| request(LAB, numbered(number))).collect();
     let mut client = cluster.node("bob").client();
     let mut stream = client.send_stream(iter(requests)).await.expect("a stream").into_inner();
     // The first is answered while the others wait to be written.
@@ -89,6 +91,8 @@ async fn what_was_accepted_before_a_leave_goes_out_before_it() {
     while let Ok(Some(outcome)) = stream.message().await {
         accepted += usize::from(matches!(outcome.outcome, Some(Outcome::Sent(_))));
     }
+    assert!(accepted < MANY, "nothing was on its way when bob left");
+    figure(format!("left in the middle: {accepted} of {MANY} texts were accepted"));
     let history = cluster.node("alice").history().await;
     let said = history.iter().filter(|message| message.text.starts_with("number ")).count();
     assert_eq!(said, accepted, "what was accepted is there, and nothing else");
