@@ -51,6 +51,13 @@ impl Config {
         }
     }
 
+    /// The same for nodes behind slow lines: a node that is called back may take 4 s, which is less than what nodes with
+    /// `--preset wan` wait for the answer.
+    #[must_use]
+    pub fn for_slow_lines(self) -> Self {
+        Self { probe_timeout: Duration::from_secs(4), ..self }
+    }
+
     /// Checks that the settings make sense together.
     ///
     /// # Errors

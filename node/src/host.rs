@@ -7,7 +7,7 @@ use p2p_chat_cli::{
 };
 use p2p_chat_engine::Config;
 use p2p_chat_traces::Traces;
-use p2p_chat_transport::{descriptors, exposition};
+use p2p_chat_transport::{descriptors, dial::DialSettings, exposition};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
@@ -50,9 +50,9 @@ impl Host for ProcessHost {
     async fn start(&self, options: NodeOptions) -> Result<HostedNode, StartFailure> {
         descriptors::raise_limit();
         let data_dir = options.data_dir.clone();
-        let config = match options.preset {
-            Preset::Lan => Config::LAN,
-            Preset::Wan => Config::WAN,
+        let (config, dialling) = match options.preset {
+            Preset::Lan => (Config::LAN, DialSettings::default()),
+            Preset::Wan => (Config::WAN, DialSettings::WAN),
         };
         let node = Node::start(Options {
             socket: data_dir.join(SOCKET),
@@ -65,6 +65,7 @@ impl Host for ProcessHost {
             listen: options.listen,
             advertise: options.advertise,
             config,
+            dialling,
             metrics: options.metrics,
             otlp: options.otlp.as_ref().map(ToString::to_string),
         })
@@ -106,6 +107,10 @@ impl Host for ProcessHost {
             tokio::spawn(exposition::serve(listener, page, until(stopped.clone())));
         }
         let config = p2p_chat_nds::Config::new(options.data_dir);
+        let config = match options.preset {
+            Preset::Lan => config,
+            Preset::Wan => config.for_slow_lines(),
+        };
         let monitor = p2p_chat_nds::Monitor { metrics, traces: traces.clone() };
         let task = tokio::spawn(p2p_chat_nds::serve(config, listener, until(stopped), monitor));
         let mut nds = HostedNds { address, stop, task, traces };

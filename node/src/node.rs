@@ -22,6 +22,7 @@ use p2p_chat_store::{Store, StoreError};
 use p2p_chat_traces::{ExportError, Traces};
 use p2p_chat_transport::{
     Dialer, IdentityFileError, Limits, TlsError, UrlError,
+    dial::DialSettings,
     exposition::{self, ExpositionError},
     identity_file, incoming,
     server::{DescriptorError, MAX_MESSAGE_BYTES, common_services},
@@ -65,6 +66,8 @@ pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
     pub(crate) advertise: Option<Address>,
     pub(crate) config: Config,
+    /// How connections to other nodes are made.
+    pub(crate) dialling: DialSettings,
     /// Where to serve metrics, `HOST:PORT`, if anywhere.
     pub(crate) metrics: Option<String>,
     /// The collector to export traces to, if to any.
@@ -159,7 +162,7 @@ impl Node {
         let embedded = options.embed.as_ref().map(|_| Arc::default());
         let metrics = Arc::new(Metrics { embedded, ..Metrics::default() });
         let directory = Arc::new(Directory::new(&options.services, &metrics)?);
-        let dialer = Dialer::new(&identity)?.counting(&metrics.traffic);
+        let dialer = Dialer::new(&identity)?.with_settings(options.dialling).counting(&metrics.traffic);
         let traces = traces(options.otlp.as_deref(), &name, &identity)?;
         let outbound = Outbound::new(
             (identity.clone(), dialer),

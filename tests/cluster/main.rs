@@ -18,6 +18,7 @@ mod logs;
 mod member;
 mod metrics;
 mod sending;
+mod slow;
 mod starting;
 mod traces;
 

@@ -35,7 +35,7 @@ impl Scene {
             return None;
         }
         let dir = tempfile::Builder::new().prefix("p2p-").tempdir().expect("a temporary directory can be made");
-        let nds = Nds::start(dir.path().join("nds"), dir.path(), &Lines::Direct).await;
+        let nds = Nds::start(dir.path().join("nds"), dir.path(), &Lines::Direct, false).await;
         Some(Self { nds, dir })
     }
 

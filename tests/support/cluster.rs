@@ -49,31 +49,29 @@ pub(crate) struct Rest {
 impl Cluster {
     /// A discovery service alone.
     pub(crate) async fn new(lines: Lines) -> Self {
-        Self::taking(lines, 1).await
+        Self::taking(lines, 1, false).await
     }
 
     /// As [`Self::new`], with the machine for itself.
     pub(crate) async fn alone(lines: Lines) -> Self {
-        Self::taking(lines, 2).await
+        Self::taking(lines, 2, false).await
     }
 
     /// As [`Self::new`], of nodes that suspect each other four times as late: for stories in which nobody may seem dead
     /// who is not, and no call may be made twice, however busy the machine is.
     pub(crate) async fn patient(lines: Lines) -> Self {
-        let mut cluster = Self::new(lines).await;
-        cluster.is_patient = true;
-        cluster
+        Self::taking(lines, 1, true).await
     }
 
-    async fn taking(lines: Lines, turns: u32) -> Self {
+    async fn taking(lines: Lines, turns: u32, is_patient: bool) -> Self {
         let turn = TURNS.acquire_many(turns).await.expect("the semaphore is never closed");
         let dir = tempfile::Builder::new().prefix("p2p-").tempdir().expect("a temporary directory can be made");
         let logs = dir.path().join("logs");
         fs::create_dir(&logs).expect("the temporary directory is writable");
-        let nds = Nds::start(dir.path().join("nds"), &logs, &lines).await;
+        let nds = Nds::start(dir.path().join("nds"), &logs, &lines, is_patient).await;
         let keep = std::env::var_os("P2P_CHAT_TEST_KEEP").is_some();
         let (nodes, ledger) = (Vec::new(), Ledger::default());
-        Self { nodes, nds, ledger, lines, dir, keep, is_patient: false, _turn: turn }
+        Self { nodes, nds, ledger, lines, dir, keep, is_patient, _turn: turn }
     }
 
     /// A network of these nodes, which hold the node ids 1, 2, ... in this order.

@@ -15,6 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use namespaces::Namespaces;
@@ -43,6 +44,11 @@ impl Lines {
     /// Lines through proxies.
     pub(crate) fn proxied() -> Self {
         Self::Proxied(Arc::default())
+    }
+
+    /// Lines through proxies on which everything is under way for `delay`, each way.
+    pub(crate) fn slow(delay: Duration) -> Self {
+        Self::Proxied(Arc::new(Switchboard::slow(delay)))
     }
 
     /// Lines between network namespaces; an error if this machine won't have it.

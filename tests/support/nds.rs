@@ -23,14 +23,16 @@ pub(crate) struct Nds {
     address: String,
     process: Option<Process>,
     lines: Lines,
+    is_patient: bool,
 }
 
 impl Nds {
-    /// Starts one whose data is in `dir`.
-    pub(crate) async fn start(dir: PathBuf, logs: &Path, lines: &Lines) -> Self {
+    /// Starts one whose data is in `dir`; one that is patient waits for nodes that it calls back for four times as long.
+    pub(crate) async fn start(dir: PathBuf, logs: &Path, lines: &Lines, is_patient: bool) -> Self {
         let seat = lines.seat("nds", 7400).await;
         let address = seat.listen.clone();
-        let mut nds = Self { dir, logs: logs.to_owned(), seat, address, lines: lines.clone(), process: None };
+        let (logs, lines) = (logs.to_owned(), lines.clone());
+        let mut nds = Self { dir, logs, seat, address, process: None, lines, is_patient };
         nds.restart().await;
         nds
     }
@@ -44,7 +46,8 @@ impl Nds {
     pub(crate) async fn restart_with(&mut self, more: &[&str]) {
         let dir = self.dir.display().to_string();
         let words = ["nds", "--listen", &self.address, "--data-dir", &dir, "--metrics", "127.0.0.1:0"];
-        let args: Vec<String> = words.iter().chain(more).map(|&word| word.to_owned()).collect();
+        let patience: &[&str] = if self.is_patient { &["--preset", "wan"] } else { &[] };
+        let args: Vec<String> = words.iter().chain(patience).chain(more).map(|&word| word.to_owned()).collect();
         let mut process = Process::start("nds", &self.seat.prefix, &args, &self.logs);
         self.lines.spawned("nds", process.pid());
         self.address = process.listening().await.unwrap_or_else(|end| panic!("the discovery service ended: {end:?}"));

@@ -96,14 +96,14 @@ pub struct MonitorArgs {
     pub otlp: Option<ServiceUrl>,
 }
 
-/// How long a node waits before it suspects another (DESIGN §4.2).
+/// How long a node waits before it suspects another (DESIGN §4.2), and what calls and connections may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// For one building: the leader is suspected after one to two seconds.
     #[default]
     Lan,
-    /// For the internet: four times as patient.
+    /// For the internet, with round trips of up to a second: four times as patient.
     Wan,
 }
 
@@ -137,6 +137,9 @@ pub enum Command {
         /// Where to listen [default: 0.0.0.0:7400]
         #[arg(long, value_name = "IP:PORT", value_parser = values::listen_address)]
         listen: Option<SocketAddr>,
+        /// How long a node that the service calls back may take
+        #[arg(long)]
+        preset: Option<Preset>,
         /// What it tells a monitor.
         #[command(flatten)]
         monitor: MonitorArgs,

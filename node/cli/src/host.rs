@@ -14,6 +14,8 @@ pub struct NdsOptions {
     pub listen: SocketAddr,
     /// Where to keep the record.
     pub data_dir: PathBuf,
+    /// How patient it is with nodes that it calls back.
+    pub preset: Preset,
     /// Where to serve metrics, `HOST:PORT`, if anywhere.
     pub metrics: Option<String>,
     /// Which collector to export traces to, if to any.

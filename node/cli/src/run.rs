@@ -103,6 +103,7 @@ impl<H: Host> Run<'_, H> {
             | Command::Chat { node, .. }
             | Command::Create { node, .. }
             | Command::Join { node, .. } => node.clone(),
+            Command::Nds { preset, .. } => NodeArgs { preset: *preset, ..NodeArgs::default() },
             _ => NodeArgs::default(),
         };
         let monitor = match &cli.command {

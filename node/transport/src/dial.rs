@@ -38,6 +38,16 @@ pub struct DialSettings {
     pub keepalive_timeout: Duration,
 }
 
+impl DialSettings {
+    /// For the internet: a connection is made although a packet of it is lost, or a round trip takes a second; and a line
+    /// may be interrupted for longer before all is begun anew.
+    pub const WAN: Self = Self {
+        connect_timeout: Duration::from_secs(4),
+        keepalive_interval: Duration::from_secs(5),
+        keepalive_timeout: Duration::from_secs(8),
+    };
+}
+
 impl Default for DialSettings {
     fn default() -> Self {
         Self {

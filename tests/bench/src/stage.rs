@@ -73,6 +73,7 @@ impl Stage {
         let options = NdsOptions {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             data_dir: dir.path().join("nds"),
+            preset: Preset::Lan,
             metrics: None,
             otlp: None,
         };

@@ -14,13 +14,15 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{mpsc, watch},
     task::{JoinHandle, JoinSet, spawn_blocking},
     time::timeout,
 };
 
 use crate::support::let_pass;
 
+/// Reads of a slow line that may be under way at once.
+const UNDER_WAY: usize = 256;
 /// How long a caller waits for a process that is still starting.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -36,6 +38,8 @@ pub(crate) struct Switchboard {
     newest: Newest,
     targets: Mutex<BTreeMap<String, watch::Sender<Option<String>>>>,
     proxies: Mutex<Vec<JoinHandle<()>>>,
+    /// How long everything is under way, each way.
+    delay: Duration,
 }
 
 /// The process behind a proxy.
@@ -46,6 +50,7 @@ struct Callee {
     cuts: watch::Receiver<Cuts>,
     callers: Arc<Mutex<BTreeMap<u32, String>>>,
     newest: Newest,
+    delay: Duration,
 }
 
 /// The line from one caller to one process.
@@ -53,9 +58,17 @@ struct Callee {
 struct Line {
     pair: (String, String),
     cuts: watch::Receiver<Cuts>,
+    delay: Duration,
 }
 
 impl Switchboard {
+    /// Lines on which everything is under way for so long, each way.
+    pub(crate) fn slow(delay: Duration) -> Self {
+        let mut board = Self::default();
+        board.delay = delay;
+        board
+    }
+
     /// Opens the proxy of a process that is about to start; its address.
     pub(crate) async fn open(&self, name: &str, ip: Ipv4Addr) -> String {
         let listener = TcpListener::bind((ip, 0)).await.expect("a loopback address can be bound");
@@ -67,6 +80,7 @@ impl Switchboard {
             cuts: self.cuts.subscribe(),
             callers: Arc::clone(&self.callers),
             newest: Arc::clone(&self.newest),
+            delay: self.delay,
         };
         let serving = serve(listener, callee);
         lock(&self.targets).insert(name.to_owned(), target);
@@ -121,7 +135,9 @@ async fn carry(caller: TcpStream, from: SocketAddr, mut callee: Callee) {
     let Ok(at) = caller.local_addr() else { return };
     let Some(name) = callee.caller(from, at).await else { return };
     let pair = (name, callee.name.clone());
-    let mut line = Line { pair, cuts: callee.cuts.clone() };
+    let mut line = Line { pair, cuts: callee.cuts.clone(), delay: callee.delay };
+    // The caller is connected already; over a slow line it would be after a round trip.
+    let_pass(2 * line.delay).await;
     line.is_open().await;
     let address = match timeout(START_DEADLINE, callee.target.wait_for(Option::is_some)).await {
         Ok(Ok(address)) => address.clone().unwrap_or_default(),
@@ -140,13 +156,31 @@ async fn carry(caller: TcpStream, from: SocketAddr, mut callee: Callee) {
 }
 
 async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut line: Line) {
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        let Ok(read @ 1..) = from.read(&mut buffer).await else { return line.is_open().await };
-        line.is_open().await;
-        if to.write_all(&buffer[..read]).await.is_err() {
-            return;
+    let delay = line.delay;
+    let (sender, mut under_way) = mpsc::channel(if delay.is_zero() { 1 } else { UNDER_WAY });
+    let reading = async move {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut buffer).await {
+            if sender.send((Instant::now() + delay, buffer[..read].to_vec())).await.is_err() {
+                return;
+            }
         }
+    };
+    let writing = async {
+        while let Some((due, bytes)) = under_way.recv().await {
+            if !delay.is_zero() {
+                let_pass(due.saturating_duration_since(Instant::now())).await;
+            }
+            line.is_open().await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+        line.is_open().await;
+    };
+    tokio::select! {
+        () = writing => {}
+        () = async { reading.await; std::future::pending().await } => {}
     }
 }
 

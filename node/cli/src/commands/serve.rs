@@ -41,6 +41,7 @@ pub(crate) async fn discovery<H: Host>(
     let options = NdsOptions {
         listen: listen.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, NDS_PORT).into()),
         data_dir,
+        preset: settings.preset,
         metrics: settings.nds_metrics.clone(),
         otlp: settings.otlp.clone(),
     };

@@ -154,7 +154,8 @@ async fn nds_keeps_its_record_below_the_default_directory_or_where_told() {
     run.out.shows("listening on 127.0.0.1:7555\n").await;
     assert_eq!(run.interrupted().await, ok("listening on 127.0.0.1:7555\n"));
     let at = world.dir.path().join("data");
-    let run = world.start(&["nds", "--listen", "127.0.0.1:0", "--data-dir", &at.display().to_string()]);
+    let at_dir = at.display().to_string();
+    let run = world.start(&["nds", "--listen", "127.0.0.1:0", "--data-dir", &at_dir, "--preset", "wan"]);
     run.out.shows("listening").await;
     run.interrupted().await;
     let started = world.host.started();
@@ -162,6 +163,7 @@ async fn nds_keeps_its_record_below_the_default_directory_or_where_told() {
     assert_eq!(first.data_dir, world.dir.path().join(".local/share/p2p-chat/nds"));
     assert_eq!(first.listen.to_string(), "0.0.0.0:7400");
     assert_eq!((second.data_dir.as_path(), second.listen.to_string().as_str()), (at.as_path(), "127.0.0.1:0"));
+    assert_eq!((first.preset, second.preset), (p2p_chat_cli::Preset::Lan, p2p_chat_cli::Preset::Wan));
     assert_eq!(world.host.stopped(), 2);
 }
 
