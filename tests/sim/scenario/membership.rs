@@ -78,6 +78,22 @@ fn all_leave_at_once_and_the_last_one_closes_the_network() {
 }
 
 #[test]
+fn who_leaves_waits_until_others_have_what_only_it_had_of_who_left_before() {
+    let mut story = Story::lab(4);
+    story.0.net.split(&[ALICE, DAVE], &[BOB, CAROL]);
+    let last = story.say(DAVE);
+    let left = story.0.leave(DAVE, false);
+    assert_eq!(story.until_done(left), Ok(Done::Left { unreplicated: 0, closed: false }), "alice has it");
+    // She has nothing of her own that others lack.
+    story.0.net.join(&[ALICE, DAVE], &[BOB, CAROL]);
+    let left = story.0.leave(ALICE, false);
+    assert_eq!(story.until_done(left), Ok(Done::Left { unreplicated: 0, closed: false }));
+    story.pass(5_000);
+    assert!(story.shows(BOB, DAVE, last) && story.shows(CAROL, DAVE, last));
+    story.end();
+}
+
+#[test]
 fn last_member_closes_the_network() {
     let mut story = Story::lab(2);
     let left = story.0.leave(ALICE, false);
