@@ -51,10 +51,10 @@ impl Config {
         }
     }
 
-    /// The same for nodes behind slow lines: a node that is called back may take 4 s, which is less than what nodes with
-    /// `--preset wan` wait for the answer.
+    /// The same for the internet: a node that is called back may take 4 s. Nodes with `--preset wan` wait longer for the
+    /// answer, others do not: they would not hear that a silent leader may be replaced.
     #[must_use]
-    pub fn for_slow_lines(self) -> Self {
+    pub fn wan(self) -> Self {
         Self { probe_timeout: Duration::from_secs(4), ..self }
     }
 

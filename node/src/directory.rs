@@ -79,9 +79,9 @@ pub(crate) enum LookupError {
 impl Directory {
     /// # Errors
     /// When a URL makes no sense.
-    pub(crate) fn new(urls: &[String], metrics: &Metrics) -> Result<Self, UrlError> {
+    pub(crate) fn new(urls: &[String], dialling: DialSettings, metrics: &Metrics) -> Result<Self, UrlError> {
         let service = |url: &String| {
-            let channel = plaintext_with(url, DialSettings::default(), &metrics.traffic)?;
+            let channel = plaintext_with(url, dialling, &metrics.traffic)?;
             let channel = Line::new(channel, &metrics.made);
             let (trouble, answered) = (Mutex::default(), Mutex::default());
             Ok(Arc::new(Service { url: url.clone(), channel, trouble, answered }))

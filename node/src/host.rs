@@ -109,7 +109,7 @@ impl Host for ProcessHost {
         let config = p2p_chat_nds::Config::new(options.data_dir);
         let config = match options.preset {
             Preset::Lan => config,
-            Preset::Wan => config.for_slow_lines(),
+            Preset::Wan => config.wan(),
         };
         let monitor = p2p_chat_nds::Monitor { metrics, traces: traces.clone() };
         let task = tokio::spawn(p2p_chat_nds::serve(config, listener, until(stopped), monitor));

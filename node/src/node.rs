@@ -66,7 +66,7 @@ pub(crate) struct Options {
     pub(crate) listen: SocketAddr,
     pub(crate) advertise: Option<Address>,
     pub(crate) config: Config,
-    /// How connections to other nodes are made.
+    /// How connections to other nodes and to the discovery services are made.
     pub(crate) dialling: DialSettings,
     /// Where to serve metrics, `HOST:PORT`, if anywhere.
     pub(crate) metrics: Option<String>,
@@ -161,7 +161,7 @@ impl Node {
         };
         let embedded = options.embed.as_ref().map(|_| Arc::default());
         let metrics = Arc::new(Metrics { embedded, ..Metrics::default() });
-        let directory = Arc::new(Directory::new(&options.services, &metrics)?);
+        let directory = Arc::new(Directory::new(&options.services, options.dialling, &metrics)?);
         let dialer = Dialer::new(&identity)?.with_settings(options.dialling).counting(&metrics.traffic);
         let traces = traces(options.otlp.as_deref(), &name, &identity)?;
         let outbound = Outbound::new(

@@ -6,8 +6,8 @@ use crate::support::{Cluster, LAB, Lines, eventually, figure, let_pass, wait::en
 
 const NAMES: [&str; 3] = ["alice", "bob", "carol"];
 
-/// Each way: a round trip takes nearly a second, and a connection between nodes two, more than the second that it may take
-/// in a building.
+/// Each way: a round trip takes nearly a second, and a connection between nodes two (TCP and TLS), for which they have one
+/// second in a building.
 const DELAY: Duration = Duration::from_millis(480);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -100,7 +100,7 @@ pub struct MonitorArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
-    /// For one building: the leader is suspected after one to two seconds.
+    /// For one building: who is silent is suspected after one to two seconds.
     #[default]
     Lan,
     /// For the internet, with round trips of up to a second: four times as patient.
@@ -137,7 +137,7 @@ pub enum Command {
         /// Where to listen [default: 0.0.0.0:7400]
         #[arg(long, value_name = "IP:PORT", value_parser = values::listen_address)]
         listen: Option<SocketAddr>,
-        /// How long a node that the service calls back may take
+        /// How long a node that the service calls back may take; with wan, all nodes need it, too
         #[arg(long)]
         preset: Option<Preset>,
         /// What it tells a monitor.

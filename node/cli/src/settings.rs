@@ -95,7 +95,7 @@ pub(crate) struct Settings {
     pub(crate) listen: Option<SocketAddr>,
     /// Where others reach the node, if the user said so.
     pub(crate) advertise: Option<Address>,
-    /// How patient the node is.
+    /// How patient the node, or the discovery service, is.
     pub(crate) preset: Preset,
     /// Where a node that runs for longer serves metrics, if the user said so.
     pub(crate) metrics: Option<String>,

@@ -56,7 +56,8 @@ pub struct Config {
     /// How often a leader, or a node without one, calls on a member that is away.
     pub probe_away_ms: u64,
     /// How long a joiner may take to answer the leader that calls it back; one that is silent is called twice. A connection
-    /// is made for it first, and nobody tries again for the user whose join fails: longer than a ping.
+    /// is made for it first, and nobody tries again for the user whose join fails: longer than a connection may take, so that
+    /// the second call makes one of its own.
     pub call_back_timeout_ms: u64,
     /// How long a leader waits for one other member to store an admission before it answers the joiner.
     pub admission_wait_ms: u64,
@@ -113,7 +114,7 @@ impl Config {
         deliver_backoff_max_ms: 5_000,
         direct_retry_ms: 5_000,
         probe_away_ms: 3_000,
-        call_back_timeout_ms: 1_000,
+        call_back_timeout_ms: 1_250,
         admission_wait_ms: 1_000,
         join_timeout_ms: 14_000,
         join_retry_ms: 500,
@@ -144,7 +145,7 @@ impl Config {
         fetch_turn_ms: 90_000,
         deliver_timeout_ms: 8_000,
         deliver_backoff_ms: 400,
-        call_back_timeout_ms: 4_000,
+        call_back_timeout_ms: 3_500,
         leave_timeout_ms: 24_000,
         stall_ms: 4_000,
         ..Self::LAN

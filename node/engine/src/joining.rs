@@ -117,7 +117,8 @@ impl Engine {
 
     fn ask_to_join(&mut self, hint: LeaderHint) {
         let config = &self.setup.config;
-        let timeout = 2 * config.call_back_timeout_ms + config.admission_wait_ms + config.ping_timeout_ms;
+        // The leader may have to be connected to, calls back twice, and waits for the admission to be stored.
+        let timeout = 3 * config.call_back_timeout_ms + config.admission_wait_ms;
         if let Some(joining) = &mut self.joining {
             joining.in_flight = true;
             joining.tries += 1;

@@ -2,7 +2,7 @@ use std::{net::TcpListener, time::Duration};
 
 use p2p_chat_engine::LeaderHint;
 use p2p_chat_model::{Epoch, PeerId};
-use p2p_chat_transport::Dialer;
+use p2p_chat_transport::{DialSettings, Dialer};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -33,7 +33,7 @@ impl Stage {
         let service = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let url = format!("http://{}", service.local_addr().expect("it is bound"));
         let (metrics, identity) = (Metrics::default(), Identity::from_seed([1; 32]));
-        let directory = Arc::new(Directory::new(&[url], &metrics).expect("a sound URL"));
+        let directory = Arc::new(Directory::new(&[url], DialSettings::default(), &metrics).expect("a sound URL"));
         let dialer = Dialer::new(&identity).expect("the key makes a certificate");
         let address = "127.0.0.1:1".parse().expect("an address");
         let outbound = Outbound::new((identity, dialer), (name("alice"), address), store, directory, metrics.made);

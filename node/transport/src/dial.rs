@@ -27,7 +27,8 @@ const CHANNEL_QUEUE: usize = 128;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DialSettings {
     /// Longest time for name resolution, TCP and TLS together; default 1 s. Calls on the channel wait for it, so keep
-    /// it below the patience of failure detection times the tries wanted; raise it for lines with a long round trip.
+    /// it below the patience of failure detection times the tries wanted; raise it for lines with a long round trip. A call
+    /// that is given up earlier leaves the attempt to the next one, which fails with it if its time is up by then.
     pub connect_timeout: Duration,
     /// How long a connection may be silent before it is probed, idle or not; default 5 s. With
     /// [`keepalive_timeout`](Self::keepalive_timeout) it bounds how long a connection outlives its line; shorter costs
@@ -42,7 +43,7 @@ impl DialSettings {
     /// For the internet: a connection is made although a packet of it is lost, or a round trip takes a second; and a line
     /// may be interrupted for longer before all is begun anew.
     pub const WAN: Self = Self {
-        connect_timeout: Duration::from_secs(4),
+        connect_timeout: Duration::from_secs(3),
         keepalive_interval: Duration::from_secs(5),
         keepalive_timeout: Duration::from_secs(8),
     };

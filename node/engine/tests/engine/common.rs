@@ -17,6 +17,8 @@ pub(crate) const NETWORK: NetworkId = NetworkId::new([7; 32]);
 /// The wall clock of every step.
 pub(crate) const WALL: u64 = 1_700_000_000_000;
 pub(crate) const CONFIG: Config = Config::LAN;
+/// A join may take this long: a connection, two calls back, the wait for a witness.
+pub(crate) const JOIN_MS: u64 = 3 * CONFIG.call_back_timeout_ms + CONFIG.admission_wait_ms;
 
 const NAMES: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
 

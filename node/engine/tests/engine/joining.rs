@@ -8,9 +8,6 @@ use p2p_chat_model::{Epoch, NodeId, VectorClock, View, limits::MAX_NUMBER_JOINED
 
 use crate::common::*;
 
-/// Joins take this long: the call-back, the wait for a witness, the answer.
-const JOIN_MS: u64 = CONFIG.ping_timeout_ms + CONFIG.admission_wait_ms + CONFIG.deliver_timeout_ms;
-
 fn carol_joins(log: Vec<FeedLog>) -> (Node, Vec<Output>) {
     let contacts = vec![(BOB.peer(), BOB.address())];
     let command = p2p_chat_engine::CommandId(0);

@@ -133,8 +133,7 @@ fn a_leader_that_starts_again_elsewhere_tells_where_it_is() {
 fn a_follower_that_starts_again_asks_its_leader_and_writes_after_its_answer() {
     let followed = view(4, 5, ALICE, &[ALICE, BOB]);
     let (mut node, outputs) = resume(BOB, durable(&followed), vec![founding_log(&[ALICE, BOB])]);
-    let timeout = 2 * CONFIG.call_back_timeout_ms + CONFIG.admission_wait_ms + CONFIG.ping_timeout_ms;
-    assert_eq!(outputs, [node.call(1, ALICE, PeerCall::Join { request: 99 }, timeout)]);
+    assert_eq!(outputs, [node.call(1, ALICE, PeerCall::Join { request: 99 }, JOIN_MS)]);
     let join = node.id(1);
     assert_eq!(node.command(Command::Send), []);
     let sent = Output::Done(node.last_command(), Ok(Done::Sent { seq: 1, lamport: 3 }));
