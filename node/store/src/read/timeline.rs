@@ -150,11 +150,7 @@ impl Store {
 
     /// Up to which position everything has been read.
     pub async fn read_position(&self, network: NetworkId) -> Result<u64, StoreError> {
-        self.read(network, |db, network| {
-            let mut query = db.prepare_cached("SELECT read FROM network WHERE key = ?1")?;
-            Ok(query.query_row([network.key], |row| row.get::<_, i64>(0))?.cast_unsigned())
-        })
-        .await
+        self.read(network, |db, network| Ok(read_position(db, network)?.cast_unsigned())).await
     }
 }
 
@@ -248,6 +244,12 @@ pub(crate) fn last_position(db: &Connection, network: i64) -> Result<u64, Fault>
     let mut query = db.prepare_cached(&["SELECT ", COLUMNS, " ", FROM, LAST].concat())?;
     let last = query.query_row([network], |row| Ok(Stretch::of_row(row))).optional()?;
     Ok(last.transpose()?.map_or(0, |stretch| stretch.last().position))
+}
+
+/// Up to which position a network has been read.
+pub(super) fn read_position(db: &Connection, network: NetworkKey) -> Result<i64, Fault> {
+    let mut query = db.prepare_cached("SELECT read FROM network WHERE key = ?1")?;
+    Ok(query.query_row([network.key], |row| row.get(0))?)
 }
 
 fn before_newest(

@@ -10,7 +10,7 @@ use std::{
 use p2p_chat_model::{EntryKind, NetworkId, PeerId};
 use rusqlite::{Connection, Row};
 
-use super::last_position;
+use super::{last_position, timeline::read_position};
 use crate::{
     Store, StoreError,
     error::Fault,
@@ -87,9 +87,7 @@ impl Store {
 
 fn count(db: &Connection, network: NetworkKey, me: PeerId, before: Option<Tally>) -> Result<Tally, Fault> {
     let last = i64::try_from(last_position(db, network.key)?).unwrap_or(i64::MAX);
-    let read = db
-        .prepare_cached("SELECT read FROM network WHERE key = ?1")?
-        .query_row([network.key], |row| row.get::<_, i64>(0))?;
+    let read = read_position(db, network)?;
     let nothing = Tally { me, read, last: read, unread: 0 };
     // Neither goes back, unless somebody has exchanged the file.
     let before = before.filter(|tally| tally.read <= read && tally.last <= last).unwrap_or(nothing);
@@ -119,4 +117,22 @@ fn texts(db: &Connection, network: NetworkKey, me: PeerId, range: Range<i64>) ->
         count += (range.end.min(before + len) - range.start.max(before)).max(0).cast_unsigned();
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_that_was_made_before_something_was_forgotten_is_not_kept() {
+        let (tallies, lab) = (Tallies::default(), NetworkId::new([1; 32]));
+        let tally = Tally { me: PeerId::new([2; 32]), read: 0, last: 9, unread: 9 };
+        let (before, _) = tallies.newest(lab);
+        tallies.forget(lab);
+        assert!(!tallies.keep(lab, before, tally));
+        let (after, none) = tallies.newest(lab);
+        assert!(none.is_none());
+        assert!(tallies.keep(lab, after, tally));
+        assert_eq!(tallies.newest(lab).1.map(|kept| kept.unread), Some(9));
+    }
 }
