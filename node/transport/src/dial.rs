@@ -15,6 +15,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 use crate::{
+    cork::Cork,
     tls::{self, Pinned, TlsError},
     traffic::Traffic,
 };
@@ -154,7 +155,7 @@ fn parse(url: &str) -> Result<(Address, Uri), &'static str> {
     Ok((address, uri))
 }
 
-fn lazy<C, F, Io>(endpoint: Endpoint, settings: DialSettings, connect: C) -> Channel
+pub(crate) fn lazy<C, F, Io>(endpoint: Endpoint, settings: DialSettings, connect: C) -> Channel
 where
     C: Fn() -> F + Send + 'static,
     F: Future<Output = Result<Io, DialError>> + Send + 'static,
@@ -162,7 +163,7 @@ where
 {
     let connector = service_fn(move |_: Uri| {
         let connecting = connect();
-        async move { connecting.await.map(TokioIo::new) }
+        async move { connecting.await.map(|io| TokioIo::new(Cork::new(io))) }
     });
     endpoint
         .buffer_size(CHANNEL_QUEUE)

@@ -15,10 +15,12 @@
 pub mod answers;
 pub mod bodies;
 mod connection;
+mod cork;
 pub mod descriptors;
 pub mod dial;
 pub mod exposition;
 pub mod identity_file;
+mod last_frame;
 pub mod listen;
 pub mod observe;
 pub mod places;

@@ -25,6 +25,8 @@ use tonic::{
 };
 use tower::Layer;
 
+use crate::last_frame::EndWithData;
+
 /// Methods that are counted beside those of the wire contract; whatever else is asked for is counted together.
 const COMMON: [&str; 2] = ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"];
 /// The header in which a call says what caused it (W3C Trace Context).
@@ -116,7 +118,7 @@ impl<S> Layer<S> for Observe {
 }
 
 /// A channel whose calls are counted.
-pub type Line = Observed<Channel>;
+pub type Line = Observed<EndWithData<Channel>>;
 
 /// A service whose calls are counted.
 #[derive(Debug, Clone)]
@@ -130,7 +132,8 @@ pub struct Observed<S> {
 impl Line {
     /// Counts the calls made on `channel`.
     pub fn new(channel: Channel, calls: &Arc<Calls>) -> Self {
-        Self { inner: channel, calls: Arc::clone(calls), given_up: Code::DeadlineExceeded, cause: None }
+        let inner = EndWithData(channel);
+        Self { inner, calls: Arc::clone(calls), given_up: Code::DeadlineExceeded, cause: None }
     }
 
     /// The same channel, whose calls say in [`TRACEPARENT`] what caused them.
