@@ -150,14 +150,15 @@ fn leave() {
     let _ = disable_raw_mode();
 }
 
-/// A panic of the screen is printed where it can be read; one of another task belongs to the log.
+/// A panic that ends the screen is printed where it can be read; one that ends another task only belongs to the log.
 fn restore_at_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let screen = thread::current().id();
         let print = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            if thread::current().id() == screen || !IS_TAKEN.load(Ordering::SeqCst) {
+            let ends_all = cfg!(panic = "abort") || thread::current().id() == screen;
+            if ends_all || !IS_TAKEN.load(Ordering::SeqCst) {
                 leave();
                 print(info);
             } else {
