@@ -93,7 +93,7 @@ async fn nothing_happened(cluster: &Cluster, node: &NodeProcess) {
 
 fn names_address(refused: &Status, address: &str) {
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
-    assert!(refused.message().contains(address), "{refused}");
+    assert!(refused.message().contains(address) && refused.message().contains("--preset wan"), "{refused}");
     assert!(!refused.message().contains('\n'), "{refused}");
 }
 

@@ -82,7 +82,10 @@ pub enum Refusal {
     #[error("this discovery service is full ({0}); use another one or try again later")]
     Full(&'static str),
     /// The address does not lead to the leader.
-    #[error("address {address} does not lead to peer {}; advertise one that this service can reach", peer.short())]
+    #[error(
+        "{address} does not lead to peer {}, as far as the discovery service can tell; advertise an address that it can reach, and over long lines give everybody --preset wan",
+        peer.short()
+    )]
     Unreachable {
         /// The advertised address.
         address: Address,

@@ -106,8 +106,8 @@ pub enum CommandError {
     /// The leader can't be reached.
     #[error("the leader can't be reached: {0}")]
     NoLeader(String),
-    /// The leader can't call this node back.
-    #[error("the leader can't reach this node at its advertised address: {0}")]
+    /// The leader, or the discovery service, can't call this node back.
+    #[error("this node can't be reached at its advertised address: {0}")]
     NotReachable(String),
     /// The node is joining or leaving, or takes back its own feed; too many commands wait already.
     #[error("the node is busy with this network, try again in a moment")]

@@ -124,7 +124,9 @@ pub enum Refusal {
     #[error("this node is not in that network")]
     NotHere,
     /// The caller's address does not lead to the caller.
-    #[error("the address {0} does not lead back to the joiner: advertise one that others can reach")]
+    #[error(
+        "{0} does not lead back to the joiner, as far as the leader can tell; advertise an address that others can reach, and over long lines give everybody --preset wan"
+    )]
     Unreachable(Address),
     /// Something about the request contradicts itself or what is known.
     #[error("{0}")]
