@@ -7,8 +7,11 @@ use std::{
 };
 
 use p2p_chat_model::{Epoch, Identity};
-use p2p_chat_proto::{convert::ToWire, v1};
-use p2p_chat_transport::{DialSettings, Dialer, Places, TlsError, describe};
+use p2p_chat_proto::{
+    convert::ToWire,
+    v1::{self, liveness_client::LivenessClient},
+};
+use p2p_chat_transport::{DialSettings, Dialer, Places, TlsError, describe, sizes::MAX_STANDING_BYTES};
 use tokio::{task::JoinSet, time::timeout};
 use tonic::Request;
 
@@ -49,7 +52,8 @@ impl Pinger for NodePinger {
     async fn ping(&self, probe: &Probe) -> Answer {
         let channel = self.dialer.channel(probe.peer, &probe.address);
         let question = v1::PingRequest { network: probe.network.to_wire(), standing: None };
-        match v1::liveness_client::LivenessClient::new(channel).ping(Request::new(question)).await {
+        let mut client = LivenessClient::new(channel).max_decoding_message_size(MAX_STANDING_BYTES);
+        match client.ping(Request::new(question)).await {
             Ok(reply) => Answer::Reached { leads_epoch: Epoch(reply.into_inner().leads_epoch) },
             Err(status) => {
                 let (peer, address, cause) = (probe.peer.short(), &probe.address, describe(&status));

@@ -25,7 +25,8 @@ use p2p_chat_transport::{
     dial::DialSettings,
     exposition::{self, ExpositionError},
     identity_file, incoming,
-    server::{DescriptorError, MAX_MESSAGE_BYTES, common_services},
+    server::{DescriptorError, common_services},
+    sizes::MAX_MESSAGE_BYTES,
     tls,
 };
 use tokio::{
@@ -303,7 +304,7 @@ async fn serve_peers(
     let (router, _health) = common_services(&names, &metrics.answered).await?;
     let gate = Gate::new(Arc::clone(hub));
     let store = hub.store.clone();
-    let chat = ChatServer::new(Chat::new(gate.clone(), store.clone())).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let chat = ChatServer::new(Chat::new(gate.clone(), store.clone()));
     let router = router
         .add_service(MembershipServer::new(Membership::new(gate.clone(), store)))
         .add_service(ElectionServer::new(Election::new(gate.clone())))

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use p2p_chat_transport::sizes::{MAX_RUNS_BYTES, MAX_STANDING_BYTES, MAX_VIEW_BYTES};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -22,6 +23,9 @@ const MAX_GROWTH_MIB: u64 = 100;
 const IDLE_DEADLINE: Duration = secs(40);
 /// A call that this program makes for nothing else.
 const PATH: &str = "/p2pchat.v1.Chat/Deliver";
+const PING_PATH: &str = "/p2pchat.v1.Liveness/Ping";
+const COORDINATE: &str = "/p2pchat.v1.Election/Coordinate";
+const UPDATE: &str = "/p2pchat.v1.Discovery/UpdateLeader";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn floods_are_cut_off_and_honest_clients_served() {
@@ -78,11 +82,30 @@ async fn messages_that_never_end_cost_little_and_are_cut_off() {
     siege.lift().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_nothing_but_empty_parts_cost_little() {
+    let siege = Siege::lay().await;
+    for (port, paths) in siege.ports().into_iter().zip([[PING_PATH, COORDINATE], [PING_PATH, COORDINATE], [UPDATE; 2]])
+    {
+        let mut tasks = JoinSet::new();
+        for path in paths.repeat(2) {
+            let port = port.clone();
+            tasks.spawn(async move { empty_parts(&port, path).await });
+        }
+        let (ends, served) = siege.during(tasks.join_all(), secs(1)).await;
+        let grown = siege.grown_mib();
+        figure(format!("empty parts: ended {ends:?}, {served} honest rounds, {grown} MiB more"));
+        assert!(grown < 5 * MAX_GROWTH_MIB, "{port:?}: the servers grew by {grown} MiB");
+        assert!(ends.iter().all(|ended| *ended), "{port:?} waits for more");
+    }
+    siege.lift().await;
+}
+
 /// What is sent again and again on one connection: frames for a stream number.
 type Round = Box<dyn Fn(u32) -> Vec<u8> + Sync>;
 
 fn floods() -> Vec<(&'static str, Round)> {
-    let small = call_headers("/p2pchat.v1.Liveness/Ping");
+    let small = call_headers(PING_PATH);
     let (again, opened, endless) = (small.clone(), small.clone(), small.clone());
     let wide = header("x-wide", &"w".repeat(8_000));
     vec![
@@ -179,13 +202,61 @@ async fn all_closed(wires: Vec<Wire>) -> usize {
     closed
 }
 
+/// What gRPC puts before a message.
+fn prefix(size: usize) -> Vec<u8> {
+    [&[0][..], &(size as u32).to_be_bytes()].concat()
+}
+
+/// Calls with complete messages of empty parts, which never say that nothing follows; then one with a message that is
+/// larger than any of its kind. Returns whether all of them were answered.
+async fn empty_parts(port: &Port, path: &str) -> bool {
+    const CALLS: u32 = 16;
+    let Some(mut wire) = port.greet().await else { return false };
+    // Votes: field 2 of UpdateLeaderRequest and of Certificate, which is field 3 of CoordinateRequest. A feed is field 1
+    // of a clock, which is field 5 of a standing, which is field 2 of PingRequest.
+    let (part, around, most): ([u8; 2], &[u8], usize) = match path {
+        UPDATE => ([0x12, 0], &[], MAX_VIEW_BYTES),
+        COORDINATE => ([0x12, 0], &[0x1a], MAX_VIEW_BYTES),
+        _ => ([0x0a, 0], &[0x2a, 0x12], MAX_STANDING_BYTES),
+    };
+    let mut message = part.repeat(most / 2 - 8);
+    for tag in around {
+        let mut wrapped = vec![*tag];
+        prost::encode_length_delimiter(message.len(), &mut wrapped).expect("there is room");
+        message = [wrapped, message].concat();
+    }
+    let complete = [prefix(message.len()), message].concat();
+    let end = Instant::now() + IDLE_DEADLINE;
+    let mut answered = 0;
+    for stream in (1..2 * CALLS).step_by(2) {
+        wire.send(&frame(HEADERS, END_HEADERS, stream, &call_headers(path))).await;
+        let mut left = &complete[..];
+        while !left.is_empty() && wire.is_open && Instant::now() < end {
+            let sent = wire.send_data(stream, left).await;
+            left = &left[sent..];
+            if sent == 0 {
+                wire.send(&[]).await;
+                let_pass(Duration::from_millis(1)).await;
+            }
+        }
+        answered += 1;
+    }
+    let large = 2 * CALLS + 1;
+    wire.send(&frame(HEADERS, END_HEADERS, large, &call_headers(path))).await;
+    wire.send_data(large, &prefix(most + 1)).await;
+    while wire.is_open && wire.ended() <= answered && Instant::now() < end {
+        wire.send(&[]).await;
+        let_pass(Duration::from_millis(10)).await;
+    }
+    wire.ended() > answered
+}
+
 /// Opens as many calls as the server bears, and sends almost all of the largest message on each; then a byte a
 /// second, and answers to whatever keeps the connection alive. Returns whether the server put an end to all of it.
 async fn half_messages(port: &Port, number: usize) -> bool {
     let Some(mut wire) = port.greet().await else { return true };
-    let size = 4 * 1024 * 1024 - 1;
-    let mut head = vec![0];
-    head.extend((size as u32).to_be_bytes());
+    let size = MAX_RUNS_BYTES;
+    let head = prefix(size);
     let path = ["/p2pchat.v1.Chat/Deliver", "/p2pchat.v1.Discovery/CreateNetwork"][number % 2];
     for call in 0..128 {
         let stream = 1 + 2 * call;

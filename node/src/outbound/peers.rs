@@ -11,7 +11,10 @@ use p2p_chat_proto::{
         membership_client::MembershipClient,
     },
 };
-use p2p_chat_transport::{Line, server::MAX_MESSAGE_BYTES};
+use p2p_chat_transport::{
+    Line,
+    sizes::{MAX_RUNS_BYTES, MAX_STANDING_BYTES, MAX_VIEW_BYTES},
+};
 use tonic::Status;
 
 use super::Outbound;
@@ -48,7 +51,7 @@ impl Outbound {
     }
 
     async fn membership(&self, channel: Line, network: &Network, call: PeerCall) -> Result<Response, CallError> {
-        let mut client = MembershipClient::new(channel);
+        let mut client = MembershipClient::new(channel).max_decoding_message_size(MAX_VIEW_BYTES);
         let id = network.id.to_wire();
         match call {
             PeerCall::Join { request } => {
@@ -116,11 +119,11 @@ impl Outbound {
 }
 
 fn chat(channel: Line) -> ChatClient<Line> {
-    ChatClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    ChatClient::new(channel).max_decoding_message_size(MAX_RUNS_BYTES)
 }
 
 async fn election(channel: Line, network: &Network, call: PeerCall) -> Result<Response, CallError> {
-    let mut client = ElectionClient::new(channel);
+    let mut client = ElectionClient::new(channel).max_decoding_message_size(MAX_VIEW_BYTES);
     let id = network.id.to_wire();
     match call {
         PeerCall::Elect(epoch, node) => {
@@ -139,7 +142,7 @@ async fn election(channel: Line, network: &Network, call: PeerCall) -> Result<Re
 }
 
 async fn liveness(channel: Line, network: &Network, call: PeerCall) -> Result<Response, CallError> {
-    let mut client = LivenessClient::new(channel);
+    let mut client = LivenessClient::new(channel).max_decoding_message_size(MAX_STANDING_BYTES);
     let id = network.id.to_wire();
     match call {
         PeerCall::Ping(standing) => {

@@ -1,6 +1,7 @@
-//! The bodies of calls on their way in. A message is put together in memory before any service sees who sent it, so a
-//! client that sends all but the last byte of many messages could fill the memory with them, and hold it for ever. Here
-//! the bodies of a connection get a share of one pool, and each has a deadline.
+//! The bodies of calls on their way in. A message is put together in memory, and taken apart, before any service sees who
+//! sent it, so a client that sends all but the last byte of many messages could fill the memory with them, and hold it
+//! for ever. Here no message is larger than its method needs, the bodies of a connection get a share of one pool, and each
+//! has a deadline and ends with its message: tonic would keep it, taken apart, until the client says that it was the last.
 
 use std::{
     collections::BTreeMap,
@@ -20,13 +21,13 @@ use tonic::{
 };
 use tower::Layer;
 
-use crate::connection::Caller;
+use crate::{connection::Caller, sizes::largest_request};
 
 /// How long the body of a call may take to arrive, from its headers on. Above every timeout of a node.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the bodies on their way in may hold together, in bytes, as long as few connections have any. A thousand that
-/// all fill their shares one after the other get to seven times that.
+/// What the bodies on their way in may hold together, in bytes, as long as few connections have any. With what everybody
+/// may hold, two thousand connections get to six times that.
 pub const MAX_BODIES_BYTES: usize = 32 << 20;
 
 /// Most that the bodies of one connection may hold: two of the largest messages.
@@ -35,8 +36,11 @@ pub const MAX_CONNECTION_BODIES_BYTES: usize = 8 << 20;
 /// What the bodies of one connection may hold however many others there are: every call but those with entries.
 pub const MIN_CONNECTION_BODIES_BYTES: usize = 64 << 10;
 
-/// The path of reflection's calls, which go on for as long as their client likes.
+/// The path of reflection's calls, which go on for as long as their client likes. All others have one message.
 const REFLECTION: &str = "/grpc.reflection.";
+
+/// What gRPC puts before a message: whether it is compressed, and how long it is.
+const PREFIX_BYTES: usize = 5;
 
 /// Bounds the bodies of all calls of one server.
 #[derive(Debug, Clone, Default)]
@@ -72,9 +76,10 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for Bounded<S> {
         // The Unix socket is its owner's.
         let remote = request.extensions().get::<Caller>().map(|caller| caller.remote);
         let Some(remote) = remote else { return self.inner.call(request) };
-        let timed = !request.uri().path().starts_with(REFLECTION);
+        let path = request.uri().path();
+        let message = (!path.starts_with(REFLECTION)).then(|| OneMessage::of_at_most(largest_request(path)));
         let bodies = self.bodies.clone();
-        self.inner.call(request.map(|inner| Body::new(Incoming::new(inner, bodies, remote, timed))))
+        self.inner.call(request.map(|inner| Body::new(Incoming::new(inner, bodies, remote, message))))
     }
 }
 
@@ -84,19 +89,20 @@ struct Incoming {
     bodies: Bodies,
     remote: SocketAddr,
     bytes: usize,
-    timed: bool,
+    /// What is known of the message, where there is one only.
+    message: Option<OneMessage>,
     /// Set when the body has to be waited for.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Incoming {
-    fn new(inner: Body, bodies: Bodies, remote: SocketAddr, timed: bool) -> Self {
-        Self { inner, bodies, remote, bytes: 0, timed, deadline: None }
+    fn new(inner: Body, bodies: Bodies, remote: SocketAddr, message: Option<OneMessage>) -> Self {
+        Self { inner, bodies, remote, bytes: 0, message, deadline: None }
     }
 
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(BODY_TIMEOUT)));
-        self.timed && deadline.as_mut().poll(cx).is_ready()
+        self.message.is_some() && deadline.as_mut().poll(cx).is_ready()
     }
 }
 
@@ -107,6 +113,9 @@ impl HttpBody for Incoming {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        if polled.is_pending() && this.message.as_ref().is_some_and(OneMessage::is_here) {
+            return Poll::Ready(None);
+        }
         // Also while data comes in: a byte now and then is no progress.
         if (polled.is_pending() || this.deadline.is_some()) && this.is_late(cx) {
             let late = format!("the call took longer than {BODY_TIMEOUT:?} to arrive; send it again, in smaller parts");
@@ -115,6 +124,11 @@ impl HttpBody for Incoming {
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()
         {
+            if let Some(message) = &mut this.message
+                && let Err(status) = message.take(data)
+            {
+                return Poll::Ready(Some(Err(status)));
+            }
             if !locked(&this.bodies.held).take(this.remote, data.len()) {
                 let much = "too much is under way on this connection; wait for answers before you send more";
                 return Poll::Ready(Some(Err(Status::resource_exhausted(much))));
@@ -141,34 +155,87 @@ impl Drop for Incoming {
     }
 }
 
+/// How much of a call's only message has come in.
+#[derive(Debug)]
+struct OneMessage {
+    /// Longest that is taken.
+    most: usize,
+    prefix: Vec<u8>,
+    /// Without the prefix, and once that is here.
+    missing: Option<usize>,
+}
+
+impl OneMessage {
+    fn of_at_most(most: usize) -> Self {
+        Self { most, prefix: Vec::with_capacity(PREFIX_BYTES), missing: None }
+    }
+
+    /// Some of it has come in, which is refused as soon as it says that it is too long.
+    fn take(&mut self, data: &[u8]) -> Result<(), Status> {
+        let (prefix, rest) = data.split_at(data.len().min(PREFIX_BYTES - self.prefix.len()));
+        self.prefix.extend(prefix);
+        if let [_, a, b, c, d] = self.prefix[..]
+            && self.missing.is_none()
+        {
+            let (length, most) = (u32::from_be_bytes([a, b, c, d]) as usize, self.most);
+            if length > most {
+                let long = format!("the message has {length} bytes, this call takes at most {most}");
+                return Err(Status::invalid_argument(long));
+            }
+            self.missing = Some(length);
+        }
+        self.missing = self.missing.map(|missing| missing.saturating_sub(rest.len()));
+        Ok(())
+    }
+
+    fn is_here(&self) -> bool {
+        self.missing == Some(0)
+    }
+}
+
 /// What the bodies of each connection hold, in bytes; of those that hold something.
 #[derive(Debug, Default)]
-struct Held(BTreeMap<SocketAddr, usize>);
+struct Held {
+    connections: BTreeMap<SocketAddr, usize>,
+    /// How many hold more than anybody may.
+    sharers: usize,
+}
 
 impl Held {
-    /// Whether a connection may hold so much more. The more connections hold something, the less each may: so nobody
-    /// keeps the others from sending what is small.
+    /// Whether a connection may hold so much more. The more connections hold much, the less each may: so nobody keeps the
+    /// others from sending what is small, and what is small takes nothing from who sends much.
     fn take(&mut self, remote: SocketAddr, bytes: usize) -> bool {
         if bytes == 0 {
             return true;
         }
-        let before = self.0.get(&remote).copied();
-        let sharers = self.0.len() + usize::from(before.is_none());
+        let before = self.connections.get(&remote).copied().unwrap_or(0);
+        let after = before + bytes;
+        let sharers = self.sharers + usize::from(!shares(before));
         let share = (MAX_BODIES_BYTES / sharers).clamp(MIN_CONNECTION_BODIES_BYTES, MAX_CONNECTION_BODIES_BYTES);
-        let after = before.unwrap_or(0) + bytes;
         let fits = after <= share;
         if fits {
-            self.0.insert(remote, after);
+            self.set(remote, after);
         }
         fits
     }
 
     fn give_back(&mut self, remote: SocketAddr, bytes: usize) {
-        let left = self.0.remove(&remote).unwrap_or(0).saturating_sub(bytes);
-        if left > 0 {
-            self.0.insert(remote, left);
-        }
+        let before = self.connections.get(&remote).copied().unwrap_or(0);
+        self.set(remote, before.saturating_sub(bytes));
     }
+
+    fn set(&mut self, remote: SocketAddr, bytes: usize) {
+        let before = self.connections.remove(&remote).unwrap_or(0);
+        if bytes > 0 {
+            self.connections.insert(remote, bytes);
+        }
+        self.sharers = self.sharers + usize::from(shares(bytes)) - usize::from(shares(before));
+    }
+}
+
+/// Whether so much is more than anybody may hold.
+fn shares(bytes: usize) -> bool {
+    bytes > MIN_CONNECTION_BODIES_BYTES
 }
 
 fn locked(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
@@ -184,21 +251,43 @@ mod tests {
     }
 
     #[test]
-    fn shares_shrink_with_every_connection_and_small_calls_always_fit() {
+    fn shares_shrink_with_every_connection_that_holds_much_and_small_calls_always_fit() {
         let mut held = Held::default();
-        assert!(held.take(remote(1), MAX_CONNECTION_BODIES_BYTES));
+        for number in 3_000..3_500 {
+            assert!(held.take(remote(number), MIN_CONNECTION_BODIES_BYTES));
+        }
+        assert!(held.take(remote(1), MAX_CONNECTION_BODIES_BYTES), "what is small takes nothing from it");
         assert!(!held.take(remote(1), 1), "that was all of its share");
         for number in 2..1_000 {
             while held.take(remote(number), 64 << 10) {}
         }
-        let all: usize = held.0.values().sum();
+        let all: usize = held.connections.values().sum();
         assert!(all < 8 * MAX_BODIES_BYTES, "{all} bytes");
         assert!(held.take(remote(2_000), MIN_CONNECTION_BODIES_BYTES), "somebody else has room for a small call");
         assert!(!held.take(remote(2_000), 1));
-        for number in 1..=2_000 {
+        for number in 1..=3_500 {
             held.give_back(remote(number), MAX_CONNECTION_BODIES_BYTES);
         }
-        assert!(held.0.is_empty());
+        assert!(held.connections.is_empty() && held.sharers == 0);
         assert!(held.take(remote(3), MAX_CONNECTION_BODIES_BYTES), "everything was given back");
+    }
+
+    #[test]
+    fn a_message_is_here_with_its_last_byte_and_refused_with_its_length() {
+        for pieces in [vec![8], vec![1; 8], vec![4, 2, 2], vec![5, 3]] {
+            let (mut message, mut bytes) = (OneMessage::of_at_most(3), &[0, 0, 0, 0, 3, 7, 7, 7][..]);
+            for piece in pieces {
+                assert!(!message.is_here());
+                let (data, rest) = bytes.split_at(piece);
+                message.take(data).expect("it is not too long");
+                bytes = rest;
+            }
+            assert!(message.is_here());
+        }
+        let mut empty = OneMessage::of_at_most(3);
+        assert!(empty.take(&[0; PREFIX_BYTES]).is_ok() && empty.is_here());
+        let mut message = OneMessage::of_at_most(3);
+        let refused = message.take(&[0, 0, 0, 0, 4]).expect_err("it is too long");
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     }
 }

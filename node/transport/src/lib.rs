@@ -25,6 +25,7 @@ pub mod listen;
 pub mod observe;
 pub mod places;
 pub mod server;
+pub mod sizes;
 pub mod status;
 pub mod tls;
 pub mod traffic;

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use p2p_chat_model::limits::MAX_FRAME_BYTES;
 use tonic::transport::{Server, server::Router};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tonic_reflection::server::Builder;
@@ -12,10 +11,8 @@ use crate::{
     answers::Answers,
     bodies::Bodies,
     observe::{Calls, Observe},
+    sizes::MAX_NAME_BYTES,
 };
-
-/// Largest message that a service takes, in bytes (4 MiB), and what tonic's generated services take by default.
-pub const MAX_MESSAGE_BYTES: usize = MAX_FRAME_BYTES;
 
 /// Most calls that one connection has open at one time; more wait at the client.
 pub const MAX_STREAMS_PER_CONNECTION: u32 = 128;
@@ -29,9 +26,6 @@ pub const MAX_PENDING_RESETS: usize = 20;
 
 /// Most calls that this side resets because of a client's errors; beyond it the connection is closed.
 pub const MAX_LOCAL_RESETS: usize = 256;
-
-/// Largest message to reflection and health, in bytes: names of services and symbols.
-const MAX_NAME_MESSAGE_BYTES: usize = 16 * 1024;
 
 /// How long a connection may be silent before it is probed, and how long the probe may stay unanswered. Together they
 /// bound how long a dead client keeps its place.
@@ -77,10 +71,10 @@ pub async fn common_services(
     for service in services {
         health.set_service_status(service, ServingStatus::Serving).await;
     }
-    let v1 = reflection(services).build_v1()?.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES);
-    let v1alpha = reflection(services).build_v1alpha()?.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES);
+    let v1 = reflection(services).build_v1()?.max_decoding_message_size(MAX_NAME_BYTES);
+    let v1alpha = reflection(services).build_v1alpha()?.max_decoding_message_size(MAX_NAME_BYTES);
     let router = base(calls)
-        .add_service(health_service.max_decoding_message_size(MAX_NAME_MESSAGE_BYTES))
+        .add_service(health_service.max_decoding_message_size(MAX_NAME_BYTES))
         .add_service(v1)
         .add_service(v1alpha);
     Ok((router, health))
