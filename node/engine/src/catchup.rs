@@ -189,6 +189,10 @@ impl Engine {
         for run in runs {
             self.take_run(run);
         }
+        if let Some(own) = runs.iter().filter(|run| run.author == self.me).map(RunFacts::last).max() {
+            let own = own.min(self.feeds.stored().at(&self.me));
+            self.on_hold(source, own.max(self.acked_by(&source)));
+        }
     }
 
     /// A fetch takes long. Whatever its source still has, it gives others a turn: or one that never ends, and brings

@@ -79,7 +79,7 @@ pub struct Config {
     pub max_held: usize,
     /// Texts that may wait while the node is not ready to write.
     pub max_waiting_texts: usize,
-    /// Joins that a leader handles at a time.
+    /// Joins that a leader handles at a time; half of them of those who are no members.
     pub max_pending_joins: usize,
     /// Relays and elections that may wait for an answer, each.
     pub max_pending_requests: usize,

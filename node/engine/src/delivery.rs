@@ -165,9 +165,13 @@ impl Engine {
     /// A member's frontier was seen: if it has more of the own feed than was acknowledged, it got it elsewhere.
     pub(crate) fn on_frontier_of(&mut self, peer: PeerId, frontier: &VectorClock) {
         let has = frontier.at(&self.me);
-        if has > self.feeds.stored().at(&self.me) {
-            return;
+        if has <= self.feeds.stored().at(&self.me) {
+            self.on_hold(peer, has);
         }
+    }
+
+    /// A member has the own feed up to `has`, which is here, too: it says so, or this node has it back from there.
+    pub(crate) fn on_hold(&mut self, peer: PeerId, has: Seq) {
         let acked = self.state.acked.at(&peer);
         let cursor = self.delivery.cursors.entry(peer).or_insert(Cursor { acked, ..Cursor::default() });
         if cursor.in_flight {

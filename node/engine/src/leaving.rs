@@ -211,7 +211,8 @@ impl Engine {
 
     /// How many own entries nobody else is known to have.
     fn unreplicated(&self) -> u64 {
-        let held = self.delivery.cursors.values().map(|cursor| cursor.acked).max().unwrap_or(0);
+        let others = self.roster.iter().filter(|(peer, _)| **peer != self.me);
+        let held = others.map(|(peer, _)| self.acked_by(peer)).max().unwrap_or(0);
         self.feeds.stored().at(&self.me).saturating_sub(held)
     }
 

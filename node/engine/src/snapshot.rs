@@ -163,7 +163,8 @@ impl Engine {
         holds
     }
 
-    fn acked_by(&self, peer: &PeerId) -> Seq {
+    /// Up to where a member has the own feed, as far as it has said.
+    pub(crate) fn acked_by(&self, peer: &PeerId) -> Seq {
         self.delivery.cursors.get(peer).map_or_else(|| self.state.acked.at(peer), |cursor| cursor.acked)
     }
 

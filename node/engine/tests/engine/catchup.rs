@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use p2p_chat_engine::{
     CallId, Command, Done, Durable, Event, Input, Output, PeerCall, Request, RequestId, Response, RunFacts, RunToken,
-    Standing, Write,
+    Standing, Way, Write,
 };
 use p2p_chat_model::{EntryHash, PeerId, RosterOp, VectorClock, limits::MAX_MEMBERS};
 
@@ -221,6 +221,9 @@ fn own_entries_that_are_only_elsewhere_come_back_before_anything_new_is_written(
     let mut expected = vec![Output::Write(Write::Run(RunToken(1)))];
     expected.extend(delivered(BOB, 1, entries[0].clone(), false));
     expected.extend(delivered(BOB, 2, entries[1].clone(), false));
+    // Whoever gives it back has it.
+    expected.push(Output::Write(Write::Ack { peer: CAROL.peer(), upto: 2, way: Way::Fetched }));
+    expected.push(event(Event::Acked { peer: CAROL.peer(), upto: 2 }));
     let (text, op, clock) = (Some(node.last_command()), None, clock(&[(ALICE, 4)]));
     expected.push(Output::Write(Write::Own { text, op, seq: 3, lamport: 32, wall_ms: WALL, clock }));
     expected.push(event(Event::Delivered { author: BOB.peer(), seq: 3 }));

@@ -161,6 +161,17 @@ fn an_author_whose_disk_was_set_back_gives_no_number_twice() {
 }
 
 #[test]
+fn who_leaves_after_a_restart_is_told_what_those_have_that_are_away() {
+    let mut state = durable(&view(4, 5, BOB, &[BOB]));
+    state.acked = clock(&[(CAROL, 2)]);
+    let (mut node, _) = resume(BOB, state, vec![founding_log(&[ALICE, BOB, CAROL]), text_log(BOB, 3, 9)]);
+    node.pass(CONFIG.own_word_ms);
+    node.command(Command::Leave { wait_ms: 100, force: false });
+    let told = Output::Done(node.last_command(), Err(CommandError::OnlyHere(1)));
+    assert!(node.tick_until(|output| matches!(output, Output::Done(..))).contains(&told));
+}
+
+#[test]
 fn an_author_that_starts_again_without_anybody_writes_after_a_moment() {
     let followed = view(4, 5, ALICE, &[ALICE, BOB]);
     let (mut node, outputs) = resume(BOB, durable(&followed), vec![founding_log(&[ALICE, BOB])]);
