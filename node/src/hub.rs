@@ -220,7 +220,19 @@ impl Hub {
         limit: Duration,
         cause: Option<Context>,
     ) -> Result<Outcome, HubError> {
-        let _entering = self.enter(&name, Some(id))?;
+        let entering = self.enter(&name, Some(id))?;
+        // Whether the caller waits for the end or not, as above.
+        let joining = tokio::spawn(Arc::clone(self).joined_by((id, name), entering, record, (limit, cause)));
+        joining.await.unwrap_or_else(|error| Err(HubError::Unable(format!("the join was broken off: {error}"))))
+    }
+
+    async fn joined_by(
+        self: Arc<Self>,
+        (id, name): (NetworkId, Name),
+        _entering: Entering,
+        record: Record,
+        (limit, cause): (Duration, Option<Context>),
+    ) -> Result<Outcome, HubError> {
         let new = self.store.entry_count(id).await? == 0;
         // No task has this network: a commit that failed here earlier says nothing of the next one.
         self.store.check_writable(id).await?;
@@ -313,7 +325,8 @@ impl Hub {
         if member || state.entering.contains_key(name) {
             return Err(HubError::Member(name.clone()));
         }
-        if state.entries.len() >= MAX_NETWORKS {
+        let is_known = id.is_some_and(|id| state.entries.contains_key(&id));
+        if !is_known && state.entries.len() >= MAX_NETWORKS {
             return Err(HubError::Full);
         }
         state.entering.insert(name.clone(), id);
@@ -352,7 +365,7 @@ impl Hub {
             _ => return,
         }
         let gone = match self.store.entry_count(id).await {
-            Ok(0) if !self.is_entered(network) => self.erase(id).await,
+            Ok(0) => self.erase_unless_entered(network).await,
             Ok(_) => Ok(()),
             Err(error) => Err(error.into()),
         };
@@ -361,11 +374,17 @@ impl Hub {
         }
     }
 
-    /// Whether a network that was left is being entered again, or has been.
-    fn is_entered(&self, network: &Network) -> bool {
-        let state = self.state();
-        let is_in = |entry: &Entry| entry.network.is_some();
-        state.entering.contains_key(&network.name) || state.entries.get(&network.id).is_some_and(is_in)
+    /// Deletes a network that was left, unless it is being entered again, or has been.
+    async fn erase_unless_entered(&self, network: &Network) -> Result<(), HubError> {
+        let begun = {
+            let mut state = self.state();
+            let is_in = |entry: &Entry| entry.network.is_some();
+            if state.entering.contains_key(&network.name) || state.entries.get(&network.id).is_some_and(is_in) {
+                return Ok(());
+            }
+            self.begin_to_erase(&mut state, network.id)
+        };
+        self.erased(network.id, begun).await
     }
 
     /// Ends every task. What they have in hand is on disk once the store is closed, or was never acknowledged.

@@ -84,6 +84,7 @@ pub(crate) fn unmet_status(error: &Unmet) -> Status {
     match error {
         Unmet::Command(error) => command_status(error),
         Unmet::Unable(problem) => Status::resource_exhausted(problem.clone()),
+        Unmet::Stopping => Status::unavailable(error.to_string()),
     }
 }
 

@@ -15,7 +15,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -148,6 +148,9 @@ pub(crate) enum Unmet {
     /// The node can't write its data.
     #[error("{0}")]
     Unable(String),
+    /// The node ends. What was begun may be on its disk.
+    #[error("the node is stopping; what it was told last may be done all the same, now or when it runs again")]
+    Stopping,
 }
 
 /// A handle to a network's task. Clones are cheap.
@@ -168,9 +171,15 @@ pub(crate) struct Network {
 pub(crate) struct Shared {
     leads: AtomicU64,
     admitted: RwLock<BTreeSet<PeerId>>,
+    is_over: AtomicBool,
 }
 
 impl Shared {
+    /// The membership is over.
+    pub(crate) fn end(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
     fn update(&self, leads: u64, admitted: Option<BTreeSet<PeerId>>) {
         self.leads.store(leads, Ordering::Relaxed);
         if let Some(admitted) = admitted {
@@ -299,12 +308,14 @@ impl Network {
             Ok(result) => Ok(result?),
             Err(_) => {
                 let problem = self.look().await.and_then(|look| look.problem);
-                Err(problem.map_or(CommandError::Left.into(), Unmet::Unable))
+                let is_over = self.shared.is_over.load(Ordering::Relaxed);
+                let why = if is_over { CommandError::Left.into() } else { Unmet::Stopping };
+                Err(problem.map_or(why, Unmet::Unable))
             }
         }
     }
 
-    /// How things stand; `None` once the node has left.
+    /// How things stand; `None` once the node has left, or stops.
     pub(crate) async fn look(&self) -> Option<Look> {
         let (reply, answer) = oneshot::channel();
         self.inbox.send(Message::Look(reply)).await.ok()?;

@@ -154,7 +154,10 @@ impl Local {
 /// Waits until another member holds all that this node wrote. Returns how many entries nobody else has then, or when the
 /// wait ends.
 async fn unreplicated_in(network: &Network, me: PeerId, deadline: Instant) -> u64 {
-    let Some(mut look) = network.look().await else { return 0 };
+    // A task whose disk hangs does not answer either.
+    let Ok(Some(mut look)) = timeout_at(deadline.max(Instant::now() + LAST_LOOK), network.look()).await else {
+        return 0;
+    };
     // Where the disk fails nothing changes any more.
     if look.problem.is_none() {
         let written = look.snapshot.frontier.at(&me);

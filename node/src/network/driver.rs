@@ -461,7 +461,10 @@ impl<'a> Work<'a> {
     }
 
     fn tell(&mut self, event: Event) {
-        self.stopped |= event == Event::Stopped;
+        if event == Event::Stopped {
+            self.stopped = true;
+            self.driver.shared.end();
+        }
         let _ = self.driver.network.bus().send(Happening::Event(event));
     }
 }

@@ -12,16 +12,23 @@ use p2p_chat_model::{NetworkId, PeerId, VectorClock};
 use p2p_chat_proto::v1;
 use p2p_chat_store::Store;
 use p2p_chat_transport::Hangup;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
 use tokio_stream::Stream;
 use tonic::Status;
 
 /// Fetches that are served at one time. Each holds up to three chunks: one that waits here, two on their way out.
 const MAX_FETCHES: usize = 32;
-/// Fetches that are served to one peer at one time: it makes one in each network, and makes it again when it breaks.
+/// Fetches that are served to one peer at one time: it makes one in each network, and makes it again when it breaks. Once
+/// half of the places are taken, the others are for peers that have none.
 const MAX_FETCHES_PER_PEER: usize = 4;
-/// Most bytes of runs in one chunk, unless one run alone is larger.
-pub(super) const CHUNK_BYTES: usize = 1 << 20;
+/// Most bytes of runs in one chunk, unless one run alone is larger. Who fetches waits for each for a few seconds only, so it
+/// has to go through a slow line in that time.
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
+/// How long a fetch may take. Above the turn that members give one source.
+const MAX_FETCH_TIME: Duration = Duration::from_secs(120);
 /// How long a chunk may wait until the one before is taken. Above what members wait for a chunk.
 pub(super) const CHUNK_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -38,7 +45,8 @@ impl Fetches {
     pub(super) fn place(self: &Arc<Self>, peer: PeerId) -> Result<Place, Status> {
         let mut under_way = self.under_way();
         let (all, of_peer) = (under_way.values().sum::<usize>(), under_way.get(&peer).copied().unwrap_or(0));
-        if all >= MAX_FETCHES || of_peer >= MAX_FETCHES_PER_PEER {
+        let share = if all < MAX_FETCHES / 2 { MAX_FETCHES_PER_PEER } else { 1 };
+        if all >= MAX_FETCHES || of_peer >= share {
             return Err(Status::resource_exhausted("too many fetches at once, try again in a moment"));
         }
         under_way.insert(peer, of_peer + 1);
@@ -87,12 +95,13 @@ impl Chunks {
         let (sender, chunks) = mpsc::channel(2);
         tokio::spawn(async move {
             let Ok(end) = sender.clone().reserve_owned().await else { return };
-            let mut cursor = None;
+            let (mut cursor, last) = (None, Instant::now() + MAX_FETCH_TIME);
             loop {
-                let room = match timeout(patience, sender.reserve()).await {
-                    Ok(Ok(room)) => room,
+                let until = last.min(Instant::now() + patience);
+                let room = match timeout_at(until, sender.reserve()).await {
+                    Ok(Ok(room)) if Instant::now() < last => room,
                     Ok(Err(_)) => return,
-                    Err(_) => {
+                    Ok(Ok(_)) | Err(_) => {
                         end.send(Err(Status::aborted("the fetch was read too slowly; fetch again")));
                         hangup.inspect(Hangup::hang_up);
                         return;
@@ -130,6 +139,7 @@ mod tests {
     use p2p_chat_model::{Entry, EntryHash, EntryKind, Header, Identity, Run};
     use p2p_chat_store::Write;
     use tempfile::TempDir;
+    use tokio::time::timeout;
     use tokio_stream::StreamExt;
 
     use super::*;
@@ -142,10 +152,14 @@ mod tests {
         let peer = |number| PeerId::new([number; 32]);
         let mut places: Vec<Place> = (0..MAX_FETCHES_PER_PEER).filter_map(|_| fetches.place(peer(1)).ok()).collect();
         assert_eq!(fetches.place(peer(1)).map_err(|status| status.code()).err(), Some(tonic::Code::ResourceExhausted));
+        let half = (0..).map_while(|number| (places.len() + number < MAX_FETCHES / 2).then_some(20 + number as u8 / 4));
+        places.extend(half.filter_map(|number| fetches.place(peer(number)).ok()).collect::<Vec<_>>());
+        assert_eq!(places.len(), MAX_FETCHES / 2);
+        assert!(fetches.place(peer(20)).is_err(), "the other half is for those who have none");
         places.extend((2..).map_while(|number| fetches.place(peer(number)).ok()));
         assert_eq!(places.len(), MAX_FETCHES);
         places.remove(0);
-        assert!(fetches.place(peer(1)).is_ok());
+        assert!(fetches.place(peer(1)).is_err() && fetches.place(peer(99)).is_ok());
         drop(places);
         assert!(fetches.under_way().is_empty());
     }

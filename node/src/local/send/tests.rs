@@ -107,6 +107,26 @@ async fn a_task_that_is_busy_and_then_takes_nothing_any_more_ends_the_send_in_ti
 }
 
 #[tokio::test]
+async fn what_a_stop_leaves_unanswered_is_not_told_as_a_leave() {
+    for has_left in [false, true] {
+        let name = "lab".parse().expect("a name");
+        let (network, mut messages, shared) = Network::new(NetworkId::new([2; 32]), name, Traces::default());
+        let task = async move {
+            let _unanswered = next_command(&mut messages).await;
+            if has_left {
+                shared.end();
+            }
+        };
+        let (sent, ()) = tokio::join!(send(network), task);
+        let status = sent.expect_err("nobody answers");
+        let (code, words) =
+            if has_left { (Code::FailedPrecondition, "has left") } else { (Code::Unavailable, "is stopping") };
+        assert_eq!(status.code(), code, "{status}");
+        assert!(status.message().contains(words), "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_text_that_is_not_on_the_disk_in_time_is_not_called_safe() {
     let (network, mut messages) = network();
     let (sent, _reply) = tokio::join!(send(network), next_command(&mut messages));
