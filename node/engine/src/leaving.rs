@@ -118,12 +118,13 @@ impl Engine {
     }
 
     /// An active member says what it has. If that is everything, and it stays itself, this node may go. Only what it says
-    /// after this try has begun counts: of two that leave at once, one then knows that the other does.
+    /// after this try has begun counts: of two that leave at once, one then knows that the other does. Who follows no view is
+    /// on its way in only, and may never get there.
     pub(crate) fn on_leave_checked(&mut self, peer: PeerId, attempt: u64, result: &Result<Response, CallError>) {
         let Ok(Response::Standing(theirs)) = result else { return };
         let same = (theirs.digest == self.feeds.digest()).then(|| self.feeds.stored().clone());
         let Some(frontier) = same.or_else(|| theirs.frontier.clone()) else { return };
-        let stays = !theirs.leaving && self.is_active(&peer);
+        let stays = !theirs.leaving && theirs.version > 0 && self.is_active(&peer);
         if let Some(leaving) =
             self.leaving.as_mut().filter(|leaving| leaving.after.is_none() && leaving.attempt == attempt)
             && stays

@@ -222,6 +222,19 @@ fn of_those_that_leave_at_once_the_highest_goes_first_and_can_count_on_the_other
 }
 
 #[test]
+fn nothing_is_left_to_somebody_who_is_only_on_its_way_in() {
+    let mut node = Node::settled(BOB, ALICE, &[ALICE, BOB]);
+    let outputs = node.command(LEAVE);
+    let standing = node.standing(None);
+    let outside = Standing { epoch: Epoch(0), version: 0, leader: None, ..standing.clone() };
+    node.answer(call_to(&outputs, ALICE), Ok(Response::Standing(outside)));
+    let outputs = node.tick_until(is_call(|call| matches!(call, PeerCall::Ping(_))));
+    assert_eq!(node.snapshot().phase, Phase::Joined, "alice may never be in again");
+    node.answer(call_to(&outputs, ALICE), Ok(Response::Standing(standing)));
+    assert_eq!(node.snapshot().phase, Phase::Leaving);
+}
+
+#[test]
 fn who_waits_for_another_to_leave_goes_on_when_that_one_stays() {
     let mut node = Node::settled_with(BOB, 0, CONFIG, &view(1, 5, ALICE, &[ALICE, BOB, CAROL]));
     node.command(LEAVE);
