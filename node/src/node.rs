@@ -142,6 +142,7 @@ impl Node {
         let lock = DirLock::take(&options.data_dir)?;
         let written = Holder::this_process(options.mode).write(&options.data_dir);
         written.map_err(|source| NodeError::File { file: Holder::file(&options.data_dir), source })?;
+        identity_file::check_not_lost(&options.data_dir, &options.data_dir.join(p2p_chat_store::FILE_NAME))?;
         let identity = identity_file::load_or_create(&options.data_dir)?;
         let store = {
             let dir = options.data_dir.clone();

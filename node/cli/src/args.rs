@@ -71,7 +71,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Node options")]
 pub struct NodeArgs {
-    /// How the node calls itself [default: $USER]
+    /// How the node calls itself in networks that it joins from now on [default: $USER]
     #[arg(long)]
     pub name: Option<Name>,
     /// Where to listen for other nodes; port 0 lets the system choose

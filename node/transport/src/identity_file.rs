@@ -30,8 +30,8 @@ pub enum IdentityFileError {
     },
     /// The file holds something else than 64 hexadecimal digits.
     #[error(
-        "the identity file {path} does not hold 64 hexadecimal digits; restore it from a backup, or move it away to \
-         start as a new peer"
+        "the identity file {path} does not hold 64 hexadecimal digits; restore it from a backup, or move it and \
+         p2p-chat.db away to start as a new peer"
     )]
     Malformed {
         /// The file.
@@ -52,6 +52,16 @@ pub enum IdentityFileError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// There is no identity where something of it is.
+    #[error(
+        "the identity file {path} is gone, but {log} is there: restore it from a backup, or move {log} away to begin as somebody new"
+    )]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// What was written under the identity.
+        log: PathBuf,
     },
     /// The operating system gave no random bytes.
     #[error("could not make a key for the identity file {path}: the system's random source failed ({reason})")]
@@ -80,6 +90,16 @@ pub fn load_or_create(data_dir: &Path) -> Result<Identity, IdentityFileError> {
     let taken =
         create(data_dir, &path, &identity).map_err(|source| IdentityFileError::Write { path: path.clone(), source })?;
     if taken { load(&path) } else { Ok(identity) }
+}
+
+/// Makes sure that no new identity is made beside what was written under another.
+///
+/// # Errors
+/// [`IdentityFileError::Lost`] where there is a `log`, but no identity file.
+pub fn check_not_lost(data_dir: &Path, log: &Path) -> Result<(), IdentityFileError> {
+    let path = data_dir.join(FILE_NAME);
+    let is_there = |file: &Path| file.symlink_metadata().is_ok();
+    if !is_there(&path) && is_there(log) { Err(IdentityFileError::Lost { path, log: log.to_owned() }) } else { Ok(()) }
 }
 
 fn load(path: &Path) -> Result<Identity, IdentityFileError> {
@@ -163,6 +183,20 @@ mod tests {
             starts.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert!(peers.iter().all(|peer| *peer == peers[0]), "{peers:?}");
+    }
+
+    #[test]
+    fn no_new_identity_is_made_beside_the_log_of_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("p2p-chat.db");
+        check_not_lost(directory.path(), &log).unwrap();
+        fs::write(&log, b"").unwrap();
+        let lost = check_not_lost(directory.path(), &log).unwrap_err();
+        assert!(matches!(&lost, IdentityFileError::Lost { .. }) && lost.to_string().contains("identity.key"), "{lost}");
+        fs::remove_file(&log).unwrap();
+        load_or_create(directory.path()).unwrap();
+        fs::write(&log, b"").unwrap();
+        check_not_lost(directory.path(), &log).unwrap();
     }
 
     #[test]
