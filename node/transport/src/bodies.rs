@@ -264,7 +264,7 @@ mod tests {
         let all: usize = held.connections.values().sum();
         assert!(all < 8 * MAX_BODIES_BYTES, "{all} bytes");
         assert!(held.take(remote(2_000), MIN_CONNECTION_BODIES_BYTES), "somebody else has room for a small call");
-        assert!(!held.take(remote(2_000), 1));
+        assert!(!held.take(remote(2_000), MIN_CONNECTION_BODIES_BYTES + 1), "but none for a large one");
         for number in 1..=3_500 {
             held.give_back(remote(number), MAX_CONNECTION_BODIES_BYTES);
         }
