@@ -139,12 +139,12 @@ impl<H: Host> Run<'_, H> {
                 let send = async |client: &Client, console: &mut Console| {
                     messages::send(client, console, &network, text, wait, timeout).await
                 };
-                self.with_node(&settings, send).await.map(drop)
+                self.with_node(&settings, messages::interrupted(&network), send).await.map(drop)
             }
             command => {
                 let founds_or_joins = matches!(command, Command::Create { .. } | Command::Join { .. });
                 let ask = async |client: &Client, console: &mut Console| ask(client, console, &command).await;
-                let was_own = self.with_node(&settings, ask).await?;
+                let was_own = self.with_node(&settings, interrupted(), ask).await?;
                 if founds_or_joins && was_own {
                     self.console.note("this node ends here; keep one running with p2p-chat serve, or chat");
                 }
@@ -153,17 +153,19 @@ impl<H: Host> Run<'_, H> {
         }
     }
 
-    /// Lets `command` talk to a node, and closes the node afterwards if it was started for that; says if it was.
+    /// Lets `command` talk to a node, and closes the node afterwards if it was started for that; says if it was. An
+    /// interrupt ends the command with `interrupted`.
     async fn with_node(
         &mut self,
         settings: &Settings,
+        interrupted: Failure,
         command: impl AsyncFnOnce(&Client, &mut Console) -> Result<(), Failure>,
     ) -> Result<bool, Failure> {
         let session = self.open(settings, Mode::Command).await?;
         self.explain_what_is_ignored(&session);
         let result = tokio::select! {
             result = command(&session.client, &mut self.console) => result,
-            () = self.interrupt.wait() => Err(interrupted()),
+            () = self.interrupt.wait() => Err(interrupted),
         };
         let flushed = self.console.flush();
         let was_own = session.is_own();

@@ -1,6 +1,6 @@
 //! `send`, `history`, `listen`.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use p2p_chat_proto::v1::{self, event::Event};
 use tonic::Code;
@@ -14,7 +14,7 @@ use crate::{
     holder::Mode,
     host::Host,
     render::{json, message},
-    run::Run,
+    run::{self, Run},
     settings::Settings,
 };
 
@@ -42,7 +42,7 @@ pub(crate) async fn send(
             let Some(id) = id else { return Err(status.into()) };
             (id, None, Some(Failure::from(status)))
         }
-        Err(status) => return Err(status.into()),
+        Err(status) => return Err(may_go_out(status.into(), network)),
     };
     if console.json {
         console.object(&json::Sent { network, id: &id, receipt })?;
@@ -50,6 +50,23 @@ pub(crate) async fn send(
         console.line(one_line(&id))?;
     }
     failure.map_or(Ok(()), Err)
+}
+
+/// What to say when the user gives up while a message is being sent to `network`.
+pub(crate) fn interrupted(network: &str) -> Failure {
+    Failure::Failed(unsettled(run::interrupted(), network))
+}
+
+/// `failure`, and what it leaves open if nobody has answered.
+fn may_go_out(failure: Failure, network: &str) -> Failure {
+    match failure {
+        Failure::Unreachable(why) => Failure::Unreachable(unsettled(why, network)),
+        failure => failure,
+    }
+}
+
+fn unsettled(why: impl Display, network: &str) -> String {
+    format!("{why}; the message may go out all the same: see p2p-chat history {network} before you send it again")
 }
 
 /// `p2p-chat history`

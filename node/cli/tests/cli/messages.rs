@@ -62,6 +62,22 @@ async fn send_that_times_out_still_prints_the_id() {
 }
 
 #[tokio::test]
+async fn send_that_is_interrupted_or_not_answered_says_that_the_message_may_go_out() {
+    let world = World::new();
+    world.host.node.is_at_work(true);
+    let run = world.start(&["send", "lab", "hi", "--wait", "one"]);
+    world.host.node.was_called("send hi", 1).await;
+    let may = "the message may go out all the same: see p2p-chat history lab before you send it again";
+    assert_eq!(run.interrupted().await, failed(1, &format!("interrupted; {may}")));
+    world.host.node.is_at_work(false);
+    world.host.node.refuses("send", Status::unavailable("the node did not answer within 20 s; look at its log"));
+    let sentence = format!("the node did not answer within 20 s; look at its log; {may}");
+    assert_eq!(world.run(&["send", "lab", "hi"]).await, failed(6, &sentence));
+    world.host.node.refuses("send", Status::not_found("there is no network lab"));
+    assert_eq!(world.run(&["send", "lab", "hi"]).await, failed(3, "there is no network lab"), "an answer is final");
+}
+
+#[tokio::test]
 async fn a_node_for_one_command_is_started_quietly_and_shut_down_again() {
     let world = World::new();
     assert_eq!(world.run(&["send", "lab", "hi", "--nds", "nds:7400"]).await.code, 0);

@@ -119,6 +119,12 @@ impl FakeNode {
         self.calls.borrow().clone()
     }
 
+    /// Waits until nothing takes long any more.
+    async fn is_done(&self) {
+        let done = self.at_work.subscribe().wait_for(|at_work| !at_work).await.is_ok();
+        assert!(done, "the node is there");
+    }
+
     fn called(&self, method: &'static str, argument: impl std::fmt::Display) -> Result<(), Status> {
         let call = format!("{method} {argument}").trim_end().to_owned();
         self.calls.send_modify(|calls| calls.push(call));
@@ -168,8 +174,7 @@ impl Node for FakeNode {
 
     async fn forget(&self, request: Request<v1::ForgetRequest>) -> Answer<v1::ForgetResponse> {
         self.called("forget", request.into_inner().network)?;
-        let done = self.at_work.subscribe().wait_for(|at_work| !at_work).await.is_ok();
-        assert!(done, "the node is there");
+        self.is_done().await;
         Ok(Response::new(v1::ForgetResponse { entries: 2 }))
     }
 
@@ -193,6 +198,7 @@ impl Node for FakeNode {
             v1::SendResponse { id: message.id.clone(), seq: number, lamport: number, stored_by: 1, members: 2 };
         self.state().sent.push(request);
         self.arrives(message);
+        self.is_done().await;
         Ok(Response::new(response))
     }
 
