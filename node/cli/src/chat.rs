@@ -27,6 +27,8 @@ use crate::{
 
 /// How long what was shown may stay unread in the node's memory.
 const MARK_READ_AFTER: Duration = Duration::from_millis(100);
+/// Where a chat begins in the log.
+const START: v1::Start = v1::Start::Unread;
 /// Own messages that may be on their way back.
 const MAX_UNSEEN: usize = 4_096;
 
@@ -42,22 +44,7 @@ pub(crate) async fn chat<H: Host>(run: &mut Run<'_, H>, settings: &Settings, net
         let (name, at) = (&session.settings.name, session.settings.data_dir.display());
         run.console.aside(format!("your other chat goes on; this one is {name}, with its data in {at}"))?;
     }
-    let entered = tokio::select! {
-        entered = enter(&session, &network, &mut run.console) => entered,
-        () = run.interrupt.wait() => Err(interrupted()),
-    };
-    let subscribed = match entered {
-        Ok(me) => Follower::subscribe(session, &network, v1::Start::Unread).await.map(|follower| (me, follower)),
-        Err(failure) => Err((session, failure)),
-    };
-    let (me, follower) = match subscribed {
-        Ok(subscribed) => subscribed,
-        Err((session, failure)) => {
-            // Why it failed is worth more than how the node ended.
-            let _ = session.close(&mut run.console, &mut run.interrupt).await;
-            return Err(failure);
-        }
-    };
+    let Some((me, follower)) = begin(run, session, &network).await? else { return Ok(()) };
     let lines = input::lines(run.take_input())?;
     let mut chat = Chat {
         follower,
@@ -85,6 +72,38 @@ pub(crate) async fn chat<H: Host>(run: &mut Run<'_, H>, settings: &Settings, net
     let closed = chat.follower.session.close(&mut run.console, &mut run.interrupt).await;
     let unsent = chat.unsent.map(|first| first.retold("not all lines were sent; see above".to_owned()));
     result.and(closed).and(unsent.map_or(Ok(()), Err))
+}
+
+/// Gets into the network and begins to follow it. Returns this node's identity and what follows; nothing if whoever
+/// types gives up meanwhile. Wherever nothing comes of it, the session is closed.
+async fn begin<H: Host>(
+    run: &mut Run<'_, H>,
+    session: Session<H::Node>,
+    network: &str,
+) -> Result<Option<(String, Follower<H::Node>)>, Failure> {
+    let entered = tokio::select! {
+        entered = enter(&session, network, &mut run.console) => entered,
+        () = run.interrupt.wait() => Err(interrupted()),
+    };
+    let begun = match entered {
+        Ok(me) => tokio::select! {
+            incoming = session.client.subscribe(network, START, 0) => {
+                incoming.map(|incoming| Some((me, incoming))).map_err(Failure::from)
+            }
+            // As later on: only a script may have more to say.
+            () = run.interrupt.wait() => if run.input_is_terminal { Ok(None) } else { Err(interrupted()) },
+        },
+        Err(failure) => Err(failure),
+    };
+    match begun {
+        Ok(Some((me, incoming))) => Ok(Some((me, Follower::new(session, network, START, incoming)))),
+        Ok(None) => session.close(&mut run.console, &mut run.interrupt).await.map(|()| None),
+        Err(failure) => {
+            // Why it failed is worth more than how the node ended.
+            let _ = session.close(&mut run.console, &mut run.interrupt).await;
+            Err(failure)
+        }
+    }
 }
 
 /// Gets into the network and says who is here. Returns this node's identity.

@@ -32,19 +32,9 @@ pub(crate) enum Next {
 }
 
 impl<N: Running> Follower<N> {
-    /// Subscribes. On failure the session is handed back, to be closed.
-    pub(crate) async fn subscribe(
-        session: Session<N>,
-        network: &str,
-        start: v1::Start,
-    ) -> Result<Self, (Session<N>, Failure)> {
-        match session.client.subscribe(network, start, 0).await {
-            Ok(incoming) => {
-                let network = network.to_owned();
-                Ok(Self { session, network, start, begun_after: None, position: 0, incoming })
-            }
-            Err(status) => Err((session, status.into())),
-        }
+    /// Goes on with a subscription to `network` from `start` on, just made at the node of `session`.
+    pub(crate) fn new(session: Session<N>, network: &str, start: v1::Start, incoming: Incoming<v1::Event>) -> Self {
+        Self { session, network: network.to_owned(), start, begun_after: None, position: 0, incoming }
     }
 
     /// The highest position seen; 0 before the first message.

@@ -91,12 +91,16 @@ pub(crate) async fn listen<H: Host>(
     };
     let session = run.open(settings, Mode::Listen).await?;
     run.explain_what_is_ignored(&session);
-    let mut follower = match Follower::subscribe(session, network, start).await {
-        Ok(follower) => follower,
-        Err((session, failure)) => {
+    let subscribed = tokio::select! {
+        subscribed = session.client.subscribe(network, start, 0) => subscribed,
+        () = run.interrupt.wait() => return session.close(&mut run.console, &mut run.interrupt).await,
+    };
+    let mut follower = match subscribed {
+        Ok(incoming) => Follower::new(session, network, start, incoming),
+        Err(status) => {
             // Why it failed is worth more than how the node ended.
             let _ = session.close(&mut run.console, &mut run.interrupt).await;
-            return Err(failure);
+            return Err(status.into());
         }
     };
     let host = run.host;

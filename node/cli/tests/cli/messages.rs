@@ -220,6 +220,26 @@ async fn listen_waits_for_a_daemon_that_starts_again_and_misses_nothing_meanwhil
 }
 
 #[tokio::test]
+async fn who_follows_a_node_that_does_not_answer_can_be_interrupted() {
+    let mut world = World::new();
+    let dir = world.dir.path().join("data");
+    let node = world.host.run_elsewhere(&dir, Mode::Serve);
+    world.host.node.enter("lab");
+    world.host.node.is_at_work(true);
+    let (to_listen, to_chat) = ("subscribe lab START_NOW 0", "subscribe lab START_UNREAD 0");
+    let cases = [("listen", to_listen, 1, false, 0), ("chat", to_chat, 1, false, 1), ("chat", to_chat, 2, true, 0)];
+    for (command, call, times, is_terminal, code) in cases {
+        world.is_terminal = is_terminal;
+        let run = world.start(&[command, "lab", "--data-dir", &dir.display().to_string()]);
+        world.host.node.was_called(call, times).await;
+        let seen = run.interrupted().await;
+        assert_eq!(seen.code, code, "{command}: {}", seen.err);
+        assert!(!seen.err.contains("did not answer"), "{command}: {}", seen.err);
+    }
+    world.host.end_elsewhere(node);
+}
+
+#[tokio::test]
 async fn what_failed_is_told_even_if_the_wait_at_the_end_is_interrupted() {
     let mut world = World::new();
     world.waits.noticeable = Duration::from_millis(50);

@@ -222,6 +222,7 @@ impl Node for FakeNode {
         let mut connected = self.connected.subscribe();
         // Told only now: whatever a test does next reaches the stream.
         self.called("subscribe", format!("{} {} {}", request.network, request.start().as_str_name(), request.after))?;
+        self.is_done().await;
         let (sender, receiver) = tokio::sync::mpsc::channel(16);
         tokio::spawn(async move {
             let mut items = tokio_stream::iter(stored).chain(live);
