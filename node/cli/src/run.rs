@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     io::{Read, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{CommandFactory, Parser};
@@ -19,7 +20,7 @@ use crate::{
     holder::Mode,
     host::{Host, Running},
     screen,
-    session::Session,
+    session::{PATIENCE, Session},
     settings::{Env, Settings},
     surroundings::{Interrupt, Surroundings},
 };
@@ -139,12 +140,12 @@ impl<H: Host> Run<'_, H> {
                 let send = async |client: &Client, console: &mut Console| {
                     messages::send(client, console, &network, text, wait, timeout).await
                 };
-                self.with_node(&settings, messages::interrupted(&network), send).await.map(drop)
+                self.with_node(&settings, PATIENCE, messages::interrupted(&network), send).await.map(drop)
             }
             command => {
                 let founds_or_joins = matches!(command, Command::Create { .. } | Command::Join { .. });
                 let ask = async |client: &Client, console: &mut Console| ask(client, console, &command).await;
-                let was_own = self.with_node(&settings, interrupted(), ask).await?;
+                let was_own = self.with_node(&settings, patience(&command), interrupted(), ask).await?;
                 if founds_or_joins && was_own {
                     self.console.note("this node ends here; keep one running with p2p-chat serve, or chat");
                 }
@@ -153,11 +154,13 @@ impl<H: Host> Run<'_, H> {
         }
     }
 
-    /// Lets `command` talk to a node, and closes the node afterwards if it was started for that; says if it was. An
-    /// interrupt ends the command with `interrupted`.
+    /// Lets `command` talk to a node, and closes the node afterwards if it was started for that; says if it was. It
+    /// then waits up to `patience` for another member to hold what it wrote. An interrupt ends the command with
+    /// `interrupted`.
     async fn with_node(
         &mut self,
         settings: &Settings,
+        patience: Duration,
         interrupted: Failure,
         command: impl AsyncFnOnce(&Client, &mut Console) -> Result<(), Failure>,
     ) -> Result<bool, Failure> {
@@ -169,7 +172,7 @@ impl<H: Host> Run<'_, H> {
         };
         let flushed = self.console.flush();
         let was_own = session.is_own();
-        let closed = session.close(&mut self.console, &mut self.interrupt).await;
+        let closed = session.close_within(patience, &mut self.console, &mut self.interrupt).await;
         result.and(flushed).and(closed).map(|()| was_own)
     }
 
@@ -208,6 +211,15 @@ impl<H: Host> Run<'_, H> {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "p2p-chat", &mut script);
         self.console.raw(&script)
+    }
+}
+
+/// How long a node that was started for a command waits at its end for others. Who only asks does not pay for what was
+/// written earlier.
+fn patience(command: &Command) -> Duration {
+    match command {
+        Command::Create { .. } | Command::Join { .. } | Command::Leave { .. } => PATIENCE,
+        _ => Duration::ZERO,
     }
 }
 

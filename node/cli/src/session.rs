@@ -137,8 +137,18 @@ impl<N: Running> Session<N> {
 
     /// Ends the node if it is this process's own: that takes a moment when others still lack what it wrote.
     pub(crate) async fn close(self, console: &mut Console, interrupt: &mut Interrupt) -> Result<(), Failure> {
+        self.close_within(PATIENCE, console, interrupt).await
+    }
+
+    /// As [`Session::close`], but waits for others no longer than `patience`.
+    pub(crate) async fn close_within(
+        self,
+        patience: Duration,
+        console: &mut Console,
+        interrupt: &mut Interrupt,
+    ) -> Result<(), Failure> {
         match self.whose {
-            Whose::Own(node) => stop(node, PATIENCE, console, interrupt).await,
+            Whose::Own(node) => stop(node, patience, console, interrupt).await,
             Whose::Other(_) => Ok(()),
         }
     }

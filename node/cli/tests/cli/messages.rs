@@ -116,6 +116,27 @@ async fn the_wait_at_the_end_can_be_interrupted() {
 }
 
 #[tokio::test]
+async fn a_question_does_not_wait_for_others_at_the_end() {
+    let mut world = World::new();
+    world.waits.noticeable = Duration::from_millis(50);
+    *world.host.unreplicated.lock().expect("not poisoned") = (1, Duration::from_secs(3_600));
+    world.host.node.state().listed.push("lab".to_owned());
+    let waits = "waiting up to 5 s";
+    for question in ["history lab", "members lab", "networks", "status", "inspect lab 0000", "forget lab"] {
+        let args: Vec<&str> = question.split(' ').collect();
+        let seen = world.run(&args).await;
+        assert!(!seen.err.contains(waits), "{question}: {}", seen.err);
+        assert!(seen.err.contains("1 entry is on this disk only"), "{question}: {}", seen.err);
+    }
+    for wish in ["create new", "join lab", "leave lab", "send lab hi"] {
+        let args: Vec<&str> = wish.split(' ').collect();
+        let run = world.start(&args);
+        run.err.shows(waits).await;
+        run.interrupted().await;
+    }
+}
+
+#[tokio::test]
 async fn history_shows_times_dates_and_indents_what_goes_on() {
     let world = World::new();
     let yesterday = v1::Message { time_ms: 1_763_597_000_000, ..message(1, "good night") };
@@ -244,7 +265,7 @@ async fn what_failed_is_told_even_if_the_wait_at_the_end_is_interrupted() {
     let mut world = World::new();
     world.waits.noticeable = Duration::from_millis(50);
     *world.host.unreplicated.lock().expect("not poisoned") = (2, Duration::from_secs(3_600));
-    for (command, call) in [("listen", "subscribe"), ("chat", "subscribe"), ("members", "members")] {
+    for (command, call) in [("listen", "subscribe"), ("chat", "subscribe"), ("leave", "leave")] {
         world.host.node.enter("lab");
         world.host.node.refuses(call, Status::not_found("there is no network lab; join it first"));
         let run = world.start(&[command, "lab"]);
