@@ -36,7 +36,13 @@ pub(crate) async fn list(client: &Client, console: &mut Console) -> Result<(), F
             false => "there are no networks; found one with p2p-chat create NET",
         });
     }
-    console.line(text::networks(&answer.networks))
+    // The answer does not tell those that were left from those that others are in.
+    let states = match answer.networks.iter().all(|network| network.joined) {
+        true => Vec::new(),
+        false => client.status().await?.networks,
+    };
+    let was_left = |id: &str| states.iter().any(|state| state.id == id && state.phase() == v1::Phase::Left);
+    console.line(text::networks(&answer.networks, was_left))
 }
 
 /// Whether none of the discovery services answers, if so many don't.

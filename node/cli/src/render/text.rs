@@ -46,19 +46,20 @@ pub(crate) fn members(members: &[v1::Member]) -> String {
     table.to_string()
 }
 
-/// The networks there are.
-pub(crate) fn networks(networks: &[v1::NetworkInfo]) -> String {
+/// The networks there are; `was_left` tells by the id which of them the node is out of again.
+pub(crate) fn networks(networks: &[v1::NetworkInfo], was_left: impl Fn(&str) -> bool) -> String {
     let mut table = Table::new(["NAME", "LEADER", "ADDRESS", "EPOCH", "MEMBERS", "ID", ""]);
     for network in networks {
-        let remark = match (network.joined, network.stale) {
-            (true, true) => "joined, stale",
-            (true, false) => "joined",
-            (false, true) => "stale",
-            (false, false) => "",
+        let place = if network.joined { "joined" } else { "" };
+        let place = if was_left(&network.id) { "left" } else { place };
+        let remark = match (place, network.stale) {
+            ("", true) => "stale".to_owned(),
+            (place, true) => format!("{place}, stale"),
+            (place, false) => place.to_owned(),
         };
         let (epoch, members) = (network.epoch.to_string(), network.members.to_string());
         let (leader, address) = (network.leader.as_str(), network.leader_address.as_str());
-        table.row([&network.name, leader, address, &epoch, &members, short(&network.id), remark]);
+        table.row([&network.name, leader, address, &epoch, &members, short(&network.id), &remark]);
     }
     table.to_string()
 }

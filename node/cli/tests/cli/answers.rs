@@ -86,6 +86,30 @@ old   bob     10.0.0.2:7500  4      2        1ab00000  stale
 }
 
 #[tokio::test]
+async fn networks_that_were_left_are_listed_as_such() {
+    let world = World::new();
+    let gone = v1::NetworkInfo { name: "gone".to_owned(), id: BOB.to_owned(), ..Default::default() };
+    let going_on = v1::NetworkInfo { id: ALICE.to_owned(), joined: false, stale: true, ..info("old") };
+    let left = |info: &v1::NetworkInfo| v1::NetworkState {
+        id: info.id.clone(),
+        phase: v1::Phase::Left.into(),
+        ..network_state(&info.name)
+    };
+    {
+        let mut node = world.host.node.state();
+        node.status.networks = vec![left(&gone), network_state("lab"), left(&going_on)];
+        node.networks.networks = vec![gone, info("lab"), going_on];
+    }
+    let table = "\
+NAME  LEADER  ADDRESS        EPOCH  MEMBERS  ID
+gone                         0      0        b0b00000  left
+lab   bob     10.0.0.2:7500  4      2        1ab00000  joined
+old   bob     10.0.0.2:7500  4      2        a11ce000  left, stale
+";
+    assert_eq!(world.run(&["networks"]).await, ok(table));
+}
+
+#[tokio::test]
 async fn status_says_what_is_missing_and_owed() {
     let world = World::new();
     let missing = |name: &str, entries, asking: &str| v1::Missing {

@@ -157,7 +157,8 @@ pub(super) fn networks(model: &mut Model, token: u64, result: Result<v1::Network
         Ok(answer) => answer,
         Err(failure) => return model.complain(failure.to_string()),
     };
-    let mut lines = text::networks(&answer.networks);
+    let was_left = |id: &str| model.networks.get(id).is_some_and(|known| known.state.phase() == v1::Phase::Left);
+    let mut lines = text::networks(&answer.networks, was_left);
     if answer.networks.is_empty() {
         "there are no networks; found one with /create NET".clone_into(&mut lines);
     }
