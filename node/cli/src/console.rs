@@ -81,6 +81,18 @@ impl Console {
         let _ = self.err.flush();
     }
 
+    /// Prints a part of a longer story that comes with results: as it is, on stdout for people, on stderr beside JSON.
+    pub(crate) fn progress(&mut self, text: impl fmt::Display) -> Result<(), Failure> {
+        if !self.json {
+            return self.line(text);
+        }
+        let _ = self.out.flush();
+        // As with a note, nobody there to read it is no failure.
+        let _ = writeln!(self.err, "{text}");
+        let _ = self.err.flush();
+        Ok(())
+    }
+
     /// Prints what accompanies results: on stdout for people, on stderr beside JSON.
     pub(crate) fn aside(&mut self, text: impl fmt::Display) -> Result<(), Failure> {
         if self.json {

@@ -42,14 +42,14 @@ struct Narrator<'a> {
 impl Narrator<'_> {
     /// A part of the play begins.
     fn part(&mut self, title: &str) -> Result<(), Failure> {
-        self.console.aside(format!("\n== {title}"))?;
+        self.console.progress(format!("\n== {title}"))?;
         self.console.flush()
     }
 
     /// Something happened.
     fn step(&mut self, what: impl AsRef<str>) -> Result<(), Failure> {
         let seconds = self.started.elapsed().as_secs_f64();
-        self.console.aside(format!("{seconds:7.3} s  {}", one_line(what.as_ref())))?;
+        self.console.progress(format!("{seconds:7.3} s  {}", one_line(what.as_ref())))?;
         self.console.flush()
     }
 
@@ -65,7 +65,7 @@ impl Narrator<'_> {
         }
         let passed = checks.iter().filter(|check| check.passed).count();
         let all = count(checks.len() as u64, "check");
-        self.console.aside(format!("\n{passed} of {all} passed"))?;
+        self.console.progress(format!("\n{passed} of {all} passed"))?;
         if passed == checks.len() {
             return Ok(());
         }

@@ -184,4 +184,7 @@ async fn a_demo_whose_processes_do_not_start_fails_and_says_why() {
     let seen = World::new().run(&["demo"]).await;
     assert_eq!(seen.code, 1);
     assert!(seen.err.starts_with("p2p-chat: nds did not start: error: Unrecognized option"), "{}", seen.err);
+    // Beside JSON, the progress goes to the other stream, and looks the same there.
+    let beside_json = World::new().run(&["demo", "--json"]).await;
+    assert_eq!((beside_json.out.as_str(), beside_json.err), ("", seen.out + &seen.err));
 }
