@@ -35,7 +35,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum HubError {
     /// The node is not and was not in it.
-    #[error("this node is in no network {0}; join it with `p2p-chat join`")]
+    #[error("this node is in no network {0}; see `p2p-chat networks` for those there are")]
     Unknown(String),
     /// The node has left it.
     #[error("this node has left the network {0}; join it again with `p2p-chat join`")]

@@ -209,4 +209,6 @@ async fn a_network_that_is_being_joined_again_is_not_forgotten() {
     assert_eq!(stage.hub.store.entry_count(lab.id).await, Ok(1));
     drop(joining);
     assert_eq!(stage.hub.forget("lab").await.ok(), Some(1));
+    let unknown = stage.hub.forget("lab").await.expect_err("it is forgotten").to_string();
+    assert_eq!(unknown, "this node is in no network lab; see `p2p-chat networks` for those there are");
 }
