@@ -13,13 +13,25 @@ pub enum LockError {
     #[error("another p2p-chat process uses the data directory {}; stop it, or choose another with --data-dir", .0.display())]
     Held(PathBuf),
     /// It can't be made or written.
-    #[error("the data directory {} can't be used ({source}); make it writable, or choose another with --data-dir", .dir.display())]
+    #[error(
+        "the data directory {} can't be used ({source}); {}",
+        .dir.display(),
+        advice(.source, "make it writable, or choose another with --data-dir")
+    )]
     Unusable {
         /// The directory.
         dir: PathBuf,
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What helps against `error`: room on a full disk, else what is said `otherwise`.
+pub(crate) fn advice<'a>(error: &io::Error, otherwise: &'a str) -> &'a str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space",
+        _ => otherwise,
+    }
 }
 
 /// Holds the data directory for this process; gives it up when dropped, or when the process ends in any way.
@@ -66,6 +78,7 @@ fn parents_of_missing(dir: &Path) -> Vec<&Path> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::NodeError;
 
     #[test]
     fn every_directory_that_gets_an_entry_is_synced() {
@@ -77,5 +90,19 @@ mod tests {
         assert!(parents_of_missing(&dir).is_empty());
         assert!(matches!(DirLock::take(&dir), Err(LockError::Held(_))));
         drop(lock);
+    }
+
+    #[test]
+    fn a_full_disk_is_not_taken_for_missing_rights() {
+        let (dir, file) = (PathBuf::from("/data"), PathBuf::from("/data/node.json"));
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let of_lock = LockError::Unusable { dir: dir.clone(), source: full.into() }.to_string();
+            let of_file = NodeError::File { file: file.clone(), source: full.into() }.to_string();
+            for said in [of_lock, of_file] {
+                assert!(said.ends_with("); free some space"), "{said}");
+            }
+        }
+        let denied = NodeError::File { file, source: io::ErrorKind::PermissionDenied.into() }.to_string();
+        assert!(denied.ends_with("; make it readable and writable"), "{denied}");
     }
 }

@@ -41,7 +41,7 @@ use crate::{
     embedded,
     hub::{Hub, HubError},
     local::{Local, socket},
-    lock::{DirLock, LockError},
+    lock::{DirLock, LockError, advice},
     metrics::{Exporter, Metrics},
     outbound::Outbound,
     services::{Chat, Election, Gate, Liveness, Membership},
@@ -111,7 +111,7 @@ pub enum NodeError {
     #[error("others can't be told to reach this node at {0}; name an address with --advertise HOST:PORT")]
     Advertise(String),
     /// A file of the data directory can't be used.
-    #[error("{} can't be used ({source}); make it readable and writable", .file.display())]
+    #[error("{} can't be used ({source}); {}", .file.display(), advice(.source, "make it readable and writable"))]
     File {
         /// The file.
         file: PathBuf,
