@@ -28,10 +28,12 @@ pub enum LockError {
 
 /// What helps against `error`: room on a full disk, else what is said `otherwise`.
 pub(crate) fn advice<'a>(error: &io::Error, otherwise: &'a str) -> &'a str {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space",
-        _ => otherwise,
-    }
+    if is_full(error) { "free some space" } else { otherwise }
+}
+
+/// Whether there is no room on the disk.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Holds the data directory for this process; gives it up when dropped, or when the process ends in any way.
@@ -77,6 +79,8 @@ fn parents_of_missing(dir: &Path) -> Vec<&Path> {
 
 #[cfg(test)]
 mod tests {
+    use p2p_chat_transport::IdentityFileError;
+
     use super::*;
     use crate::node::NodeError;
 
@@ -98,11 +102,16 @@ mod tests {
         for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
             let of_lock = LockError::Unusable { dir: dir.clone(), source: full.into() }.to_string();
             let of_file = NodeError::File { file: file.clone(), source: full.into() }.to_string();
-            for said in [of_lock, of_file] {
+            let written = IdentityFileError::Write { path: file.clone(), source: full.into() };
+            let of_identity = NodeError::from(written).to_string();
+            for said in [of_lock, of_file, of_identity] {
                 assert!(said.ends_with("); free some space"), "{said}");
             }
         }
-        let denied = NodeError::File { file, source: io::ErrorKind::PermissionDenied.into() }.to_string();
-        assert!(denied.ends_with("; make it readable and writable"), "{denied}");
+        let denied = io::ErrorKind::PermissionDenied;
+        let of_file = NodeError::File { file: file.clone(), source: denied.into() }.to_string();
+        assert!(of_file.ends_with("; make it readable and writable"), "{of_file}");
+        let of_identity = NodeError::from(IdentityFileError::Write { path: file, source: denied.into() }).to_string();
+        assert!(of_identity.ends_with("; the data directory must exist and be writable"), "{of_identity}");
     }
 }

@@ -41,7 +41,7 @@ use crate::{
     embedded,
     hub::{Hub, HubError},
     local::{Local, socket},
-    lock::{DirLock, LockError, advice},
+    lock::{DirLock, LockError, advice, is_full},
     metrics::{Exporter, Metrics},
     outbound::Outbound,
     services::{Chat, Election, Gate, Liveness, Membership},
@@ -83,7 +83,7 @@ pub enum NodeError {
     Lock(#[from] LockError),
     /// The key can't be read or made.
     #[error(transparent)]
-    Identity(#[from] IdentityFileError),
+    Identity(IdentityFileError),
     /// The log can't be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -124,6 +124,15 @@ pub enum NodeError {
     /// What is on disk of a network can't be used.
     #[error("the networks on disk can't be taken up: {0}")]
     Networks(String),
+}
+
+impl From<IdentityFileError> for NodeError {
+    fn from(error: IdentityFileError) -> Self {
+        match error {
+            IdentityFileError::Write { path: file, source } if is_full(&source) => Self::File { file, source },
+            error => Self::Identity(error),
+        }
+    }
 }
 
 /// A node that runs in this process.
