@@ -231,10 +231,12 @@ impl Engine {
             Ok(Response::Pinged(true, hint)) => {
                 self.liveness.helpers.insert(target, via);
                 self.heard(target);
-                // A leader that has moved can be met where it is now; one that leads no more is out of the way.
+                // A leader that has moved can be met where it is now; one that leads no more, or has given way to another
+                // of its epoch, is out of the way.
                 let known = self.address_of(&target);
-                let moved = |hint: &LeaderHint| hint.peer == target && Some(&hint.address) != known.as_ref();
-                let news = |hint: &LeaderHint| hint.epoch > self.state.epoch || moved(hint);
+                let news = |hint: &LeaderHint| {
+                    hint.epoch > self.state.epoch || hint.peer != target || Some(&hint.address) != known.as_ref()
+                };
                 if self.leader() == Some(target) {
                     self.follow_hint(hint.filter(news).as_ref());
                 }
