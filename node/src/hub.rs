@@ -240,9 +240,10 @@ impl Hub {
         let (reply, answer) = oneshot::channel();
         let mut setup = self.setup(id);
         setup.config.join_timeout_ms = setup.config.join_timeout_ms.min(limit.as_millis() as u64);
-        self.start_with(setup, name, Start::Join { record, cause, reply });
+        let network = self.start_with(setup, name, Start::Join { record, cause, reply });
         let result = self.entered(id, answer).await;
-        if result.is_err() && new {
+        // Nothing is listed any more where the node ends meanwhile: then the join goes on when it runs again.
+        if result.is_err() && new && self.has_nothing_later(&network) {
             self.discard(id).await?;
         }
         result

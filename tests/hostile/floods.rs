@@ -95,7 +95,9 @@ async fn messages_of_nothing_but_empty_parts_cost_little() {
         let (ends, served) = siege.during(tasks.join_all(), secs(1)).await;
         let grown = siege.grown_mib();
         figure(format!("empty parts: ended {ends:?}, {served} honest rounds, {grown} MiB more"));
-        assert!(grown < 5 * MAX_GROWTH_MIB, "{port:?}: the servers grew by {grown} MiB");
+        // Each processor may be taking one apart, at either server: 36 MiB.
+        let processors = std::thread::available_parallelism().map_or(1, |many| many.get() as u64);
+        assert!(grown < MAX_GROWTH_MIB + 100 * processors, "{port:?}: the servers grew by {grown} MiB");
         assert!(ends.iter().all(|ended| *ended), "{port:?} waits for more");
     }
     siege.lift().await;

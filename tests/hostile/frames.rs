@@ -1,7 +1,7 @@
 //! HTTP/2 by hand (RFC 9113): frames that no library would send, over plaintext and over TLS.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -136,7 +136,7 @@ impl Wire {
 
     /// How many streams the server has ended.
     pub(crate) fn ended(&self) -> usize {
-        locked(&self.flow).ended
+        locked(&self.flow).ended.len()
     }
 }
 
@@ -147,12 +147,19 @@ struct Flow {
     streams: BTreeMap<u32, i64>,
     /// Answers to probes for life, to be sent.
     answers: Vec<u8>,
-    ended: usize,
+    /// A stream may be ended by its answer, and then reset as well.
+    ended: BTreeSet<u32>,
 }
 
 impl Default for Flow {
     fn default() -> Self {
-        Self { connection: 65_535, initial: 65_535, streams: BTreeMap::new(), answers: Vec::new(), ended: 0 }
+        Self {
+            connection: 65_535,
+            initial: 65_535,
+            streams: BTreeMap::new(),
+            answers: Vec::new(),
+            ended: BTreeSet::new(),
+        }
     }
 }
 
@@ -175,8 +182,8 @@ impl Flow {
                 }
                 self.answers.extend(settings_ack());
             }
-            (RESET, _) => self.ended += 1,
-            (HEADERS | DATA, _) if flags & END_STREAM != 0 => self.ended += 1,
+            (RESET, _) => _ = self.ended.insert(stream),
+            (HEADERS | DATA, _) if flags & END_STREAM != 0 => _ = self.ended.insert(stream),
             (PING, content) if flags & ACK == 0 => self.answers.extend(frame(PING, ACK, 0, content)),
             _ => {}
         }

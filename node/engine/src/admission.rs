@@ -40,6 +40,8 @@ impl Engine {
             Some(Refusal::Invalid("the leader is in its network already"))
         } else if self.is_full_for(&peer) {
             Some(Refusal::Full)
+        } else if self.pending_joins.values().any(|join| join.peer == peer && join.admitted.is_none()) {
+            Some(Refusal::Busy("an earlier join of this node is under way"))
         } else if !self.has_place_to_join(&peer) {
             Some(Refusal::Busy("many are joining"))
         } else {
@@ -70,14 +72,13 @@ impl Engine {
         self.call_back(id, peer, address);
     }
 
-    /// Whether another join can be handled: each peer has one that is not admitted yet, and those who are no members have
-    /// half of the places, so that they keep no member from coming back.
+    /// Whether another join can be handled: those who are no members have half of the places, so that they keep no
+    /// member from coming back.
     fn has_place_to_join(&self, peer: &PeerId) -> bool {
         let most = self.setup.config.max_pending_joins;
         let joins = || self.pending_joins.values();
         let of_strangers = || joins().filter(|join| !self.roster.is_member(&join.peer)).count();
-        let is_here = joins().any(|join| join.peer == *peer && join.admitted.is_none());
-        !is_here && joins().count() < most && (self.roster.is_member(peer) || of_strangers() < most.div_ceil(2))
+        joins().count() < most && (self.roster.is_member(peer) || of_strangers() < most.div_ceil(2))
     }
 
     fn call_back(&mut self, id: RequestId, peer: PeerId, address: Address) {

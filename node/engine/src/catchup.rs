@@ -190,8 +190,8 @@ impl Engine {
             self.take_run(run);
         }
         if let Some(own) = runs.iter().filter(|run| run.author == self.me).map(RunFacts::last).max() {
-            let own = own.min(self.feeds.stored().at(&self.me));
-            self.on_hold(source, own.max(self.acked_by(&source)));
+            let has = own.max(self.acked_by(&source)).min(self.feeds.stored().at(&self.me));
+            self.on_hold(source, has);
         }
     }
 

@@ -118,8 +118,8 @@ impl Engine {
     }
 
     /// An active member says what it has. If that is everything, and it stays itself, this node may go. Only what it says
-    /// after this try has begun counts: of two that leave at once, one then knows that the other does. Who follows no view is
-    /// on its way in only, and may never get there.
+    /// after this try has begun counts: of two that leave at once, one then knows that the other does. Who follows no
+    /// view is on its way in only, and may never get there.
     pub(crate) fn on_leave_checked(&mut self, peer: PeerId, attempt: u64, result: &Result<Response, CallError>) {
         let Ok(Response::Standing(theirs)) = result else { return };
         let same = (theirs.digest == self.feeds.digest()).then(|| self.feeds.stored().clone());
@@ -212,7 +212,7 @@ impl Engine {
 
     /// How many own entries nobody else is known to have.
     fn unreplicated(&self) -> u64 {
-        let others = self.roster.iter().filter(|(peer, _)| **peer != self.me);
+        let others = self.roster.iter().filter(|(peer, member)| **peer != self.me && member.stands());
         let held = others.map(|(peer, _)| self.acked_by(peer)).max().unwrap_or(0);
         self.feeds.stored().at(&self.me).saturating_sub(held)
     }

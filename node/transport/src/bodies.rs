@@ -1,7 +1,8 @@
-//! The bodies of calls on their way in. A message is put together in memory, and taken apart, before any service sees who
-//! sent it, so a client that sends all but the last byte of many messages could fill the memory with them, and hold it
-//! for ever. Here no message is larger than its method needs, the bodies of a connection get a share of one pool, and each
-//! has a deadline and ends with its message: tonic would keep it, taken apart, until the client says that it was the last.
+//! The bodies of calls on their way in. A message is put together in memory, and taken apart, before any service sees
+//! who sent it, so a client that sends all but the last byte of many messages could fill the memory with them, and hold
+//! it for ever. Here no message is larger than its method needs, the bodies of a connection get a share of one pool, and
+//! each has a deadline and ends with its message: tonic would keep it, taken apart, until the client says that it was
+//! the last.
 
 use std::{
     collections::BTreeMap,
@@ -26,14 +27,15 @@ use crate::{connection::Caller, sizes::largest_request};
 /// How long the body of a call may take to arrive, from its headers on. Above every timeout of a node.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the bodies on their way in may hold together, in bytes, as long as few connections have any. With what everybody
-/// may hold, two thousand connections get to six times that.
+/// What the bodies on their way in may hold together, in bytes, as long as few connections have any. With what
+/// everybody may hold, two thousand connections get to nine times that.
 pub const MAX_BODIES_BYTES: usize = 32 << 20;
 
-/// Most that the bodies of one connection may hold: two of the largest messages.
+/// Most that the bodies of one connection may hold: three of the largest messages.
 pub const MAX_CONNECTION_BODIES_BYTES: usize = 8 << 20;
 
-/// What the bodies of one connection may hold however many others there are: every call but those with entries.
+/// What the bodies of one connection may hold however many others there are: every call but
+/// those with entries, and with views and clocks of hundreds of members.
 pub const MIN_CONNECTION_BODIES_BYTES: usize = 64 << 10;
 
 /// The path of reflection's calls, which go on for as long as their client likes. All others have one message.

@@ -30,8 +30,8 @@ pub enum IdentityFileError {
     },
     /// The file holds something else than 64 hexadecimal digits.
     #[error(
-        "the identity file {path} does not hold 64 hexadecimal digits; restore it from a backup, or move it and \
-         p2p-chat.db away to start as a new peer"
+        "the identity file {path} does not hold 64 hexadecimal digits; restore it from a backup, or move it, \
+         p2p-chat.db and p2p-chat.db-wal away to start as a new peer"
     )]
     Malformed {
         /// The file.
@@ -55,7 +55,7 @@ pub enum IdentityFileError {
     },
     /// There is no identity where something of it is.
     #[error(
-        "the identity file {path} is gone, but {log} is there: restore it from a backup, or move {log} away to begin as somebody new"
+        "the identity file {path} is gone, but {log} is there: restore it from a backup, or move {log} and {log}-wal away to begin as somebody new"
     )]
     Lost {
         /// The file.

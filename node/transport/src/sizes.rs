@@ -83,8 +83,23 @@ mod tests {
         assert!((most / 2..=most).contains(&ping.encoded_len()), "{} of {most}", ping.encoded_len());
 
         let not_of = vec![id.clone().into(); MAX_MEMBERS];
-        let fetch = v1::FetchRequest { network: id.into(), have: Some(clock), not_of };
+        let fetch = v1::FetchRequest { network: id.clone().into(), have: Some(clock.clone()), not_of };
         let most = largest_request("/p2pchat.v1.Chat/Fetch");
         assert!((most / 2..=most).contains(&fetch.encoded_len()), "{} of {most}", fetch.encoded_len());
+
+        let runs = vec![vec![7; 512].into(); 4_096];
+        let deliver = v1::DeliverRequest { network: id.clone().into(), runs: runs.clone() };
+        let most = largest_request("/p2pchat.v1.Chat/Deliver");
+        assert!((most / 2..=most).contains(&deliver.encoded_len()), "{} of {most}", deliver.encoded_len());
+
+        let (registration, genesis) = (update.registration, vec![7; 4 << 10].into());
+        let view = registration.as_ref().and_then(|registration| registration.view.clone());
+        let create = v1::CreateNetworkRequest { registration, genesis, admission: runs };
+        let most = largest_request("/p2pchat.v1.Discovery/CreateNetwork");
+        assert!((most / 2..=most).contains(&create.encoded_len()), "{} of {most}", create.encoded_len());
+
+        let admission = Some(v1::FeedPosition { author: id.into(), seq: u64::MAX });
+        let admitted = v1::Admitted { view, genesis: create.genesis, admission, frontier: Some(clock) };
+        assert!(admitted.encoded_len() + 16 <= MAX_VIEW_BYTES, "{}", admitted.encoded_len());
     }
 }
