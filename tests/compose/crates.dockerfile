@@ -4,8 +4,6 @@ ARG RUST_IMAGE
 FROM ${RUST_IMAGE}
 COPY config.toml /usr/local/cargo/config.toml
 COPY vendor /usr/local/cargo/vendor
-# The product is built with these, too: what takes minutes to optimise is not what is tested.
-ENV CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
 WORKDIR /src
 COPY workspace .
 # Nothing of the empty workspace may remain that cargo could take for the product's own.

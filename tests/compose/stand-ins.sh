@@ -69,11 +69,6 @@ crates_image() {
     mkdir "$context"
     cp tests/compose/crates.dockerfile "$context/Dockerfile"
     python3 tests/compose/skeleton.py "$context/workspace"
-    content=$({ echo "$rust"; cd "$context" && find . -type f | LC_ALL=C sort | xargs sha256sum; } | sha256sum)
-    crates=p2pchat-test/crates:${content:0:16}
-    exists "$crates" && return
-    say "making $crates (compiles all dependencies, takes minutes)"
-    cargo vendor --locked --quiet "$context/vendor" >/dev/null
     cat >"$context/config.toml" <<'CONFIG'
 [source.crates-io]
 replace-with = "vendored"
@@ -83,7 +78,26 @@ directory = "/usr/local/cargo/vendor"
 
 [net]
 offline = true
+
+# The product is built with this, too: what takes minutes to optimise is not what is tested.
+[profile.release]
+opt-level = 0
+lto = "off"
+codegen-units = 16
+# As what runs while building has it: so that what both use is compiled once.
+panic = "unwind"
+
+[profile.release.package]
+blake3.opt-level = 0
+curve25519-dalek.opt-level = 0
+libsqlite3-sys.opt-level = 0
+ring.opt-level = 0
 CONFIG
+    content=$({ echo "$rust"; cd "$context" && find . -type f | LC_ALL=C sort | xargs sha256sum; } | sha256sum)
+    crates=p2pchat-test/crates:${content:0:16}
+    exists "$crates" && return
+    say "making $crates (compiles all dependencies, takes minutes)"
+    cargo vendor --locked --quiet "$context/vendor" >/dev/null
     DOCKER_BUILDKIT=0 docker build --label "$LABEL" --build-arg "RUST_IMAGE=$rust" --tag "$crates" "$context" >&2
 }
 
