@@ -62,8 +62,9 @@ async fn a_leader_that_stood_still_steps_down_when_it_wakes_up() {
     let after = cluster.agree(&NAMES, secs(60)).await;
     assert_eq!((after.leader.as_str(), after.epoch), ("bob", reign.epoch));
 
-    // Everybody is told of the new leader.
-    for writer in &writers {
+    // Everybody is told of the new leader. Who reads at alice has lost the connection meanwhile, and may be back only after
+    // that; it finds the new leader in the state, as above.
+    for writer in &writers[1..] {
         writer.recorder().notice(NoticeKind::LeaderChanged, "").await;
     }
     let rest = cluster.conclude(writers, &NAMES).await;
