@@ -62,11 +62,18 @@ async fn a_leader_that_stood_still_steps_down_when_it_wakes_up() {
     let after = cluster.agree(&NAMES, secs(60)).await;
     assert_eq!((after.leader.as_str(), after.epoch), ("bob", reign.epoch));
 
-    // Everybody is told of the new leader. Who reads at alice has lost the connection meanwhile, and may be back only after
-    // that; it finds the new leader in the state, as above.
+    // Everybody is told of the new leader: alice too, though who reads there has lost the connection meanwhile, and may be
+    // back only after that.
     for writer in &writers[1..] {
         writer.recorder().notice(NoticeKind::LeaderChanged, "").await;
     }
+    let epoch = format!("epoch={}", reign.epoch);
+    eventually(secs(60), "alice's word of a new leader", async || {
+        let log = cluster.node("alice").process().log();
+        let is_told = log.lines().any(|line| line.contains("new leader") && line.contains(&epoch));
+        ensure(is_told, || log.lines().rev().take(5).collect::<Vec<_>>().join("\n"))
+    })
+    .await;
     let rest = cluster.conclude(writers, &NAMES).await;
     assert_eq!(rest.epoch, reign.epoch);
 }

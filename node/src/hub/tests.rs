@@ -198,6 +198,50 @@ async fn a_creation_that_nobody_waits_for_and_that_fails_leaves_nothing() {
     tokio::time::timeout(Duration::from_secs(20), gone).await.expect("it takes a place for ever");
 }
 
+#[tokio::test]
+async fn with_all_places_taken_only_a_network_that_has_one_is_joined_again() {
+    let stage = Stage::new();
+    let id = |number: usize| NetworkId::new([number as u8; 32]);
+    for number in 0..MAX_NETWORKS {
+        let left = Entry { id: id(number), name: name(&number.to_string()), network: None };
+        stage.hub.state().entries.insert(left.id, left);
+    }
+    assert!(stage.hub.enter(&name("3"), Some(id(3))).is_ok());
+    stage.hub.state().entries.remove(&id(3)).expect("it is listed");
+    assert!(stage.hub.enter(&name("3"), Some(id(3))).is_ok(), "a place is free");
+    let other = Entry {
+        id: NetworkId::new([1, 2].repeat(16).try_into().expect("32 bytes")),
+        name: name("other"),
+        network: None,
+    };
+    stage.hub.state().entries.insert(other.id, other);
+    assert!(matches!(stage.hub.enter(&name("3"), Some(id(3))), Err(HubError::Full)));
+    assert!(matches!(stage.hub.enter(&name("new"), None), Err(HubError::Full)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_join_that_nobody_waits_for_and_that_fails_leaves_nothing() {
+    let stage = Stage::new();
+    let nobody = LeaderHint { epoch: Epoch(1), peer: PeerId::new([9; 32]), address: "127.0.0.1:1".parse().unwrap() };
+    let (hub, record) = (Arc::clone(&stage.hub), Record { leader: nobody, contacts: vec![] });
+    let known = (NetworkId::new([7; 32]), name("lab"));
+    let joining = tokio::spawn(async move { hub.join(known, record, Duration::from_millis(200), None).await });
+    let patience = Duration::from_secs(20);
+    let listed = async {
+        while stage.hub.entries().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(patience, listed).await.expect("it is begun");
+    joining.abort();
+    let gone = async {
+        while !stage.hub.entries().is_empty() || stage.hub.store.networks().await != Ok(vec![]) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(patience, gone).await.expect("it takes a place for ever");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_network_that_is_being_joined_again_is_not_forgotten() {
     let stage = Stage::new();
