@@ -220,29 +220,6 @@ async fn with_all_places_taken_only_a_network_that_has_one_is_joined_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_join_that_nobody_waits_for_and_that_fails_leaves_nothing() {
-    let stage = Stage::new();
-    let nobody = LeaderHint { epoch: Epoch(1), peer: PeerId::new([9; 32]), address: "127.0.0.1:1".parse().unwrap() };
-    let (hub, record) = (Arc::clone(&stage.hub), Record { leader: nobody, contacts: vec![] });
-    let known = (NetworkId::new([7; 32]), name("lab"));
-    let joining = tokio::spawn(async move { hub.join(known, record, Duration::from_millis(200), None).await });
-    let patience = Duration::from_secs(20);
-    let listed = async {
-        while stage.hub.entries().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(patience, listed).await.expect("it is begun");
-    joining.abort();
-    let gone = async {
-        while !stage.hub.entries().is_empty() || stage.hub.store.networks().await != Ok(vec![]) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(patience, gone).await.expect("it takes a place for ever");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_network_that_is_being_joined_again_is_not_forgotten() {
     let stage = Stage::new();
     let lab = stage.stopped_while_creating().await;
