@@ -16,13 +16,15 @@ use p2p_chat_proto::{
     v1::{self, discovery_client::DiscoveryClient, get_network_request::Key},
 };
 use p2p_chat_transport::{DialSettings, Line, UrlError, dial::plaintext_with};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout_at};
 use tonic::{Code, Status};
 
 use crate::{metrics::Metrics, wire};
 
 /// How long a discovery service may take to answer a question.
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the other services have to say that another network has the name, once one has found it.
+const SECOND_OPINION: Duration = Duration::from_millis(500);
 /// Records asked for at a time, and at most taken of one service.
 const PAGE: u32 = 1_000;
 const MAX_LISTED: usize = 10_000;
@@ -71,6 +73,9 @@ pub(crate) enum LookupError {
     /// Those that answer do not list it.
     #[error("no discovery service lists a network {0}; see `p2p-chat networks`, or create it")]
     Unknown(String),
+    /// More than one has the name.
+    #[error("the discovery services list different networks named {name}: {ids}; join the one you mean by its id")]
+    Ambiguous { name: Name, ids: String },
     /// None answers.
     #[error("no discovery service answers: {0}; start one with `p2p-chat nds`, or name one with --nds")]
     Unreachable(String),
@@ -121,7 +126,8 @@ impl Directory {
         self.services.iter().enumerate().map(state).collect()
     }
 
-    /// Looks a network up by id or name, at the first service that lists it. Takes as long as the slowest service.
+    /// Looks a network up by id or name, at the first service that lists it. Takes as long as the slowest service before
+    /// it; by name the others are heard too, if they answer soon.
     pub(crate) async fn find(&self, wanted: &str) -> Result<Listed, LookupError> {
         let key = match wanted.parse::<NetworkId>() {
             Ok(id) => Key::Network(id.to_wire()),
@@ -131,19 +137,34 @@ impl Directory {
             let request = v1::GetNetworkRequest { key: Some(key.clone()) };
             async move { service.ask(async |mut client| client.get_network(request).await).await }
         };
+        let by_id = matches!(key, Key::Network(_));
         let (mut answered, mut troubles) = (false, Vec::new());
+        let mut first: Option<(Listed, Instant)> = None;
         for asked in self.ask_all(look_up) {
-            let asked = asked.await.unwrap_or_else(|error| Err(Trouble::Unanswered(format!("bug: {error}"))));
-            match asked.map(|found| found.into_inner().record.as_ref().and_then(listed)) {
-                Ok(Some(found)) => return Ok(found),
-                Ok(None) | Err(Trouble::Refused) => answered = true,
-                Err(Trouble::Unanswered(reason)) => troubles.push(reason),
+            let asked = match &first {
+                Some((_, until)) => match timeout_at((*until).into(), asked).await {
+                    Ok(asked) => asked,
+                    Err(_) => continue,
+                },
+                None => asked.await,
+            };
+            let asked = asked.unwrap_or_else(|error| Err(Trouble::Unanswered(format!("bug: {error}"))));
+            match (asked.map(|found| found.into_inner().record.as_ref().and_then(listed)), &first) {
+                (Ok(Some(found)), _) if by_id => return Ok(found),
+                (Ok(Some(found)), None) => first = Some((found, Instant::now() + SECOND_OPINION)),
+                (Ok(Some(found)), Some((first, _))) if found.id != first.id => {
+                    let (name, ids) = (first.name.clone(), format!("{} and {}", first.id, found.id));
+                    return Err(LookupError::Ambiguous { name, ids });
+                }
+                (Ok(Some(_)), Some(_)) => {}
+                (Ok(None) | Err(Trouble::Refused), _) => answered = true,
+                (Err(Trouble::Unanswered(reason)), _) => troubles.push(reason),
             }
         }
-        if answered {
-            Err(LookupError::Unknown(p2p_chat_model::name::printable(wanted)))
-        } else {
-            Err(LookupError::Unreachable(troubles.join("; ")))
+        match first {
+            Some((found, _)) => Ok(found),
+            None if answered => Err(LookupError::Unknown(p2p_chat_model::name::printable(wanted))),
+            None => Err(LookupError::Unreachable(troubles.join("; "))),
         }
     }
 

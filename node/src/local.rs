@@ -111,6 +111,7 @@ fn command_status(error: &CommandError) -> Status {
 fn lookup_status(error: &LookupError) -> Status {
     match error {
         LookupError::Unknown(_) => Status::not_found(error.to_string()),
+        LookupError::Ambiguous { .. } => Status::failed_precondition(error.to_string()),
         LookupError::Unreachable(_) => Status::unavailable(error.to_string()),
     }
 }

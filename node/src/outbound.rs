@@ -58,8 +58,11 @@ impl Outbound {
     ) {
         let (outbound, network) = (Arc::clone(self), network.clone());
         tokio::spawn(async move {
-            let channel = outbound.channel(to).caused_by(header(&span));
             let is_ping = matches!(call, PeerCall::Ping(_));
+            // Anybody may ask to be called back: that takes no place among the connections that are kept.
+            let is_kept = !is_ping || network.admits(&to.0);
+            let channel = if is_kept { outbound.channel(to) } else { outbound.dial(&to) };
+            let channel = channel.caused_by(header(&span));
             let result = match call {
                 PeerCall::Fetch(have, not_of) => {
                     outbound.fetch(channel, &network, (generation, id), (&have, &not_of), timeout).await
@@ -97,8 +100,12 @@ impl Outbound {
 
     /// The connection to a peer; made when it is first used, and again after it broke.
     fn channel(&self, to: (PeerId, Address)) -> Line {
-        let dial = || Line::new(self.dialer.channel(to.0, &to.1), &self.calls);
-        self.channels().to(to.clone(), Instant::now(), dial)
+        self.channels().to(to.clone(), Instant::now(), || self.dial(&to))
+    }
+
+    /// A connection that ends with its last call.
+    fn dial(&self, to: &(PeerId, Address)) -> Line {
+        Line::new(self.dialer.channel(to.0, &to.1), &self.calls)
     }
 
     fn channels(&self) -> MutexGuard<'_, Channels<Line>> {

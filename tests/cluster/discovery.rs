@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use crate::support::{
-    Cluster, LAB, Lines, eventually, figure, let_pass,
+    Cluster, LAB, Lines, Nds, eventually, figure, let_pass,
     node::call,
     process::{self, Finished, Process},
     wait::{ensure, secs},
@@ -159,6 +159,35 @@ async fn that_one_service_lists_nothing_is_not_told_as_if_none_had_answered() {
     assert!(listed.stderr.contains(&silent), "{listed:?}");
     let answer = "there are no networks where an answer came from\n";
     assert_eq!((listed.status.code(), listed.stdout.as_str()), (Some(0), answer), "{listed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_means_two_networks_is_not_guessed() {
+    let mut cluster = Cluster::of(Lines::Direct, &NAMES[..1]).await;
+    let second = Nds::start(cluster.data_dir("second-nds"), &cluster.logs(), &Lines::Direct, false).await;
+    let (at, nds) = (cluster.data_dir("bob").display().to_string(), second.url());
+    let args = ["serve", "--listen", "127.0.0.1:0", "--data-dir", &at, "--nds", &nds, "--create", LAB];
+    let _bob = Process::start("bob", &[], &args.map(str::to_owned), &cluster.logs());
+    let elsewhere = second.lists(LAB, "bob has founded another one", |_| true).await;
+    let here = cluster.nds.lists(LAB, "alice has founded it", |_| true).await;
+
+    let ids = [&here, &elsewhere].map(|record| hex::encode(&record.network));
+    let mut entered = Vec::new();
+    // On a busy machine the second service may be heard too late now and then, but hardly three times.
+    for name in ["carol", "dave", "erin"] {
+        cluster.add(name).await.start(&["--nds", &nds]).await;
+        match join(&cluster, name, LAB).await {
+            Err(refused) => {
+                assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+                assert!(ids.iter().all(|id| refused.message().contains(id)), "{refused}");
+                let joined = join(&cluster, name, &ids[1]).await.expect("an id means one network");
+                assert_eq!(joined.network.map(|network| network.id), Some(ids[1].clone()));
+                return;
+            }
+            Ok(joined) => entered.push(joined.network.map(|network| network.id)),
+        }
+    }
+    panic!("nobody was told that there are two: {ids:?}, and they are in {entered:?}");
 }
 
 /// Takes connections, and never answers anything.

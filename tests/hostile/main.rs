@@ -7,6 +7,7 @@
 //! - [`frames`], [`siege`]: HTTP/2 by hand, and honest clients that are to be served all the same.
 
 mod broken;
+mod callbacks;
 mod crafted;
 mod databases;
 mod entries;

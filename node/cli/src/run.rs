@@ -145,7 +145,7 @@ impl<H: Host> Run<'_, H> {
             command => {
                 let founds_or_joins = matches!(command, Command::Create { .. } | Command::Join { .. });
                 let ask = async |client: &Client, console: &mut Console| ask(client, console, &command).await;
-                let was_own = self.with_node(&settings, patience(&command), interrupted(), ask).await?;
+                let was_own = self.with_node(&settings, patience(&command), given_up(&command), ask).await?;
                 if founds_or_joins && was_own {
                     self.console.note("this node ends here; keep one running with p2p-chat serve, or chat");
                 }
@@ -253,4 +253,16 @@ pub(crate) fn what_is_ignored<N: Running>(session: &Session<N>) -> Option<String
 /// What to say when the user gives up.
 pub(crate) fn interrupted() -> Failure {
     Failure::Failed("interrupted".to_owned())
+}
+
+/// The same, where the node may go on with what it was asked to do.
+fn given_up(command: &Command) -> Failure {
+    let (done, network) = match command {
+        Command::Create { network, .. } => ("founded", network),
+        Command::Join { network, .. } => ("joined", network),
+        Command::Leave { network, .. } => ("left", network),
+        Command::Forget { network } => ("forgotten", network),
+        _ => return interrupted(),
+    };
+    Failure::Failed(format!("interrupted; {network} may be {done} all the same: see p2p-chat networks"))
 }

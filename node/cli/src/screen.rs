@@ -371,5 +371,5 @@ async fn found<N>(link: &mut Link<'_, N>) -> Result<Found<N>, Failure> {
 }
 
 fn now_ms() -> u64 {
-    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
+    u64::try_from(crate::surroundings::now().as_millisecond()).unwrap_or(0)
 }

@@ -7,10 +7,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use jiff::{civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use tokio::sync::watch;
 
 use crate::{failure::Failure, settings::Env};
@@ -78,13 +78,18 @@ impl Surroundings {
             input: Box::new(io::stdin()),
             out_is_terminal: io::stdout().is_terminal(),
             input_is_terminal: io::stdin().is_terminal(),
-            today: jiff::Timestamp::now().to_zoned(zone.clone()).date(),
+            today: now().to_zoned(zone.clone()).date(),
             zone,
             interrupt: Interrupt::on_signals()
                 .map_err(|error| Failure::Failed(format!("cannot listen to signals: {error}; try again")))?,
             waits: Waits::default(),
         })
     }
+}
+
+/// The present; the beginning of 1970 where the system's clock is out of all bounds.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Whether this process talks to a terminal that can show more than lines.

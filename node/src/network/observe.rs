@@ -305,7 +305,8 @@ fn log(network: &Network, event: &Event) {
         Event::Unlisted(service, reason) => {
             warn!(network = %name, service, reason, "a discovery service does not list it")
         }
-        Event::Abandoned => info!(network = %name, "abandoned"),
+        // Whoever asked for it is told why, and may ask again and again.
+        Event::Abandoned => debug!(network = %name, "abandoned"),
         Event::Stopped => info!(network = %name, "not a member any more"),
     }
 }

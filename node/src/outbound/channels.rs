@@ -9,7 +9,7 @@ use p2p_chat_model::{Address, PeerId};
 
 /// Connections that are kept; one more takes the place of the one that was idle for longest.
 const MAX_KEPT: usize = 2_048;
-/// How long one is kept that nobody uses: of a network that was left, or of somebody who only asked to be let in.
+/// How long one is kept that nobody uses: of a network that was left, or of a member that has gone.
 const MAX_IDLE: Duration = Duration::from_secs(600);
 
 /// By whom and where.

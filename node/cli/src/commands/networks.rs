@@ -27,10 +27,7 @@ pub(crate) async fn list(client: &Client, console: &mut Console) -> Result<(), F
             "no discovery service could be asked; start one with p2p-chat nds, or name another with --nds".to_owned(),
         ));
     }
-    if console.json {
-        return answer.networks.iter().try_for_each(|network| console.object(&json::Network::from(network)));
-    }
-    if answer.networks.is_empty() {
+    if answer.networks.is_empty() && !console.json {
         return console.line(match some_are_silent {
             true => "there are no networks where an answer came from",
             false => "there are no networks; found one with p2p-chat create NET",
@@ -42,6 +39,10 @@ pub(crate) async fn list(client: &Client, console: &mut Console) -> Result<(), F
         false => client.status().await?.networks,
     };
     let was_left = |id: &str| states.iter().any(|state| state.id == id && state.phase() == v1::Phase::Left);
+    if console.json {
+        let objects = answer.networks.iter().map(|network| json::Network::listed(network, was_left(&network.id)));
+        return { objects }.try_for_each(|object| console.object(&object));
+    }
     console.line(text::networks(&answer.networks, was_left))
 }
 

@@ -63,7 +63,7 @@ impl<'a> From<&'a v1::Member> for Member<'a> {
     }
 }
 
-/// A network: `networks`, `create`.
+/// A network: `networks`, `create`. `left` means that the node was in it and keeps its log.
 #[derive(Debug, Serialize)]
 pub(crate) struct Network<'a> {
     name: &'a str,
@@ -74,6 +74,13 @@ pub(crate) struct Network<'a> {
     members: u32,
     joined: bool,
     stale: bool,
+    left: bool,
+}
+
+impl<'a> Network<'a> {
+    pub(crate) fn listed(from: &'a v1::NetworkInfo, left: bool) -> Self {
+        Self { left, ..from.into() }
+    }
 }
 
 impl<'a> From<&'a v1::NetworkInfo> for Network<'a> {
@@ -87,6 +94,7 @@ impl<'a> From<&'a v1::NetworkInfo> for Network<'a> {
             members: from.members,
             joined: from.joined,
             stale: from.stale,
+            left: false,
         }
     }
 }

@@ -68,7 +68,7 @@ old   bob     10.0.0.2:7500  4      2        1ab00000  stale
     assert_eq!(seen.err, "p2p-chat: the discovery service http://nds:7400 did not answer: refused\\u{7}\n");
     let seen = world.run(&["--json", "networks"]).await;
     let object = format!(
-        r#"{{"name":"lab","id":"{}","leader":"bob","leader_address":"10.0.0.2:7500","epoch":4,"members":2,"joined":true,"stale":false}}"#,
+        r#"{{"name":"lab","id":"{}","leader":"bob","leader_address":"10.0.0.2:7500","epoch":4,"members":2,"joined":true,"stale":false,"left":false}}"#,
         info("lab").id
     );
     assert_eq!(seen.out.lines().next(), Some(object.as_str()));
@@ -107,6 +107,9 @@ lab   bob     10.0.0.2:7500  4      2        1ab00000  joined
 old   bob     10.0.0.2:7500  4      2        a11ce000  left, stale
 ";
     assert_eq!(world.run(&["networks"]).await, ok(table));
+    let seen = world.run(&["networks", "--json"]).await;
+    let left = seen.out.lines().map(|line| line.ends_with(r#","left":true}"#));
+    assert_eq!((seen.code, left.collect::<Vec<_>>()), (0, vec![true, false, true]), "{}", seen.out);
 }
 
 #[tokio::test]
@@ -274,4 +277,13 @@ async fn forgetting_a_long_log_is_waited_for_and_said_to_be_under_way() {
     let seen = run.end().await;
     let told = (seen.code, seen.out.as_str(), seen.err.as_str());
     assert_eq!(told, (0, "forgot lab: 2 entries deleted\n", note));
+}
+
+#[tokio::test]
+async fn what_is_interrupted_may_be_done_all_the_same() {
+    let world = World::new();
+    world.host.node.is_at_work(true);
+    let run = world.start(&["leave", "lab", "--timeout", "9"]);
+    world.host.node.was_called("leave lab 9000", 1).await;
+    assert_eq!(run.interrupted().await, failed(1, "interrupted; lab may be left all the same: see p2p-chat networks"));
 }

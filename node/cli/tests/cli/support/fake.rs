@@ -169,6 +169,7 @@ impl Node for FakeNode {
             "leave",
             format!("{} {}{}", request.network, request.timeout_ms, if request.force { " by force" } else { "" }),
         )?;
+        self.is_done().await;
         Ok(Response::new(self.state().left))
     }
 
