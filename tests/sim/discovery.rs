@@ -4,7 +4,10 @@
 
 pub(crate) mod trouble;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use p2p_chat_engine::{CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, LeaderHint, Record, Response};
 use p2p_chat_model::{EntryKind, Epoch, NetworkId, PeerId, Registration, Run, Seq};
@@ -55,6 +58,8 @@ pub(crate) struct DiscoveryService {
     pub(crate) registry: Registry,
     pub(crate) is_up: bool,
     pub(crate) clock: Clock,
+    /// Nodes whose addresses it can't call back, though they reach it.
+    pub(crate) cut_off: BTreeSet<Who>,
     /// A copy of its disk.
     copy: Option<Registry>,
     pending: BTreeMap<FlightId, Pending>,
@@ -63,7 +68,7 @@ pub(crate) struct DiscoveryService {
 impl DiscoveryService {
     pub(crate) fn new(service: Service) -> Self {
         let (name, registry) = (name(service), Registry::new(Terms::default()));
-        Self { name, registry, is_up: true, clock: Clock::new(0), copy: None, pending: BTreeMap::new() }
+        Self { name, registry, is_up: true, clock: Clock::new(0), cut_off: BTreeSet::new(), copy: None, pending: BTreeMap::new() }
     }
 
     /// Who leads the network, and in which epoch.
@@ -165,7 +170,7 @@ impl World {
         self.services[service].pending.insert(flight, pending);
         for probe in probes {
             let target = self.nodes.iter().find(|node| node.peer == probe.peer && node.address == probe.address);
-            let target = target.map(|node| node.who);
+            let target = target.map(|node| node.who).filter(|who| !self.services[service].cut_off.contains(who));
             let ping = Ping { service, flight, probe };
             let silence = Happening::Pinged { ping: ping.clone(), answer: registry::Answer::Unreachable };
             self.after(PROBE_TIMEOUT_MS, silence);

@@ -24,6 +24,11 @@ use crate::{
     timers::Timer,
 };
 
+/// After so many elections in a row that came to nothing, a candidate leaves the way to higher ids.
+const FAILURES_BEFORE_OTHERS: u32 = 2;
+/// After so many, nobody is left whom the discovery services can call back: the votes decide.
+const FAILURES_BEFORE_VOTES: u32 = 4;
+
 #[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
 enum Stage {
     #[default]
@@ -73,12 +78,17 @@ impl Election {
         self.unreachable = self.unreachable.max(epoch);
     }
 
+    /// Whether this node stands again and again, and never wins: a higher id may.
+    pub(crate) fn is_in_vain(&self) -> bool {
+        self.failures >= FAILURES_BEFORE_OTHERS
+    }
+
     /// The leader lives after all. Returns whether it was missing.
     pub(crate) fn abort(&mut self) -> bool {
         if matches!(self.stage, Stage::Registering { .. }) {
             return false;
         }
-        self.stage = Stage::Idle;
+        (self.stage, self.failures) = (Stage::Idle, 0);
         self.lost_since.take().is_some()
     }
 
@@ -189,7 +199,9 @@ impl Engine {
         self.election.outside = self.node().is_none();
         self.remember_vote(epoch, self.me);
         let vote = Vote::cast(&self.setup.identity, self.setup.network, epoch, self.me);
-        self.election.votes = BTreeMap::from([(self.me, vote)]);
+        // Lower ids that leave the way to this one have voted by now.
+        self.election.votes.retain(|_, earlier| earlier.epoch == epoch);
+        self.election.votes.insert(self.me, vote);
     }
 
     /// This member is outside the view, and finds nobody who would let it in: whoever was active may have left, or be
@@ -244,7 +256,7 @@ impl Engine {
                 return;
             }
             (Ok(Response::Promised(epoch)), _) => self.election.promised = self.election.promised.max(*epoch),
-            (Ok(Response::Voted(vote)), Stage::Votes { .. }) => self.count(peer, vote.clone()),
+            (Ok(Response::Voted(vote)), Stage::Lower { .. } | Stage::Votes { .. }) => self.count(peer, vote.clone()),
             (Err(CallError::NotMember(_)), _) => self.seek_at(peer),
             _ => {}
         }
@@ -375,6 +387,9 @@ impl Engine {
                 } else if on_record > self.state.epoch {
                     self.fail();
                     self.follow_hint(Some(&record.leader));
+                } else if why == DiscoveryRefusal::Unreachable && self.election.failures >= FAILURES_BEFORE_VOTES {
+                    // Nobody asks it in vain for ever to be led by whom it can't call back.
+                    self.ask_next_service(service);
                 } else {
                     self.fail();
                 }
@@ -394,11 +409,13 @@ impl Engine {
             }
             // It can't judge (it may know another network of this name), or answers what was asked for an earlier
             // election: the next one, or the votes.
-            Ok(DiscoveryAnswer::Accepted(_) | DiscoveryAnswer::Closed) | Err(_) => {
-                self.election.stage = Stage::Registering { service: service + 1, tries: 0 };
-                self.ask_service(self.state.epoch);
-            }
+            Ok(DiscoveryAnswer::Accepted(_) | DiscoveryAnswer::Closed) | Err(_) => self.ask_next_service(service),
         }
+    }
+
+    fn ask_next_service(&mut self, service: usize) {
+        self.election.stage = Stage::Registering { service: service + 1, tries: 0 };
+        self.ask_service(self.state.epoch);
     }
 
     fn is_own_reign(&self, record: &Record) -> bool {

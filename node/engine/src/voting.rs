@@ -87,13 +87,19 @@ impl Engine {
                 self.check_leader();
             } else if alive || self.is_leading() {
                 self.reply(id, Ok(Response::LeaderAlive));
-            } else if self.can_lead() && self.node().is_some_and(|mine| mine < asker.node) {
+            } else if self.takes_over_from(asker.node) {
                 self.reply(id, Ok(Response::TakeOver));
                 self.on_leader_lost(self.moment.now);
             } else {
                 self.vote(id, asker.from, asker.epoch);
             }
         }
+    }
+
+    /// Lower ids go first, unless they have stood in vain: one that no discovery service reaches, and that has no
+    /// majority, would keep all others from leading for ever.
+    fn takes_over_from(&self, candidate: NodeId) -> bool {
+        self.can_lead() && !self.election.is_in_vain() && self.node().is_some_and(|mine| mine < candidate)
     }
 
     fn vote(&mut self, id: RequestId, candidate: PeerId, epoch: Epoch) {

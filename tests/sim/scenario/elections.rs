@@ -155,3 +155,37 @@ fn wiped_nds_is_registered_again() {
     assert_eq!(story.epoch(BOB), 2);
     story.end();
 }
+
+#[test]
+fn a_lowest_id_that_can_never_win_leaves_the_way_to_others() {
+    let mut story = Story::lab(4);
+    // Bob is next, but reaches no service, and two of four are no majority.
+    story.0.net.split(&[BOB], &[nds(0)]);
+    story.0.crash(ALICE);
+    story.0.crash(DAVE);
+    story.pass(40_000);
+    assert!(story.is_listed(CAROL) && story.follows(CAROL, CAROL) && story.follows(BOB, CAROL));
+    story.end();
+}
+
+#[test]
+fn one_whom_the_service_can_not_call_back_leaves_the_way_to_others() {
+    let mut story = Story::lab(4);
+    story.0.services[0].cut_off.insert(BOB);
+    story.0.crash(ALICE);
+    story.pass(40_000);
+    assert!(story.is_listed(CAROL) && [BOB, CAROL, DAVE].iter().all(|who| story.follows(*who, CAROL)));
+    story.end();
+}
+
+#[test]
+fn where_the_service_can_call_nobody_back_the_votes_decide() {
+    let mut story = Story::lab(4);
+    let rest = [BOB, CAROL, DAVE];
+    story.0.services[0].cut_off.extend(rest);
+    story.0.crash(ALICE);
+    story.pass(60_000);
+    assert!(rest.iter().any(|leader| rest.iter().all(|who| story.follows(*who, *leader))));
+    story.0.services[0].cut_off.clear();
+    story.end();
+}
