@@ -75,7 +75,16 @@ impl<'a> Outbox<'a> {
                     (None, None) => Bytes::new(),
                 };
                 let kind = op.map_or(EntryKind::Text, |op| op.kind());
-                let hash = self.append(Entry { header: Header { lamport, wall_ms, clock, kind }, body });
+                let header = Header { lamport, wall_ms, clock, kind };
+                let is_proof = kind != EntryKind::Text;
+                if is_proof {
+                    self.seal();
+                }
+                let hash = self.append(Entry { header, body });
+                // Whoever shows that it was admitted shows the whole run: texts would make that long.
+                if is_proof {
+                    self.seal();
+                }
                 let (message, is_text) = (MessageId::from(hash), kind == EntryKind::Text);
                 return Some(Written { command, seq, message, is_text });
             }
@@ -164,7 +173,7 @@ impl<'a> Outbox<'a> {
 
 #[cfg(test)]
 mod tests {
-    use p2p_chat_model::VectorClock;
+    use p2p_chat_model::{RosterOp, VectorClock};
 
     use super::*;
 
@@ -193,6 +202,25 @@ mod tests {
         assert_eq!(second, written(2, run.head()));
         assert_eq!((head.seq, head.hash), (2, run.head()));
         assert_eq!(writes.len(), 2, "one run, one delivery");
+    }
+
+    #[test]
+    fn an_entry_of_the_roster_has_a_run_of_its_own() {
+        let identity = Identity::from_seed([1; 32]);
+        let network = NetworkId::new([7; 32]);
+        let mut head = Head { seq: 0, hash: EntryHash::NONE };
+        let mut outbox = Outbox::new(&identity, network, &mut head, 7);
+        for seq in 1..=5 {
+            let op = (seq == 3).then_some(RosterOp::Leave);
+            let clock = VectorClock::new();
+            let write = Write::Own { text: Some(CommandId(seq)), op, seq, lamport: seq, wall_ms: 7, clock };
+            outbox.add(write, &mut [], |_| Some("text".to_owned()));
+        }
+        let lengths = outbox.finish().into_iter().filter_map(|write| match write {
+            store::Write::Run { bytes, .. } => Some(Run::decode(&bytes).expect("a sound run").entries.len()),
+            _ => None,
+        });
+        assert_eq!(lengths.collect::<Vec<_>>(), [2, 1, 2]);
     }
 
     #[test]
