@@ -68,7 +68,15 @@ pub(crate) struct DiscoveryService {
 impl DiscoveryService {
     pub(crate) fn new(service: Service) -> Self {
         let (name, registry) = (name(service), Registry::new(Terms::default()));
-        Self { name, registry, is_up: true, clock: Clock::new(0), cut_off: BTreeSet::new(), copy: None, pending: BTreeMap::new() }
+        Self {
+            name,
+            registry,
+            is_up: true,
+            clock: Clock::new(0),
+            cut_off: BTreeSet::new(),
+            copy: None,
+            pending: BTreeMap::new(),
+        }
     }
 
     /// Who leads the network, and in which epoch.

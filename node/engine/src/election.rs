@@ -124,10 +124,7 @@ impl Engine {
         if self.is_leading() || self.node().is_none() {
             return;
         }
-        if self.election.lost_since.is_none() {
-            self.election.lost_since = Some(since);
-            self.event(Event::Leaderless(self.state.epoch));
-        }
+        self.miss_leader(since);
         if self.election.is_idle() || self.election.stage == Stage::BackOff {
             if self.can_lead() {
                 self.stand();
@@ -136,6 +133,29 @@ impl Engine {
                 self.seek_anybody();
             }
         }
+    }
+
+    /// Says that the leader is missing.
+    fn miss_leader(&mut self, since: u64) {
+        if self.election.lost_since.is_none() {
+            self.election.lost_since = Some(since);
+            self.event(Event::Leaderless(self.state.epoch));
+        }
+    }
+
+    /// The leader is missing, and the others follow a later one. Until that one lets this node in, it has none.
+    pub(crate) fn on_leader_replaced(&mut self, since: u64, by: &LeaderHint) {
+        if by.epoch <= self.election.unreachable && !self.is_leading() && self.node().is_some() {
+            self.miss_leader(since);
+        }
+    }
+
+    /// Whether the leader of this view does not let this node in: it follows what others pass on of that view.
+    pub(crate) fn is_out_of_reach(&self, view: &View) -> bool {
+        let Some(leader) = view.leader().filter(|_| view.member(&self.me).is_some()) else { return false };
+        let is_later = view.epoch > self.state.epoch && view.epoch <= self.election.unreachable;
+        let is_same = view.epoch == self.state.epoch && self.leader() == Some(leader.peer);
+        is_later || is_same && self.liveness.helpers.contains_key(&leader.peer)
     }
 
     /// Who can't write admits nobody, and who is on its way out leads nobody any more.
@@ -158,9 +178,14 @@ impl Engine {
     }
 
     fn next_epoch(&self) -> Epoch {
-        let voted = self.state.vote.map_or(Epoch(0), |(epoch, _)| epoch);
         let promised = if self.can_be_outbid(self.election.promised) { self.election.promised } else { Epoch(0) };
-        self.state.epoch.max(voted).max(promised).next()
+        let least = self.state.epoch.max(promised).next();
+        match self.state.vote {
+            // It stands once more for what it stood for before: or one that never wins would use the epochs up.
+            Some((voted, candidate)) if candidate == self.me => voted.max(least),
+            Some((voted, _)) => voted.next().max(least),
+            None => least,
+        }
     }
 
     fn others_where(&self, is_meant: impl Fn(NodeId, PeerId, Option<PeerId>) -> bool) -> Vec<PeerId> {

@@ -1,5 +1,7 @@
 //! Founding a network, and going on with one after a restart.
 
+use std::collections::BTreeMap;
+
 use p2p_chat_model::View;
 
 use crate::{
@@ -17,6 +19,8 @@ pub(crate) struct Founding {
     command: CommandId,
     /// Whether a service knows the name for another network: nothing comes of it.
     is_taken: bool,
+    /// Why services have not answered that are asked to forget it: they may have registered it all the same.
+    given_up: BTreeMap<usize, String>,
 }
 
 impl Engine {
@@ -36,7 +40,7 @@ impl Engine {
         self.state.addresses.insert(self.me, self.setup.address.clone());
         self.state.view = Some(view);
         self.persist();
-        self.founding = Some(Founding { command, is_taken: false });
+        self.founding = Some(Founding { command, is_taken: false, given_up: BTreeMap::new() });
         self.register_everywhere();
         if self.registrars.is_empty() {
             self.on_founding_failed(CommandError::NoDiscovery("none is configured".to_owned()));
@@ -59,7 +63,10 @@ impl Engine {
             }
             Err(CallError::Exists(_)) => CommandError::NameTaken,
             Err(CallError::Unmet(reason)) => CommandError::NotReachable(reason),
-            Err(CallError::Unreachable(reason)) => CommandError::NoDiscovery(reason),
+            Err(CallError::Unreachable(reason)) => {
+                self.on_no_answer(service, reason);
+                return;
+            }
             Err(error) => CommandError::Refused(error.to_string()),
             Ok(_) => CommandError::Refused("the answer makes no sense".to_owned()),
         };
@@ -69,9 +76,23 @@ impl Engine {
         self.on_not_founded(service, error);
     }
 
+    /// The answer may be lost and the network on record, under a name that nobody could use then.
+    fn on_no_answer(&mut self, service: usize, reason: String) {
+        if let Some(founding) = &mut self.founding {
+            founding.given_up.insert(service, reason);
+            self.ask_leading(service, Asked::Close);
+        }
+    }
+
+    /// A service has given the name back, or has not answered that either.
+    pub(crate) fn on_given_back(&mut self, service: usize) {
+        let given_up = self.founding.as_mut().and_then(|founding| founding.given_up.remove(&service));
+        self.on_not_founded(service, given_up.map_or(CommandError::NameTaken, CommandError::NoDiscovery));
+    }
+
     /// A service has refused, or given the name back. One that accepts is enough, until one knows the name for another
     /// network. Nothing has failed before all have answered: another one may accept yet.
-    pub(crate) fn on_not_founded(&mut self, service: usize, error: CommandError) {
+    fn on_not_founded(&mut self, service: usize, error: CommandError) {
         let is_asked = |other: usize| {
             let asked = [Asked::Create, Asked::Close].map(|asked| Purpose::Discovery(other, asked));
             asked.iter().any(|purpose| self.is_asking(purpose))

@@ -57,10 +57,10 @@ impl Engine {
         self.ask_to_join(leader);
     }
 
-    /// The node ended while it asked to be let in. The leader may have done so: it is asked again.
+    /// The node ended while it asked to be let in. The leader may have done so: it is asked again, for as long as it takes,
+    /// or the others would have a member that knows nothing of it.
     pub(crate) fn resume_joining(&mut self) {
         self.joining = Some(Joining::default());
-        self.set_timer(Timer::JoinDeadline, self.setup.config.join_timeout_ms);
         self.set_timer(Timer::Seek, 0);
     }
 
@@ -89,7 +89,8 @@ impl Engine {
     /// A member whose admission does not arrive is as good as none: its leader is asked for another one. Where the
     /// author of the admission has contradicted itself it never arrives, and the request is a new one.
     pub(crate) fn seek_admission(&mut self) {
-        let Some(hint) = self.hint().filter(|_| !self.has_arrived() && self.joining.is_none()) else { return };
+        let lacks_it = !self.has_arrived() || !self.roster.is_member(&self.me);
+        let Some(hint) = self.hint().filter(|_| lacks_it && self.joining.is_none()) else { return };
         if self.state.admission.is_some_and(|(by, _)| self.state.frozen.contains(&by)) {
             self.state.join_request = self.draw(u64::MAX);
             self.persist();

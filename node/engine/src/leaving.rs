@@ -252,7 +252,13 @@ impl Engine {
 
     /// What came of telling a service. One that can't be reached is told again, as long as the leave may take.
     pub(crate) fn on_closed(&mut self, service: usize, result: &Result<DiscoveryAnswer, CallError>) {
-        let Some(closing) = self.leaving.as_mut().and_then(|leaving| leaving.closing.as_mut()) else { return };
+        let Some(closing) = self.leaving.as_mut().and_then(|leaving| leaving.closing.as_mut()) else {
+            // Asked for while the network was founded, which another service has registered since: so does this one.
+            if self.state.phase == Phase::Joined {
+                self.close_later(service);
+            }
+            return;
+        };
         match result {
             Ok(DiscoveryAnswer::Closed) => {}
             Err(CallError::Unreachable(_) | CallError::Busy(_)) => return self.close_later(service),

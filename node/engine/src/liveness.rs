@@ -23,6 +23,8 @@ pub(crate) struct Liveness {
     pub(crate) helpers: BTreeMap<PeerId, PeerId>,
     /// Whether the reign in the view is from before a restart, and nobody has said since that it goes on.
     pub(crate) unconfirmed: bool,
+    /// Since when the view is followed as it is.
+    pub(crate) in_force_since: u64,
     /// Who is pinged on whose behalf.
     pinging_for: BTreeMap<RequestId, PeerId>,
 }
@@ -138,13 +140,32 @@ impl Engine {
             self.follow_hint(theirs.leader.as_ref());
         } else if self.is_leading() {
             self.look_after(peer, theirs);
-        } else if self.leader() == Some(peer) && theirs.epoch == self.state.epoch {
+        } else if self.leader() != Some(peer) {
+            self.compare_views(peer, theirs);
+        } else if theirs.epoch == self.state.epoch {
             if !theirs.peer_active {
                 self.go_outside(theirs.leader.as_ref());
             } else if theirs.leader.as_ref().is_some_and(|leader| leader.peer != peer) {
                 // It has given way to another leader of this epoch: so does who followed it.
                 self.follow_hint(theirs.leader.as_ref());
             }
+        }
+    }
+
+    /// Another follower has an earlier view, or a later one. The leader tells everybody; one that does not hear it is told
+    /// by others, and one that has missed it asks.
+    fn compare_views(&mut self, peer: PeerId, theirs: &Standing) {
+        let Some((version, leader)) = self.view().zip(self.leader()).map(|(view, leader)| (view.version, leader))
+        else {
+            return;
+        };
+        let is_same = theirs.epoch == self.state.epoch && theirs.leader.as_ref().is_some_and(|it| it.peer == leader);
+        let is_behind = theirs.epoch < self.state.epoch || is_same && theirs.version < version;
+        let in_force = self.moment.now.saturating_sub(self.liveness.in_force_since);
+        if is_same && theirs.version > version {
+            self.compare(leader);
+        } else if is_behind && in_force > self.setup.config.member_silence_ms && self.is_active(&peer) {
+            self.coordinate(peer);
         }
     }
 
@@ -245,7 +266,11 @@ impl Engine {
             Ok(Response::Pinged(false, hint)) => {
                 let later = |hint: &LeaderHint| hint.epoch > self.state.epoch;
                 if let Some(hint) = hint.filter(later) {
+                    let since = suspicion.since;
                     self.liveness.suspects.remove(&target);
+                    if self.leader() == Some(target) {
+                        self.on_leader_replaced(since, &hint);
+                    }
                     self.follow_hint(Some(&hint));
                     return;
                 }

@@ -7,7 +7,7 @@ use p2p_chat_model::Epoch;
 
 use crate::{
     engine::{Engine, Purpose},
-    io::{CallError, CommandError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Event, Record},
+    io::{CallError, DiscoveryAnswer, DiscoveryCall, DiscoveryRefusal, Event, Record},
     timers::Timer,
 };
 
@@ -34,6 +34,8 @@ pub(crate) struct Registrar {
     changed: bool,
     /// Why it does not list the network as it is now, where that is not for want of a connection.
     refusal: Option<String>,
+    /// Until when the view on record is kept: see [`Engine::keep_record`].
+    kept_until: u64,
 }
 
 impl Engine {
@@ -63,6 +65,15 @@ impl Engine {
         self.timers.set(Timer::Lease, now);
     }
 
+    /// A member has dropped out. If it is this leader that is cut off, the others elect another one, and the services count
+    /// the votes of those on record only: they stay there for as long as an election takes.
+    pub(crate) fn keep_record(&mut self) {
+        let now = self.moment.now;
+        for registrar in self.registrars.iter_mut().filter(|registrar| registrar.kept_until <= now) {
+            registrar.kept_until = now + self.setup.config.lease_renewal_ms;
+        }
+    }
+
     pub(crate) fn on_lease(&mut self) {
         if !self.is_leading() {
             return;
@@ -74,6 +85,10 @@ impl Engine {
                 && registrar.due <= now
                 && !registrar.asking
             {
+                if registrar.kept_until > now && asked == Asked::Renew {
+                    registrar.due = registrar.kept_until;
+                    continue;
+                }
                 registrar.changed = false;
                 self.ask_leading(service, asked);
             }
@@ -127,7 +142,10 @@ impl Engine {
         match asked {
             Asked::Reign => self.on_reign_answer(service, result),
             Asked::Lookup => self.on_lookup(result),
-            Asked::Close if self.founding.is_some() => self.on_not_founded(service, CommandError::NameTaken),
+            Asked::Close if self.founding.is_some() => {
+                self.finish_asking(service, self.setup.config.lease_retry_ms);
+                self.on_given_back(service);
+            }
             Asked::Close => self.on_closed(service, &result),
             Asked::Create if self.founding.is_some() => {
                 self.finish_asking(service, self.setup.config.lease_renewal_ms);
@@ -200,9 +218,11 @@ impl Engine {
         }
     }
 
-    /// Another reign: nothing has been refused to it yet.
-    pub(crate) fn forget_refusals(&mut self) {
-        self.registrars.iter_mut().for_each(|registrar| registrar.refusal = None);
+    /// Another reign: nothing of it has been refused yet, or is on record.
+    pub(crate) fn forget_record(&mut self) {
+        for registrar in &mut self.registrars {
+            (registrar.refusal, registrar.kept_until) = (None, 0);
+        }
     }
 
     /// As leader: the discovery services that answer and do not list the network as it is now, and why.

@@ -33,6 +33,7 @@ impl Engine {
         self.announce_changes(&before, &view.active);
         self.remember_addresses(&view);
         self.state.epoch = self.state.epoch.max(view.epoch);
+        self.liveness.in_force_since = self.moment.now;
         if let Some(certificate) = certificate {
             self.state.certificate = certificate;
         }
@@ -86,7 +87,7 @@ impl Engine {
     fn on_new_reign(&mut self) {
         let lost_since = self.election.lost_since.take().unwrap_or(self.moment.now);
         self.election.end();
-        self.forget_refusals();
+        self.forget_record();
         self.liveness.unconfirmed = false;
         self.liveness.clear_suspicions();
         if let Some(view) = self.view()
@@ -184,9 +185,10 @@ impl Engine {
         self.is_plausible(view.epoch) && near(view.version, mine.version) && near(view.next_id.0, mine.next_id.0)
     }
 
-    /// COORDINATOR came in.
+    /// COORDINATOR came in: from the leader itself, or passed on where that one is out of reach.
     pub(crate) fn on_coordinate(&mut self, id: RequestId, from: PeerId, view: View, certificate: Certificate) {
-        if view.leader().is_none_or(|leader| leader.peer != from) {
+        let leader = view.leader().map(|leader| leader.peer);
+        if leader != Some(from) && !self.is_out_of_reach(&view) {
             self.reply(id, Err(Refusal::Invalid("only the leader itself announces its reign")));
             return;
         }
@@ -199,7 +201,7 @@ impl Engine {
         if taken {
             self.adopt(view, Some(certificate));
         }
-        let follows = taken || self.leader() == Some(from);
+        let follows = taken || self.leader() == leader;
         let hint = self.hint();
         self.reply(id, Ok(Response::Taken(follows, hint)));
     }
@@ -245,7 +247,7 @@ impl Engine {
         self.is_asking(&Purpose::Tell(peer)) || self.is_asking(&Purpose::Announce(peer))
     }
 
-    /// COORDINATOR: tells a peer that this node leads.
+    /// COORDINATOR: tells a peer who leads: this node, or one that does not reach that peer.
     pub(crate) fn coordinate(&mut self, peer: PeerId) {
         let Some(view) = self.view().cloned() else { return };
         if self.is_telling(peer) {
@@ -260,7 +262,8 @@ impl Engine {
     pub(crate) fn on_told(&mut self, peer: PeerId, told: Told, result: Result<Response, CallError>) {
         match result {
             Ok(Response::Taken(true, _)) => {
-                self.liveness.unconfirmed = false;
+                // That others follow a leader does not say that it goes on.
+                self.liveness.unconfirmed &= !self.is_leading();
                 self.heard(peer);
                 // The view may have changed while the call was under way.
                 self.compare(peer);
@@ -309,6 +312,7 @@ impl Engine {
     /// As leader: takes a member out of the view. It stays a member.
     pub(crate) fn drop_out(&mut self, peer: PeerId) {
         if self.is_leading() && self.is_active(&peer) && peer != self.me {
+            self.keep_record();
             self.change_view(|view| view.active.retain(|member| member.peer != peer));
         }
     }

@@ -189,3 +189,34 @@ fn where_the_service_can_call_nobody_back_the_votes_decide() {
     story.0.services[0].cut_off.clear();
     story.end();
 }
+
+#[test]
+fn who_does_not_reach_the_new_leader_follows_it_by_what_others_pass_on() {
+    let mut story = Story::lab(4);
+    story.0.net.split(&[BOB], &[DAVE]);
+    story.0.crash(ALICE);
+    story.until("bob leads", |story| story.follows(CAROL, BOB));
+    story.pass(30_000);
+    assert!(story.follows(DAVE, BOB) && story.epoch(DAVE) == story.epoch(BOB));
+    story.0.restart(ALICE);
+    story.until("dave hears that alice is back", |story| {
+        story.sees(BOB, &[ALICE, BOB, CAROL, DAVE]) && story.sees(CAROL, &[ALICE, BOB, CAROL, DAVE])
+    });
+    story.pass(30_000);
+    assert!(story.sees(DAVE, &[ALICE, BOB, CAROL, DAVE]) && story.follows(DAVE, BOB));
+    story.end();
+}
+
+#[test]
+fn a_leader_that_only_the_service_reaches_is_outvoted_all_the_same() {
+    let mut story = Story::lab(5);
+    // Bob would be next, and does not answer: so the election takes a while, and alice misses her members sooner.
+    story.0.pause(BOB);
+    story.say(ALICE);
+    story.0.net.split(&[ALICE], &[CAROL, DAVE, ERIN]);
+    story.pass(30_000);
+    let rest = [CAROL, DAVE, ERIN];
+    assert!(rest.iter().all(|who| story.follows(*who, CAROL)) && story.is_listed(CAROL));
+    story.0.go_on(BOB);
+    story.end();
+}

@@ -1,7 +1,7 @@
 //! Which view is followed.
 
-use p2p_chat_engine::{DiscoveryCall, Event, Output, PeerCall, Refusal, Request, Response, Write};
-use p2p_chat_model::{ActiveMember, Epoch, NodeId, PeerId, Rank, View, ViewError, limits::MAX_EPOCH_JUMP};
+use p2p_chat_engine::{DiscoveryCall, Event, Output, PeerCall, Refusal, Request, Response, Standing, Write};
+use p2p_chat_model::{ActiveMember, Certificate, Epoch, NodeId, PeerId, Rank, View, ViewError, limits::MAX_EPOCH_JUMP};
 
 use crate::common::*;
 
@@ -186,8 +186,7 @@ fn a_deposed_leader_steps_down_and_asks_to_be_let_in() {
 #[test]
 fn a_leader_that_a_better_founded_one_of_its_epoch_lets_in_follows_it_whatever_its_own_version() {
     let mut node = Node::settled_with(CAROL, 0, CONFIG, &view(3, 50, CAROL, &[BOB, CAROL, DAVE]));
-    let outputs = node
-        .request(BOB, Request::Ping(p2p_chat_engine::Standing { leader: Some(BOB.hint(3)), ..node.standing(None) }));
+    let outputs = node.request(BOB, Request::Ping(Standing { leader: Some(BOB.hint(3)), ..node.standing(None) }));
     let told = call_to(&outputs, BOB);
     let outputs = node.answer(told, Ok(Response::Taken(false, Some(BOB.hint(3)))));
     let join = call_to(&outputs, BOB);
@@ -216,7 +215,7 @@ fn who_refuses_a_mere_view_is_shown_how_the_reign_was_won_before_it_is_followed(
 #[test]
 fn who_follows_a_leader_that_has_given_way_to_another_one_asks_that_one_to_be_let_in() {
     let mut node = bob();
-    let gives_way = p2p_chat_engine::Standing { leader: Some(CAROL.hint(3)), ..node.standing(None) };
+    let gives_way = Standing { leader: Some(CAROL.hint(3)), ..node.standing(None) };
     let mine = node.standing(None);
     let outputs = node.request(ALICE, Request::Ping(gives_way));
     let [reply, Output::Call { peer, call, .. }] = &outputs[..] else { panic!("{outputs:?}") };
@@ -227,7 +226,7 @@ fn who_follows_a_leader_that_has_given_way_to_another_one_asks_that_one_to_be_le
 #[test]
 fn a_member_that_follows_an_older_reign_is_told_of_this_one() {
     let mut node = Node::settled_with(ALICE, 0, CONFIG, &view(3, 5, ALICE, &[ALICE, BOB, CAROL]));
-    let behind = p2p_chat_engine::Standing { epoch: Epoch(2), ..node.standing(None) };
+    let behind = Standing { epoch: Epoch(2), ..node.standing(None) };
     let outputs = node.request(CAROL, Request::Ping(behind));
     let reign = node.snapshot().view.unwrap();
     let coordinate = PeerCall::Coordinate(reign, certificate(Rank::Registered, Vec::new()));
@@ -248,7 +247,7 @@ fn a_view_that_changes_while_it_is_told_is_told_again() {
     node.answer(carol, unreachable());
     let outputs = node.answer(bob, Ok(Response::Taken(true, Some(ALICE.hint(3)))));
     let compared = call_to(&outputs, BOB);
-    let behind = p2p_chat_engine::Standing { version: 6, ..node.standing(None) };
+    let behind = Standing { version: 6, ..node.standing(None) };
     let outputs = node.answer(compared, Ok(Response::Standing(behind)));
     let newest = PeerCall::UpdateView(node.snapshot().view.unwrap(), None);
     assert_eq!(outputs, [node.call(1, BOB, newest, CONFIG.deliver_timeout_ms)]);
@@ -261,6 +260,51 @@ fn a_changed_view_is_brought_on_record_at_once() {
     let view = node.snapshot().view.unwrap();
     assert_eq!(view.version, 6);
     assert!(outputs.contains(&node.discover(2, 0, DiscoveryCall::Renew { view, serial: WALL + 1 })), "{outputs:?}");
+}
+
+#[test]
+fn who_drops_out_stays_on_record_for_as_long_as_an_election_takes() {
+    let mut node = Node::settled_with(ALICE, 1, CONFIG, &view(3, 5, ALICE, &[ALICE, BOB, CAROL]));
+    let outputs = node.tick_until(is_call(|call| matches!(call, PeerCall::Ping(_))));
+    let outputs = node.answer(call_to(&outputs, CAROL), unreachable());
+    node.answer(call_to(&outputs, BOB), Ok(Response::Pinged(false, None)));
+    assert_eq!(node.snapshot().view.map(|view| view.active.len()), Some(2));
+    let dropped = node.now;
+    let outputs = node.tick_until(|output| matches!(output, Output::Discover { .. }));
+    let renews = |output: &Output| matches!(output, Output::Discover { call: DiscoveryCall::Renew { view, .. }, .. } if view.active.len() == 2);
+    assert!(outputs.iter().any(renews), "{outputs:?}");
+    assert_eq!(node.now - dropped, CONFIG.lease_renewal_ms);
+}
+
+#[test]
+fn a_follower_that_has_missed_a_view_asks_its_leader_for_it() {
+    let mut node = bob();
+    let later = Standing { version: 6, ..node.standing(None) };
+    let outputs = node.request(CAROL, Request::Ping(later));
+    let compares = |call: &PeerCall| matches!(call, PeerCall::Ping(Standing { frontier: Some(_), .. }));
+    assert!(outputs.iter().any(is_call(compares)) && callees(&outputs) == [ALICE.peer()], "{outputs:?}");
+}
+
+#[test]
+fn a_view_is_passed_on_to_who_has_not_heard_of_it_for_long_and_taken_where_its_leader_is_out_of_reach() {
+    let mut carol = Node::settled_with(CAROL, 0, CONFIG, &view(3, 5, BOB, &[BOB, CAROL, DAVE]));
+    let earlier = Standing { epoch: Epoch(2), version: 5, leader: Some(ALICE.hint(2)), ..carol.standing(None) };
+    let passes_on = |outputs: &[Output]| outputs.iter().any(is_call(|call| matches!(call, PeerCall::Coordinate(..))));
+    assert!(!passes_on(&carol.request(DAVE, Request::Ping(earlier.clone()))), "bob may only be about to tell");
+    carol.request(BOB, Request::Ping(carol.standing(None)));
+    carol.now += CONFIG.member_silence_ms + 1;
+    assert!(passes_on(&carol.request(DAVE, Request::Ping(earlier))));
+
+    let mut dave = Node::settled_with(DAVE, 0, CONFIG, &view(2, 5, ALICE, &[ALICE, BOB, CAROL, DAVE]));
+    let passed_on = Request::Coordinate(view(3, 5, BOB, &[BOB, CAROL, DAVE]), Certificate::founding());
+    let outputs = dave.request(CAROL, passed_on.clone());
+    let refusal = Refusal::Invalid("only the leader itself announces its reign");
+    assert_eq!(outputs, [dave.reply(Err(refusal))], "bob can be asked");
+    let outputs = dave
+        .request(CAROL, Request::Ping(Standing { epoch: Epoch(3), leader: Some(BOB.hint(3)), ..dave.standing(None) }));
+    dave.answer(call_to(&outputs, BOB), unreachable());
+    dave.request(CAROL, passed_on);
+    assert_eq!((dave.snapshot().epoch, dave.leader_hint().peer), (Epoch(3), BOB.peer()));
 }
 
 #[test]

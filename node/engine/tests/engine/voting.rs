@@ -78,7 +78,17 @@ fn nobody_has_to_stand_above_the_last_epoch() {
     assert!(outputs.iter().any(candidacy(Epoch(2))), "{outputs:?}");
     node.answer(node.id(1), Ok(Response::Promised(LAST)));
     let outputs = alice_is_lost(&mut node);
-    assert!(outputs.iter().any(candidacy(Epoch(3))), "{outputs:?}");
+    assert!(outputs.iter().any(candidacy(Epoch(2))), "{outputs:?}");
+}
+
+#[test]
+fn whoever_stands_in_vain_does_not_use_the_epochs_up() {
+    let (mut node, _) = bob_stands_after_a_vote_in(Epoch(1));
+    for _ in 0..5 {
+        node.answer(node.id(1), unreachable());
+        let outputs = alice_is_lost(&mut node);
+        assert!(outputs.iter().any(candidacy(Epoch(2))), "{outputs:?}");
+    }
 }
 
 #[test]
