@@ -43,9 +43,12 @@ pub(crate) enum HubError {
     /// Two have the name.
     #[error("this node knows two networks named {0}; use the id from `p2p-chat networks --json`")]
     Ambiguous(Name),
-    /// It is in already, or on its way.
+    /// It is in already.
     #[error("this node is in the network {0} already")]
     Member(Name),
+    /// It is on its way, and nothing is certain yet.
+    #[error("the network {0} is being created or joined by this node; see `p2p-chat status` whether it is in")]
+    Entering(Name),
     /// The log can't be deleted while the node is in.
     #[error("this node is in the network {0}; leave it before forgetting it")]
     StillIn(Name),
@@ -323,7 +326,10 @@ impl Hub {
             Some(id) => state.entries.get(&id).is_some_and(is_in),
             None => state.entries.values().any(|entry| entry.name == *name && is_in(entry)),
         };
-        if member || state.entering.contains_key(name) {
+        if state.entering.contains_key(name) {
+            return Err(HubError::Entering(name.clone()));
+        }
+        if member {
             return Err(HubError::Member(name.clone()));
         }
         let is_known = id.is_some_and(|id| state.entries.contains_key(&id));

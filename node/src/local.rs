@@ -66,6 +66,7 @@ pub(crate) fn hub_status(error: HubError) -> Status {
         HubError::Unknown(_) => Status::not_found(text),
         HubError::Left(_) | HubError::Ambiguous(_) | HubError::StillIn(_) => Status::failed_precondition(text),
         HubError::Member(_) => Status::already_exists(text),
+        HubError::Entering(_) => Status::aborted(text),
         HubError::Full | HubError::Unable(_) => Status::resource_exhausted(text),
         HubError::Store(error) => store_status(&error),
         HubError::Command(error) => command_status(&error),
@@ -146,14 +147,16 @@ impl Local {
         self.describe(&network).await
     }
 
-    /// Refuses to enter a network twice. One that the node is just leaving can be entered in a moment.
+    /// Refuses to enter a network twice. One that the node is just leaving can be entered in a moment, and of one that it
+    /// is just entering nobody knows yet whether it will be in.
     async fn check_outside(&self, wanted: &str) -> Result<(), Status> {
         let Ok(network) = self.hub.joined(wanted) else { return Ok(()) };
-        let is_leaving = network.look().await.is_none_or(|look| look.snapshot.phase == Phase::Leaving);
-        Err(if is_leaving {
-            Status::aborted(format!("this node is just leaving {}; try again in a moment", network.name))
-        } else {
-            hub_status(HubError::Member(network.name))
+        Err(match network.look().await.map(|look| look.snapshot.phase) {
+            None | Some(Phase::Leaving) => {
+                Status::aborted(format!("this node is just leaving {}; try again in a moment", network.name))
+            }
+            Some(Phase::Founding | Phase::Joining) => hub_status(HubError::Entering(network.name)),
+            Some(Phase::Joined | Phase::Left) => hub_status(HubError::Member(network.name)),
         })
     }
 

@@ -124,6 +124,7 @@ async fn enter<N: crate::host::Running>(
     console.aside(format!("you are {name} ({peer}) at {address}"))?;
     let how = match entered {
         Entered::Already => "back in",
+        Entered::UnderWay => "not yet in",
         Entered::Joined => "joined",
         Entered::Founded => "founded",
     };

@@ -219,6 +219,18 @@ async fn with_all_places_taken_only_a_network_that_has_one_is_joined_again() {
     assert!(matches!(stage.hub.enter(&name("new"), None), Err(HubError::Full)));
 }
 
+#[tokio::test]
+async fn a_network_that_is_being_entered_is_not_said_to_be_entered() {
+    let stage = Stage::new();
+    let (lab, other) = (NetworkId::new([2; 32]), NetworkId::new([3; 32]));
+    let joining = stage.hub.enter(&name("lab"), Some(lab)).expect("it is free");
+    for id in [Some(lab), Some(other), None] {
+        assert!(matches!(stage.hub.enter(&name("lab"), id), Err(HubError::Entering(_))), "{id:?}");
+    }
+    drop(joining);
+    assert!(stage.hub.enter(&name("lab"), Some(lab)).is_ok());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_network_that_is_being_joined_again_is_not_forgotten() {
     let stage = Stage::new();

@@ -28,10 +28,16 @@ async fn refusals(phase: Phase) -> [(Code, String); 2] {
 }
 
 #[tokio::test]
-async fn a_network_that_the_node_is_just_leaving_can_be_entered_in_a_moment_and_one_it_is_in_can_not() {
+async fn a_network_that_the_node_is_just_leaving_or_entering_can_be_entered_in_a_moment_and_one_it_is_in_can_not() {
     for (code, text) in refusals(Phase::Leaving).await {
         assert_eq!(code, Code::Aborted, "{text}");
         assert!(text.contains("just leaving lab"), "{text}");
+    }
+    for phase in [Phase::Founding, Phase::Joining] {
+        for (code, text) in refusals(phase).await {
+            assert_eq!(code, Code::Aborted, "{text}");
+            assert!(text.contains("lab is being created or joined"), "{text}");
+        }
     }
     for (code, text) in refusals(Phase::Joined).await {
         assert_eq!(code, Code::AlreadyExists, "{text}");

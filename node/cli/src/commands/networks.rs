@@ -110,28 +110,33 @@ pub(crate) async fn forget(client: &Client, console: &mut Console, network: &str
 pub(crate) enum Entered {
     /// The node was in it before.
     Already,
+    /// Not yet: the node has begun to found or join it earlier, and nobody knows yet what comes of it.
+    UnderWay,
     /// By joining it.
     Joined,
     /// By founding it.
     Founded,
 }
 
-/// Joins a network, unless the node is in it.
+/// Joins a network, unless the node is in it or on its way.
 pub(crate) async fn ensure_joined(client: &Client, network: &str) -> Result<Entered, Status> {
-    if is_in(client, network).await? {
-        return Ok(Entered::Already);
+    if let Some(entered) = entered_before(client, network).await? {
+        return Ok(entered);
     }
     match client.join(network).await {
         Ok(_) => Ok(Entered::Joined),
-        Err(status) if status.code() == Code::AlreadyExists => Ok(Entered::Already),
+        // Somebody else had this node do so in the meantime.
+        Err(status) if is_entered(&status) => {
+            entered_before(client, network).await?.ok_or_else(|| Status::aborted(status.message()))
+        }
         Err(status) => Err(status),
     }
 }
 
-/// Founds a network, unless the node is in it.
+/// Founds a network, unless the node is in it or on its way.
 pub(crate) async fn ensure_created(client: &Client, network: &str) -> Result<Entered, Status> {
-    if is_in(client, network).await? {
-        return Ok(Entered::Already);
+    if let Some(entered) = entered_before(client, network).await? {
+        return Ok(entered);
     }
     client.create(network).await.map(|_| Entered::Founded)
 }
@@ -144,8 +149,8 @@ pub(crate) async fn ensure_in(client: &Client, network: &str) -> Result<Entered,
     }
     match client.create(network).await {
         Ok(_) => Ok(Entered::Founded),
-        // Somebody else founded it in the meantime.
-        Err(status) if status.code() == Code::AlreadyExists => ensure_joined(client, network).await,
+        // Somebody else founded it in the meantime, or had this node do so.
+        Err(status) if is_entered(&status) => ensure_joined(client, network).await,
         Err(status) => Err(status),
     }
 }
@@ -156,9 +161,19 @@ pub(crate) fn state_of<'a>(status: &'a v1::StatusResponse, network: &str) -> Opt
     by_id.or_else(|| status.networks.iter().find(|state| state.name == network && is_inside(state)))
 }
 
-async fn is_in(client: &Client, network: &str) -> Result<bool, Status> {
+/// Whether the network was found entered, or being entered.
+fn is_entered(status: &Status) -> bool {
+    matches!(status.code(), Code::AlreadyExists | Code::Aborted)
+}
+
+/// How the node has entered a network before; nothing if it has not, or has left.
+async fn entered_before(client: &Client, network: &str) -> Result<Option<Entered>, Status> {
     let status = client.status().await?;
-    Ok(state_of(&status, network).is_some_and(is_inside))
+    let state = state_of(&status, network).filter(|state| is_inside(state));
+    Ok(state.map(|state| match state.phase() {
+        v1::Phase::Joining => Entered::UnderWay,
+        _ => Entered::Already,
+    }))
 }
 
 fn is_inside(state: &v1::NetworkState) -> bool {

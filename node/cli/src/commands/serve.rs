@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::{
     client::Client,
-    commands::networks::{ensure_created, ensure_joined},
+    commands::networks::{Entered, ensure_created, ensure_joined},
     console::{Console, one_line},
     failure::Failure,
     holder::Mode,
@@ -137,6 +137,11 @@ async fn enter(client: &Client, console: &mut Console, mut wishes: Vec<Wish>) ->
                 ensure_created(client, &wish.network).await
             } else {
                 ensure_joined(client, &wish.network).await
+            };
+            // What was begun earlier may come to nothing: only whoever is in needs to be looked after no longer.
+            let result = match result {
+                Ok(Entered::UnderWay) => Err(Status::aborted("what was begun for that earlier is still under way")),
+                result => result,
             };
             match result {
                 Ok(entered) => tracing::info!(network = %wish.network, how = ?entered, "in the network"),

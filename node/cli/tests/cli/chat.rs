@@ -48,6 +48,16 @@ async fn a_network_is_joined_or_else_founded() {
 }
 
 #[tokio::test]
+async fn a_network_that_is_still_being_joined_is_said_to_be_and_can_be_read() {
+    let world = World::new();
+    let joining = v1::NetworkState { phase: v1::Phase::Joining.into(), ..network_state("lab") };
+    world.host.node.state().status.networks = vec![joining];
+    world.host.node.arrives(message(1, "from before"));
+    let seen = world.run(&["chat", "lab"]).await;
+    assert_eq!(seen, ok(&format!("{}09:30:01 bob: from before\n", HEAD.replace("back in", "not yet in"))));
+}
+
+#[tokio::test]
 async fn an_unknown_id_founds_nothing_and_an_unreachable_discovery_service_is_said() {
     let world = World::new();
     let id = "0".repeat(64);
@@ -61,12 +71,14 @@ async fn an_unknown_id_founds_nothing_and_an_unreachable_discovery_service_is_sa
 
 #[tokio::test]
 async fn two_that_found_at_once_end_up_in_one_network() {
-    let world = World::new();
-    world.host.node.refuses("join", Status::not_found("there is no network lab"));
-    world.host.node.refuses("create", Status::already_exists("lab exists"));
-    world.host.node.state().listed.push("lab".to_owned());
-    let seen = world.run(&["chat", "lab"]).await;
-    assert!(seen.out.contains("joined lab"), "{}", seen.out);
+    for refusal in [Status::already_exists("lab exists"), Status::aborted("lab is being created")] {
+        let world = World::new();
+        world.host.node.refuses("join", Status::not_found("there is no network lab"));
+        world.host.node.refuses("create", refusal);
+        world.host.node.state().listed.push("lab".to_owned());
+        let seen = world.run(&["chat", "lab"]).await;
+        assert!(seen.out.contains("joined lab"), "{}", seen.out);
+    }
 }
 
 #[tokio::test]

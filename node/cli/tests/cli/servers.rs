@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use p2p_chat_cli::{Failure, Mode};
+use p2p_chat_proto::v1;
 use tonic::Status;
 
-use crate::support::{Outcome, Started, World, failed, ok};
+use crate::support::{Outcome, Started, World, failed, network_state, ok};
 
 #[tokio::test]
 async fn serve_says_where_it_listens_and_enters_its_networks() {
@@ -36,6 +37,40 @@ async fn serve_does_not_found_or_join_what_it_is_in() {
     assert_eq!(seen.out, "{\"listening\":\"127.0.0.1:7555\"}\n");
     let calls = world.host.node.calls();
     assert!(!calls.iter().any(|call| call == "create lab" || call == "join lab"), "{calls:?}");
+}
+
+#[tokio::test]
+async fn serve_does_not_take_a_join_under_way_for_one_that_worked() {
+    let world = World::new();
+    let joining = v1::NetworkState { phase: v1::Phase::Joining.into(), ..network_state("lab") };
+    world.host.node.state().status.networks = vec![joining];
+    let run = world.start(&["serve", "--join", "lab"]);
+    run.err.shows("cannot join lab yet: what was begun for that earlier is still under way\n").await;
+    // Nothing comes of it.
+    world.host.node.state().status.networks.clear();
+    world.host.node.was_called("join lab", 1).await;
+    run.err.shows("cannot join lab yet: there is no network lab").await;
+    // Somebody else's attempt comes to nothing, too.
+    world.host.node.refuses("join", Status::aborted("the network lab is being created or joined by this node"));
+    run.err.shows("cannot join lab yet: the network lab is being created or joined by this node\n").await;
+    world.host.node.refuses("join", Status::already_exists("this node is in the network lab already"));
+    run.err.shows("cannot join lab yet: this node is in the network lab already\n").await;
+    world.host.node.state().listed.push("lab".to_owned());
+    let calls = world.host.node.calls().iter().filter(|call| *call == "join lab").count();
+    world.host.node.was_called("join lab", calls + 1).await;
+    assert_eq!(run.interrupted().await.code, 0);
+}
+
+#[tokio::test]
+async fn serve_that_was_founding_founds_again_if_nothing_came_of_it() {
+    let world = World::new();
+    let founding = v1::NetworkState { phase: v1::Phase::Joining.into(), ..network_state("lab") };
+    world.host.node.state().status.networks = vec![founding];
+    let run = world.start(&["serve", "--create", "lab"]);
+    run.err.shows("cannot found lab yet: what was begun for that earlier is still under way\n").await;
+    world.host.node.state().status.networks.clear();
+    world.host.node.was_called("create lab", 1).await;
+    assert_eq!(run.interrupted().await.code, 0);
 }
 
 #[tokio::test]

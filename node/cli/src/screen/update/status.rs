@@ -102,7 +102,8 @@ pub(super) fn entered(
     match result {
         Ok(Entered::Founded) => model.say(format!("founded {name}; others join it with p2p-chat chat {name}")),
         Ok(Entered::Joined) => model.say(format!("joined {name}")),
-        Ok(Entered::Already) => {}
+        // The screen shows one that is under way as such.
+        Ok(Entered::Already | Entered::UnderWay) => {}
         Err(failure) => {
             let problem = harmless_line(&format!("can't get into {name}: {failure}"));
             let mut is_news = true;

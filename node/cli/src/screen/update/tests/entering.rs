@@ -60,7 +60,7 @@ fn what_was_to_be_joined_is_never_founded_by_trying_again_nor_the_other_way_roun
 
 #[test]
 fn a_network_that_was_entered_is_not_founded_anew_at_the_next_node() {
-    for way in [Entered::Founded, Entered::Joined, Entered::Already] {
+    for way in [Entered::Founded, Entered::Joined, Entered::Already, Entered::UnderWay] {
         let mut screen = Screen::new();
         screen.input(Input::Opened(None));
         screen.answer(entered(&screen, "lab", Ok(way)));
