@@ -20,8 +20,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use p2p_chat_engine::{CallError, CallId, Command, CommandError, Done, Refusal, Request, Response, Snapshot, Standing};
-use p2p_chat_model::{MessageId, Name, NetworkId, PeerId, Run};
+use p2p_chat_engine::{
+    CallError, CallId, Command, CommandError, Config, Done, Refusal, Request, Response, Snapshot, Standing,
+};
+use p2p_chat_model::{MessageId, Name, NetworkId, PeerId, Run, limits::MAX_TEXT_BYTES};
 use p2p_chat_traces::{Context, Traces};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, oneshot};
 
@@ -36,6 +38,13 @@ use crate::{bus::Happening, metrics::Counts};
 const INBOX: usize = 1_024;
 /// Bytes of what peers hand over that may wait for the task (32 MiB); beyond that, they are refused.
 const INBOX_BYTES: usize = 32 << 20;
+/// Bytes of texts of the user that may wait to be written (8 MiB): while there are more, whoever says something waits for
+/// its turn. They wait in the inbox, for others to be written with, or in the engine while it is not ready to write.
+const TEXT_BYTES: usize = 8 << 20;
+/// What a text takes of that at the least.
+const TEXT_ROOM: usize = TEXT_BYTES / Config::LAN.max_waiting_texts;
+// The engine refuses none of them, or others could go before it; and each gets room.
+const _: () = assert!(TEXT_BYTES / TEXT_ROOM <= Config::LAN.max_waiting_texts && MAX_TEXT_BYTES <= TEXT_BYTES);
 
 /// A run as it came, with its exact bytes.
 pub(crate) type Incoming = (Run, Bytes);
@@ -44,7 +53,7 @@ pub(crate) type Incoming = (Run, Bytes);
 pub(crate) enum Message {
     Command {
         command: Command,
-        text: Option<String>,
+        text: Option<Text>,
         cause: Option<Context>,
         reply: Answer,
     },
@@ -84,7 +93,7 @@ impl Message {
     fn weight(&self) -> usize {
         const ROW: usize = 128;
         match self {
-            Self::Command { text: Some(text), .. } => ROW + text.len(),
+            Self::Command { text: Some(text), .. } => ROW + text.said.len(),
             Self::Deliver { runs, .. } | Self::Fetched { runs, .. } => {
                 runs.iter().map(|(run, bytes)| bytes.len() + ROW * (1 + run.entries.len())).sum()
             }
@@ -96,6 +105,13 @@ impl Message {
 /// Room for what a peer hands over, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Room(#[expect(dead_code, reason = "held, not looked at")] OwnedSemaphorePermit);
+
+/// What is to be said, and its room until it is written or given up.
+#[derive(Debug)]
+pub(crate) struct Text {
+    pub(crate) said: String,
+    _room: Room,
+}
 
 /// What became of a command.
 #[derive(Debug, Clone)]
@@ -162,6 +178,7 @@ pub(crate) struct Network {
     pub(crate) traces: Traces,
     inbox: mpsc::Sender<Message>,
     room: Arc<Semaphore>,
+    room_for_texts: Arc<Semaphore>,
     bus: broadcast::Sender<Happening>,
     shared: Arc<Shared>,
 }
@@ -193,8 +210,9 @@ impl Network {
         let (inbox, messages) = mpsc::channel(INBOX);
         let shared = Arc::new(Shared::default());
         let (counts, room) = (Arc::default(), Arc::new(Semaphore::new(INBOX_BYTES)));
+        let room_for_texts = Arc::new(Semaphore::new(TEXT_BYTES));
         let (bus, handle) = (crate::bus::bus(), Arc::clone(&shared));
-        let network = Self { id, name, counts, traces, inbox, room, bus, shared: handle };
+        let network = Self { id, name, counts, traces, inbox, room, room_for_texts, bus, shared: handle };
         (network, messages, shared)
     }
 
@@ -294,12 +312,24 @@ impl Network {
         self.outcome(self.begin(command, text, cause).await).await
     }
 
-    /// Begins to carry out a command of the user: commands take effect in the order in which they are begun.
+    /// Begins to carry out a command of the user: commands take effect in the order in which they are begun. A text waits
+    /// for its turn while too many wait to be written.
     pub(crate) async fn begin(&self, command: Command, text: Option<String>, cause: Option<Context>) -> Begun {
         let (reply, answer) = oneshot::channel();
+        let text = match text {
+            Some(said) => self.with_room(said).await,
+            None => None,
+        };
         // Once the task has ended the sender is dropped, which the outcome tells.
         let _ = self.inbox.send(Message::Command { command, text, cause, reply }).await;
         Begun(answer)
+    }
+
+    async fn with_room(&self, said: String) -> Option<Text> {
+        let wanted = u32::try_from(said.len().max(TEXT_ROOM)).unwrap_or(u32::MAX);
+        // Nobody closes the semaphore.
+        let room = Arc::clone(&self.room_for_texts).acquire_many_owned(wanted).await.ok()?;
+        Some(Text { said, _room: Room(room) })
     }
 
     /// What became of a command that was begun.

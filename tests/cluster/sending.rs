@@ -55,6 +55,26 @@ async fn texts_of_one_stream_are_written_in_their_order_and_a_bad_one_is_refused
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn texts_of_one_stream_keep_their_order_while_the_node_is_not_ready_to_write() {
+    // Patient nodes wait longest after a start for the word of a member that is away.
+    let mut cluster = Cluster::of_patient(Lines::Direct, &NAMES).await;
+    cluster.node_mut("bob").kill();
+    cluster.node_mut("alice").kill();
+    cluster.node_mut("alice").restart().await;
+    // More than may wait.
+    let outcomes = send_all(&cluster, "alice", (0..3_000).map(|number| request(LAB, numbered(number))).collect()).await;
+    let seq = |outcome| match outcome {
+        Outcome::Sent(sent) => sent.seq,
+        Outcome::Failed(failed) => panic!("a text was refused: {failed:?}"),
+    };
+    let seqs: Vec<u64> = outcomes.into_iter().map(seq).collect();
+    assert!(seqs.len() == 3_000 && seqs.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{seqs:?}");
+    let said = cluster.node("alice").history().await.into_iter().map(|message| message.text);
+    let said: Vec<String> = said.filter(|text| text.starts_with("number ")).collect();
+    assert!(said == (0..3_000).map(numbered).collect::<Vec<_>>(), "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_waits_for_others_where_a_request_asks_for_it() {
     let mut cluster = Cluster::of(Lines::Direct, &NAMES).await;
     let wait = |number: u64, timeout_ms: u32| v1::SendRequest {

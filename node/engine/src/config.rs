@@ -77,7 +77,8 @@ pub struct Config {
     pub max_held_per_feed: usize,
     /// Entries that may wait for what they depend on.
     pub max_held: usize,
-    /// Texts that may wait while the node is not ready to write.
+    /// Texts that may wait while the node is not ready to write. Whoever drives the engine keeps what they say, bounds
+    /// that, and hands over no more than these at a time: a text that is refused here is overtaken by those behind it.
     pub max_waiting_texts: usize,
     /// Joins that a leader handles at a time; half of them of those who are no members.
     pub max_pending_joins: usize,
@@ -124,7 +125,7 @@ impl Config {
         push_gap: 2_048,
         max_held_per_feed: 1_024,
         max_held: 4_096,
-        max_waiting_texts: 64,
+        max_waiting_texts: 1_024,
         max_pending_joins: 64,
         max_pending_requests: 256,
     };

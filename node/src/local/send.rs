@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use p2p_chat_engine::{Command, CommandError, Done, Event, Snapshot};
+use p2p_chat_engine::{Command, Done, Event, Snapshot};
 use p2p_chat_model::{MessageId, PeerId, Seq, limits::MAX_TEXT_BYTES};
 use p2p_chat_proto::v1::{self, send_outcome};
 use p2p_chat_traces::{Context, Span};
@@ -16,7 +16,7 @@ use tonic::{Status, Streaming, metadata::MetadataValue};
 use super::{EventStream, Local, hub_status, unmet_status, wait_of};
 use crate::{
     bus::Happening,
-    network::{Begun, Network, Outcome, Unmet},
+    network::{Begun, Network, Outcome},
 };
 
 /// Texts of one stream that may wait for their outcome.
@@ -28,8 +28,6 @@ const MESSAGE_ID: &str = "message-id";
 const SEND_WAIT: Duration = Duration::from_secs(10);
 /// How long a node that is about to end may take to say how things stand.
 const LAST_LOOK: Duration = Duration::from_secs(1);
-/// How long a node that is busy with the network is asked again.
-const BUSY_WAIT: Duration = Duration::from_millis(50);
 
 /// The other members, and up to where each has the own feed on disk.
 fn holders(snapshot: &Snapshot, me: PeerId) -> BTreeMap<PeerId, Seq> {
@@ -59,7 +57,6 @@ enum Late {
 /// A text that is being written.
 struct Sending {
     network: Network,
-    text: String,
     wait: v1::Wait,
     deadline: Instant,
     begun: Begun,
@@ -130,10 +127,10 @@ impl Local {
         let deadline = Instant::now() + wait_of(request.timeout_ms, SEND_WAIT);
         let wait = request.wait();
         let network = self.hub.joined(&request.network).map_err(hub_status)?;
-        let (text, span) = (request.text, self.span("send", &network.name, cause));
-        let begun = timeout_at(deadline, network.begin(Command::Send, Some(text.clone()), span.context()));
+        let span = self.span("send", &network.name, cause);
+        let begun = timeout_at(deadline, network.begin(Command::Send, Some(request.text), span.context()));
         let begun = begun.await.map_err(|_| not_taken(&network))?;
-        Ok(Sending { network, text, wait, deadline, begun, span })
+        Ok(Sending { network, wait, deadline, begun, span })
     }
 
     /// Waits until, in every network, another member holds all that this node wrote. Returns how many entries nobody
@@ -176,8 +173,8 @@ async fn unreplicated_in(network: &Network, me: PeerId, deadline: Instant) -> u6
 }
 
 async fn finish_sending(sending: Sending, me: PeerId) -> Result<v1::SendResponse, Status> {
-    let Sending { network, text, wait, deadline, begun, span } = sending;
-    let outcome = written(&network, (begun, text), deadline, span).await?;
+    let Sending { network, wait, deadline, begun, span } = sending;
+    let outcome = written(&network, begun, deadline, span).await?;
     let (Done::Sent { seq, lamport }, Some(id)) = (outcome.done, outcome.message) else {
         return Err(Status::internal("bug: a message was sent as something else"));
     };
@@ -228,13 +225,11 @@ async fn wait_for(
 }
 
 /// Waits until the text is written, which ends its span.
-async fn written(
-    network: &Network,
-    sent: (Begun, String),
-    deadline: Instant,
-    mut span: Span,
-) -> Result<Outcome, Status> {
-    let written = until_written(network, sent, deadline, span.context()).await;
+async fn written(network: &Network, begun: Begun, deadline: Instant, mut span: Span) -> Result<Outcome, Status> {
+    let written = match timeout_at(deadline, network.outcome(begun)).await {
+        Ok(result) => result.map_err(|error| unmet_status(&error)),
+        Err(_) => Err(not_written(network)),
+    };
     match &written {
         Ok(outcome) if span.is_recorded() => {
             if let (Done::Sent { seq, .. }, Some(id)) = (&outcome.done, outcome.message) {
@@ -246,26 +241,6 @@ async fn written(
         Err(status) => span.fail(&status.message()),
     }
     written
-}
-
-/// A node that is still joining, or takes back its own feed, is asked again.
-async fn until_written(
-    network: &Network,
-    (mut begun, text): (Begun, String),
-    deadline: Instant,
-    cause: Option<Context>,
-) -> Result<Outcome, Status> {
-    loop {
-        match timeout_at(deadline, network.outcome(begun)).await {
-            Ok(Err(Unmet::Command(CommandError::Busy))) if Instant::now() + BUSY_WAIT < deadline => {
-                tokio::time::sleep(BUSY_WAIT).await;
-                let again = network.begin(Command::Send, Some(text.clone()), cause.clone());
-                begun = timeout_at(deadline, again).await.map_err(|_| not_taken(network))?;
-            }
-            Ok(result) => return result.map_err(|error| unmet_status(&error)),
-            Err(_) => return Err(not_written(network)),
-        }
-    }
 }
 
 /// The text has not got as far as the network's task.

@@ -19,7 +19,7 @@ use p2p_chat_traces::Context;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Answer, Figures, Incoming, Look, Message, Network, Outcome, Refused, Reply, Shared,
+    Answer, Figures, Incoming, Look, Message, Network, Outcome, Refused, Reply, Shared, Text,
     absence::Absence,
     acks::Acks,
     batching::{Batching, Busy},
@@ -72,7 +72,7 @@ struct Work<'a> {
     generation: u64,
     started: Instant,
     head: Head,
-    texts: BTreeMap<CommandId, String>,
+    texts: BTreeMap<CommandId, Text>,
     written: BTreeMap<CommandId, MessageId>,
     commands: BTreeMap<CommandId, Answer>,
     requests: BTreeMap<RequestId, oneshot::Sender<Reply>>,
@@ -369,7 +369,9 @@ impl<'a> Work<'a> {
                         self.observer.on_ack(*peer, *upto, *way);
                     }
                     let texts = &mut self.texts;
-                    if let Some(written) = outbox.add(write, &mut self.incoming, |id| texts.remove(&id)) {
+                    if let Some(written) =
+                        outbox.add(write, &mut self.incoming, |id| texts.remove(&id).map(|text| text.said))
+                    {
                         self.written.extend(written.command.map(|command| (command, written.message)));
                         self.observer.on_written(&mut batch, written);
                     }

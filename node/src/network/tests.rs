@@ -63,3 +63,21 @@ async fn a_ping_waits_for_its_place_in_a_full_inbox_and_goes_before_what_comes_l
     }
     assert!(matches!(messages.recv().await, Some(Message::Request { request: Request::Ping(_), .. })));
 }
+
+#[tokio::test]
+async fn a_text_waits_for_its_turn_where_too_much_is_to_be_written_and_none_goes_before_it() {
+    for (length, most) in [(1, Config::LAN.max_waiting_texts), (MAX_TEXT_BYTES, TEXT_BYTES / MAX_TEXT_BYTES)] {
+        let (network, mut messages) = network();
+        let say = |said: String| Box::pin(tokio::task::unconstrained(network.begin(Command::Send, Some(said), None)));
+        let mut taken = Vec::new();
+        for _ in 0..most {
+            assert!(advance(&mut say("x".repeat(length))).await.is_ready(), "{length}");
+            taken.push(messages.recv().await);
+        }
+        let (mut next, mut last) = (say("y".repeat(length)), say("z".to_owned()));
+        assert!(advance(&mut next).await.is_pending() && advance(&mut last).await.is_pending(), "{length}");
+        taken.pop();
+        assert!(advance(&mut last).await.is_pending(), "it is not its turn");
+        assert!(advance(&mut next).await.is_ready(), "one has been written");
+    }
+}

@@ -1,13 +1,14 @@
-use std::{future::poll_fn, task::Poll};
+use std::{path::PathBuf, sync::Arc};
 
 use p2p_chat_engine::{Config, Durable, Engine, FeedLog, Moment, Phase, Setup, Start};
 use p2p_chat_model::{Entry, EntryHash, Genesis, Header, Identity, NetworkId, RosterOp, Run, VectorClock};
 use p2p_chat_traces::Traces;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use tonic::Code;
 
 use super::*;
 use crate::{
+    hub::tests::Stage,
     local::fixture::snapshot,
     network::{Answer, Look, Message},
     wire,
@@ -28,9 +29,9 @@ fn network() -> (Network, mpsc::Receiver<Message>) {
 
 /// Sends a text, and waits for one member to have it.
 async fn send(network: Network) -> Result<v1::SendResponse, Status> {
-    let (text, deadline) = ("hi".to_owned(), Instant::now() + PATIENCE);
-    let begun = network.begin(Command::Send, Some(text.clone()), None).await;
-    let sending = Sending { network, text, wait: v1::Wait::One, deadline, begun, span: Span::default() };
+    let deadline = Instant::now() + PATIENCE;
+    let begun = network.begin(Command::Send, Some("hi".to_owned()), None).await;
+    let sending = Sending { network, wait: v1::Wait::One, deadline, begun, span: Span::default() };
     timeout(FAR_TOO_LONG, finish_sending(sending, ME)).await.expect("a send ends at its deadline")
 }
 
@@ -44,16 +45,6 @@ async fn next_command(messages: &mut mpsc::Receiver<Message>) -> Answer {
 fn write(reply: Answer) {
     let done = Done::Sent { seq: 1, lamport: 1 };
     reply.send(Ok(Outcome { done, message: Some(ID) })).expect("the outcome is awaited");
-}
-
-/// Asks the task so much that whoever asks next waits for room.
-async fn fill(network: &Network) {
-    let mut before = None;
-    while before != Some(network.waiting()) {
-        before = Some(network.waiting());
-        let mut asking = Box::pin(tokio::task::unconstrained(network.look()));
-        assert!(poll_fn(|context| Poll::Ready(asking.as_mut().poll(context))).await.is_pending());
-    }
 }
 
 /// The message is named, since it is safe.
@@ -92,16 +83,26 @@ async fn a_task_that_does_not_answer_who_has_the_text_ends_the_send_in_time_with
 }
 
 #[tokio::test]
-async fn a_task_that_is_busy_and_then_takes_nothing_any_more_ends_the_send_in_time() {
-    let (network, mut messages) = network();
-    let crowd = network.clone();
-    let task = async {
-        let reply = next_command(&mut messages).await;
-        fill(&crowd).await;
-        reply.send(Err(CommandError::Busy)).expect("the outcome is awaited");
+async fn a_text_that_gets_no_turn_in_time_is_told_as_not_sent() {
+    let stage = Stage::new();
+    let (network, _messages) = network();
+    stage.put(&network);
+    let local = Local { hub: Arc::clone(&stage.hub), data_dir: PathBuf::new(), stop: watch::Sender::new(false) };
+    let request = |timeout_ms| v1::SendRequest {
+        network: "lab".to_owned(),
+        text: "x".repeat(MAX_TEXT_BYTES),
+        wait: v1::Wait::None.into(),
+        timeout_ms,
     };
-    let (sent, ()) = tokio::join!(send(network), task);
-    let status = sent.expect_err("nothing was taken");
+    // Its task takes nothing.
+    let mut begun = Vec::new();
+    let status = loop {
+        match timeout(FAR_TOO_LONG, local.begin_sending(request(200), None)).await.expect("it ends at its deadline") {
+            Ok(sending) => begun.push(sending),
+            Err(status) => break status,
+        }
+    };
+    assert!(!begun.is_empty());
     assert_eq!((status.code(), status.metadata().get(MESSAGE_ID)), (Code::Aborted, None), "{status}");
     assert!(status.message().ends_with("the message is not sent, try again"), "{status}");
 }
