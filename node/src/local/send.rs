@@ -165,11 +165,9 @@ async fn unreplicated_in(network: &Network, me: PeerId, deadline: Instant) -> u6
         }
     }
     let snapshot = look.snapshot;
-    if holders(&snapshot, me).is_empty() {
-        return 0;
-    }
-    let held = snapshot.cursors.iter().map(|cursor| cursor.acked).max().unwrap_or(0);
-    snapshot.frontier.at(&me).saturating_sub(held)
+    // Who has left has taken along what it had: only who stays counts, and where nobody does nobody will ask for it.
+    let held = holders(&snapshot, me).into_values().max();
+    held.map_or(0, |held| snapshot.frontier.at(&me).saturating_sub(held))
 }
 
 async fn finish_sending(sending: Sending, me: PeerId) -> Result<v1::SendResponse, Status> {

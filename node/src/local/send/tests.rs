@@ -136,22 +136,31 @@ async fn a_text_that_is_not_on_the_disk_in_time_is_not_called_safe() {
     assert!(status.message().ends_with("may still go out later"), "{status}");
 }
 
-/// How things stand at a founder who has admitted Bob and written up to `written`, of which Bob has `held`.
+/// How things stand at a founder who has admitted Bob and Carol and written up to `written`, of which Bob has `held`.
+/// Carol had everything, and has left.
 fn with_bob(written: Seq, held: Seq) -> (PeerId, Look) {
-    let (me, bob) = (Identity::from_seed([1; 32]), PeerId::new([2; 32]));
+    let [me, bob, carol] = [1, 2, 3].map(|seed| Identity::from_seed([seed; 32]));
     let name = || "lab".parse().expect("a name");
     let (id, found) = Run::found(&me, &Genesis { salt: [0; 32], name: name(), creator: name() }, 1);
-    let admit = RosterOp::Admit { peer: bob, name: name(), past: 0 };
-    let header = Header { lamport: 2, wall_ms: 0, clock: VectorClock::new(), kind: admit.kind() };
-    let admission = Run::sign(&me, id, 2, found.head(), vec![Entry { header, body: admit.encode().into() }]);
+    let entry = |lamport, op: RosterOp| {
+        let header = Header { lamport, wall_ms: 0, clock: VectorClock::new(), kind: op.kind() };
+        Entry { header, body: op.encode().into() }
+    };
+    let admit = |lamport, peer| entry(lamport, RosterOp::Admit { peer, name: name(), past: 0 });
+    let admissions = vec![admit(2, bob.peer()), admit(3, carol.peer())];
+    let admissions = Run::sign(&me, id, 2, found.head(), admissions);
+    let leave = Run::sign(&carol, id, 1, EntryHash::NONE, vec![entry(4, RosterOp::Leave)]);
     let facts = |run: &Run| run.entries.iter().map(|(hash, entry)| wire::entry_facts(entry, *hash)).collect::<Vec<_>>();
-    let roster = (1..).zip([facts(&found), facts(&admission)].concat()).collect();
-    let (author, head) = (me.peer(), EntryHash::NONE);
-    let log = vec![FeedLog { author, last: written, head, lamport: written, held: Vec::new(), roster }];
-    let address = "127.0.0.1:1".parse().expect("an address");
+    let feed = |author: &Identity, last, roster| {
+        let roster = (1..).zip(roster).collect();
+        FeedLog { author: author.peer(), last, head: EntryHash::NONE, lamport: last + 3, held: Vec::new(), roster }
+    };
+    let log = vec![feed(&me, written, [facts(&found), facts(&admissions)].concat()), feed(&carol, 1, facts(&leave))];
+    let (author, address) = (me.peer(), "127.0.0.1:1".parse().expect("an address"));
     let setup = Setup { identity: me, network: id, name: name(), address, services: 0, config: Config::LAN };
     let mut durable = Durable::new(Phase::Joined, 0);
-    durable.acked.raise(bob, held);
+    durable.acked.raise(bob.peer(), held);
+    durable.acked.raise(carol.peer(), written);
     let moment = Moment { now: 0, wall_ms: 0, random: 0 };
     let snapshot = Engine::new(setup, Start::Resume { durable, log }, moment).snapshot();
     (author, Look { snapshot, problem: None })
