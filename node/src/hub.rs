@@ -66,11 +66,14 @@ pub(crate) enum HubError {
     Unable(String),
 }
 
+#[derive(Default)]
 struct State {
     entries: BTreeMap<NetworkId, Entry>,
     /// Names of networks that are being created or joined; the id of one that is joined.
     entering: BTreeMap<Name, Option<NetworkId>>,
     tasks: BTreeMap<NetworkId, Task>,
+    /// How many entries those had that could not be deleted altogether: nobody finds them any more to count them.
+    undeleted: BTreeMap<NetworkId, u64>,
 }
 
 /// The task of a network. Dropping this tells it to stop.
@@ -101,7 +104,6 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new(outbound: Arc<Outbound>, config: Config, traces: Traces) -> Self {
-        let state = State { entries: BTreeMap::new(), entering: BTreeMap::new(), tasks: BTreeMap::new() };
         Self {
             identity: outbound.identity.clone(),
             name: outbound.name.clone(),
@@ -111,7 +113,7 @@ impl Hub {
             traces,
             outbound,
             config,
-            state: Mutex::new(state),
+            state: Mutex::default(),
         }
     }
 
@@ -314,8 +316,13 @@ impl Hub {
             }
             self.begin_to_erase(&mut state, id)
         };
-        self.erased(id, begun).await?;
-        Ok(count)
+        let erased = self.erased(id, begun).await;
+        let undeleted = &mut self.state().undeleted;
+        let count = undeleted.remove(&id).map_or(count, |before| before.max(count));
+        if erased.is_err() {
+            undeleted.insert(id, count);
+        }
+        erased.map(|()| count)
     }
 
     /// Marks a network as being entered, until the mark is dropped.

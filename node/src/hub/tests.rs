@@ -184,6 +184,20 @@ async fn a_network_that_can_not_be_read_or_deleted_keeps_no_other_from_being_res
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_the_disk_does_not_let_go_is_not_said_to_be_forgotten() {
+    let stage = Stage::new();
+    let lab = stage.stopped_while_creating().await;
+    stage.hub.state().entries.insert(lab.id, Entry { id: lab.id, name: name("lab"), network: None });
+    stage.disk("CREATE TRIGGER held BEFORE DELETE ON run BEGIN SELECT RAISE(ABORT, 'held'); END;");
+    for _ in 0..2 {
+        assert!(matches!(stage.hub.forget("lab").await, Err(HubError::Store(_))));
+    }
+    stage.disk("DROP TRIGGER held;");
+    assert_eq!(stage.hub.forget("lab").await.ok(), Some(1), "and how much it was");
+    assert!(matches!(stage.hub.forget("lab").await, Err(HubError::Unknown(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_creation_that_nobody_waits_for_and_that_fails_leaves_nothing() {
     let mut stage = Stage::new();
     let (creating, _) = stage.begin_to_create().await;

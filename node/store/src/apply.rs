@@ -58,9 +58,9 @@ pub(crate) fn apply(
                 .execute((network.as_bytes(), name.as_str()))?;
             }
             Write::Forget => {
-                hide(db, network)?;
+                let key = hide(db, network)?;
                 *memo = Memo::default();
-                changes.push(Change::Forget(network));
+                changes.push(Change::Forget { network, key });
             }
             other => {
                 let mut change = Commit { db, network: memo.network(db, network)?, memo };

@@ -1,9 +1,9 @@
 //! Forgetting a network. Nobody finds it any more once that is committed. What it leaves in the file is deleted after
 //! that in slices, a transaction each, with commits of other networks in between. What a crash or a full disk leaves of it
-//! is deleted from the next start on, or once the disk works again.
+//! is deleted from the next start on, or once the disk works again; whoever forgets the network again waits for that.
 
 use p2p_chat_model::NetworkId;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::Fault;
 
@@ -29,11 +29,10 @@ const SMALL: [(&str, &str); 4] =
     [("stretch", "position"), ("roster", "author, seq"), ("ack", "peer, upto"), ("feed", "author")];
 
 /// Hides a network from whoever reads and from the check at the start. Its row goes last: while it is there, under an id
-/// that nobody knows, no other network gets its key.
-pub(crate) fn hide(db: &Connection, network: NetworkId) -> Result<(), Fault> {
-    let sql = "UPDATE network SET id = randomblob(32), read = -1, state = NULL WHERE id = ?1";
-    db.execute(sql, [network.as_bytes()])?;
-    Ok(())
+/// that nobody knows, no other network gets its key. Returns that, if there is such a network.
+pub(crate) fn hide(db: &Connection, network: NetworkId) -> Result<Option<i64>, Fault> {
+    let sql = "UPDATE network SET id = randomblob(32), read = -1, state = NULL WHERE id = ?1 RETURNING key";
+    Ok(db.query_row(sql, [network.as_bytes()], |row| row.get(0)).optional()?)
 }
 
 /// The keys of the networks that are hidden.

@@ -28,7 +28,21 @@ pub(crate) enum Change {
         network: NetworkId,
         messages: Option<Vec<StoredMessage>>,
     },
-    Forget(NetworkId),
+    /// A network was hidden, if there was one; it had this key.
+    Forget {
+        network: NetworkId,
+        key: Option<i64>,
+    },
+}
+
+impl Change {
+    /// The key of a network that was hidden, and whose it was.
+    pub(crate) fn hidden(&self) -> Option<(i64, NetworkId)> {
+        match self {
+            Self::Forget { network, key } => key.map(|key| (key, *network)),
+            _ => None,
+        }
+    }
 }
 
 /// The newest committed runs and deliveries of each network, and what was counted of it.
@@ -70,7 +84,7 @@ impl Recent {
                 Change::Delivered { network, messages } => {
                     networks.entry(network).or_default().arrivals.extend(messages);
                 }
-                Change::Forget(network) => {
+                Change::Forget { network, .. } => {
                     networks.remove(&network);
                     self.tallies.forget(network);
                 }
@@ -210,7 +224,7 @@ mod tests {
         assert_eq!(recent.runs(LAB, ALICE, 2, usize::MAX).map(|runs| runs.len()), Some(4));
         push(&recent, BOB, 1, 1, RECENT_BYTES + 1);
         assert_eq!(recent.runs(LAB, BOB, 1, 1), None);
-        recent.apply(vec![Change::Forget(LAB)]);
+        recent.apply(vec![Change::Forget { network: LAB, key: Some(1) }]);
         assert_eq!(recent.runs(LAB, ALICE, 5, 1), None);
     }
 

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use p2p_chat_model::NetworkId;
@@ -22,6 +22,9 @@ use crate::{
     write::Write,
 };
 
+/// For how long a disk that kept something from being deleted is left alone: trying costs what commits need, too.
+const RETRY: Duration = Duration::from_secs(1);
+
 pub(crate) struct Writer {
     db: Connection,
     file: PathBuf,
@@ -31,10 +34,12 @@ pub(crate) struct Writer {
     memo: Memo,
     /// Networks of which something may be left to be deleted.
     hidden: Vec<i64>,
+    /// Whose these were, of those that were hidden since the start.
+    whose: BTreeMap<i64, NetworkId>,
     /// Commits that succeed when nothing is left of these.
     forgetting: Vec<(Request, BTreeSet<i64>)>,
-    /// Whether the disk kept a slice from being deleted.
-    stalled: bool,
+    /// When the disk kept a slice from being deleted, until that is tried again.
+    stalled: Option<Instant>,
 }
 
 /// If the writer panics, nobody shall wait for it.
@@ -54,15 +59,15 @@ impl Writer {
         figures: Arc<Figures>,
     ) -> Self {
         let (file, memo) = (file.to_owned(), Memo::default());
-        let (hidden, forgetting) = (Vec::new(), Vec::new());
-        Self { db, file, queue, recent, figures, memo, hidden, forgetting, stalled: false }
+        let (hidden, whose, forgetting) = (Vec::new(), BTreeMap::new(), Vec::new());
+        Self { db, file, queue, recent, figures, memo, hidden, whose, forgetting, stalled: None }
     }
 
     /// Writes until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         let _abandon = Abandon(Arc::clone(&self.queue));
-        self.find_hidden();
-        while let Some(batch) = self.queue.take(self.hidden.is_empty() || self.stalled) {
+        let _ = self.find_hidden();
+        while let Some(batch) = self.queue.take(self.hidden.is_empty() || self.stalled.is_some()) {
             if batch.iter().any(|request| matches!(request.work, Work::Probe)) {
                 self.probe(batch);
             } else if !batch.is_empty() {
@@ -73,18 +78,19 @@ impl Writer {
     }
 
     /// Looks for what is left of forgotten networks, to go on with it.
-    fn find_hidden(&mut self) {
+    fn find_hidden(&mut self) -> Result<(), StoreError> {
         // So the file need not grow when the log has to be taken into it to make room. What fails here fails there.
         let _ = schema::checkpoint(&self.db);
-        match forget::hidden(&self.db) {
-            Ok(hidden) => (self.hidden, self.stalled) = (hidden, false),
-            Err(fault) => self.stall(fault),
-        }
+        let hidden = forget::hidden(&self.db).map_err(|fault| self.stall(fault))?;
+        // Another network may have got the key of one that is not there any more.
+        self.whose.retain(|key, _| hidden.contains(key));
+        (self.hidden, self.stalled) = (hidden, None);
+        Ok(())
     }
 
     /// Deletes a slice of what is left of forgotten networks.
     fn delete_some(&mut self) {
-        if self.stalled {
+        if self.stalled.is_some() {
             return;
         }
         // What somebody waits for comes first.
@@ -104,7 +110,7 @@ impl Writer {
                     self.is_gone(network);
                 }
                 Ok(false) => {}
-                Err(fault) => self.stall(fault),
+                Err(fault) => drop(self.stall(fault)),
             }
         }
     }
@@ -112,6 +118,7 @@ impl Writer {
     /// Nothing is left of a network.
     fn is_gone(&mut self, network: i64) {
         self.hidden.retain(|hidden| *hidden != network);
+        self.whose.remove(&network);
         for (_, networks) in &mut self.forgetting {
             networks.remove(&network);
         }
@@ -128,18 +135,26 @@ impl Writer {
         self.in_transaction(|writer| forget::delete_slice(&writer.db, network))
     }
 
-    fn stall(&mut self, fault: Fault) {
+    fn stall(&mut self, fault: Fault) -> StoreError {
         let error = fault.at(&self.file);
         tracing::warn!(%error, "what is left of forgotten networks stays for now");
-        self.stalled = true;
+        self.stalled = Some(Instant::now());
         self.forgetting.drain(..).for_each(|(request, _)| self.queue.answer(request, Err(error.clone())));
+        error
+    }
+
+    /// Something could be stored: so what could not be deleted is tried again.
+    fn go_on_deleting(&mut self) {
+        if self.stalled.is_some_and(|since| since.elapsed() >= RETRY) {
+            let _ = self.find_hidden();
+        }
     }
 
     fn probe(&mut self, batch: Vec<Request>) {
         let outcome = schema::probe(&self.db).map_err(|fault| fault.at(&self.file));
         if outcome.is_ok() {
             self.queue.lift(&batch.iter().map(|request| request.network).collect());
-            self.find_hidden();
+            let _ = self.find_hidden();
         }
         for request in batch {
             self.queue.answer(request, outcome.clone());
@@ -154,6 +169,7 @@ impl Writer {
         self.figures.transaction_bytes.observe_number(batch.iter().map(|request| request.weight as u64).sum());
         let outcomes = match transacted {
             Ok(outcomes) => {
+                self.whose.extend(changes.iter().filter_map(Change::hidden));
                 // Before anybody hears of it: whoever does may ask for the run at once.
                 self.recent.apply(changes);
                 outcomes
@@ -166,6 +182,7 @@ impl Writer {
             }
         };
         self.fence(&batch, &outcomes);
+        let is_stored = outcomes.iter().any(Result::is_ok);
         let mut forgetting = Vec::new();
         for (request, outcome) in batch.into_iter().zip(outcomes) {
             if outcome.is_ok() && begins_anew(&request) {
@@ -176,19 +193,22 @@ impl Writer {
         }
         if !forgetting.is_empty() {
             self.delete_for(forgetting);
+        } else if is_stored {
+            self.go_on_deleting();
         }
     }
 
-    /// Networks have been hidden: their commits are answered when nothing is left of them.
+    /// Networks have been hidden: their commits are answered when nothing is left of them, nor of what was hidden of them
+    /// earlier.
     fn delete_for(&mut self, forgetting: Vec<Request>) {
-        let before: BTreeSet<i64> = self.hidden.iter().copied().collect();
-        self.find_hidden();
-        let new: BTreeSet<i64> = self.hidden.iter().copied().filter(|network| !before.contains(network)).collect();
+        let found = self.find_hidden();
         for request in forgetting {
-            if new.is_empty() {
-                self.queue.answer(request, Ok(()));
+            let is_its = |(_, network): &(&i64, &NetworkId)| **network == request.network;
+            let left: BTreeSet<i64> = self.whose.iter().filter(is_its).map(|(key, _)| *key).collect();
+            if found.is_err() || left.is_empty() {
+                self.queue.answer(request, found.clone());
             } else {
-                self.forgetting.push((request, new.clone()));
+                self.forgetting.push((request, left));
             }
         }
     }

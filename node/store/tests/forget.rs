@@ -103,6 +103,41 @@ async fn who_forgets_little_does_not_wait_for_what_is_left_of_others() {
 }
 
 #[tokio::test]
+async fn who_forgets_again_what_could_not_be_deleted_waits_until_it_is() {
+    let (_directory, store) = open();
+    let (alice, found) = store_much(&store).await;
+    hold_from(&store, 1);
+    let held = store.commit(alice.network, vec![Write::Forget]).await;
+    assert!(held.is_err());
+    assert_eq!(store.commit(alice.network, vec![Write::Forget]).await, held, "all is still there");
+    // What was begun anew hides nothing of what was before.
+    store.commit(alice.network, found).await.unwrap();
+    assert_eq!(store.commit(alice.network, vec![Write::Forget]).await, held);
+    assert_eq!(rows(&store, "run"), RUNS + 2);
+    let_go(&store);
+    assert_eq!(store.commit(alice.network, vec![Write::Forget]).await, Ok(()));
+    assert_eq!((rows(&store, "run"), rows(&store, "network")), (0, 0));
+    assert_eq!(store.commit(alice.network, vec![Write::Forget]).await, Ok(()), "nothing is left");
+}
+
+#[tokio::test]
+async fn what_could_not_be_deleted_goes_once_something_else_can_be_stored() {
+    let (_directory, store) = open();
+    let (alice, _) = store_much(&store).await;
+    let (bob, _, other) = Author::found(2, "den");
+    store.commit(bob.network, other).await.unwrap();
+    hold_from(&store, 1);
+    assert!(store.commit(alice.network, vec![Write::Forget]).await.is_err());
+    let_go(&store);
+    let begun = Instant::now();
+    while rows(&store, "network") > 1 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "what is left does not go");
+        store.commit(bob.network, vec![Write::State(vec![0])]).await.unwrap();
+    }
+    assert_eq!(rows(&store, "run"), 1);
+}
+
+#[tokio::test]
 async fn what_an_end_in_the_middle_leaves_of_a_forgotten_network_is_nobodys_and_goes() {
     let (directory, store) = open();
     let (alice, found) = store_much(&store).await;
