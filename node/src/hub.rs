@@ -14,7 +14,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{
     directory::Directory,
-    network::{Driver, Network, Outcome, Start, stored_state, wall_ms},
+    network::{Driver, Network, Outcome, Start, dormant, stored_state, wall_ms},
     outbound::Outbound,
     wire,
 };
@@ -272,6 +272,12 @@ impl Hub {
 
     /// Nothing came of it: the task ends, and what was written goes.
     async fn discard(&self, id: NetworkId) -> Result<(), HubError> {
+        self.end(id).await;
+        self.erase(id).await
+    }
+
+    /// Ends the task of a network, as if the node had left it.
+    async fn end(&self, id: NetworkId) {
         let task = {
             let mut state = self.state();
             state.entries.entry(id).and_modify(|entry| entry.network = None);
@@ -280,7 +286,6 @@ impl Hub {
         if let Some(task) = task {
             let _ = task.stop().await;
         }
-        self.erase(id).await
     }
 
     /// Deletes what is stored of a network whose task is over. Where that fails it counts as left, and can be forgotten
@@ -303,10 +308,19 @@ impl Hub {
         Ok(result?)
     }
 
-    /// Deletes the log of a network that the node has left. Returns how many entries it had.
+    /// Deletes the log of a network that the node has left, or that is damaged so that it can't even be left. Returns how
+    /// many entries it had.
     pub(crate) async fn forget(&self, wanted: &str) -> Result<u64, HubError> {
-        let Entry { id, name, .. } = self.find(wanted)?;
-        let count = self.store.entry_count(id).await?;
+        let Entry { id, name, network } = self.find(wanted)?;
+        if let Some(network) = network
+            && self.is_damaged(&network).await
+        {
+            self.end(id).await;
+        }
+        let count = match self.store.entry_count(id).await {
+            Err(StoreError::Damaged { .. }) => 0,
+            count => count?,
+        };
         let begun = {
             let mut state = self.state();
             // It may be joined again by now.
@@ -323,6 +337,14 @@ impl Hub {
             undeleted.insert(id, count);
         }
         erased.map(|()| count)
+    }
+
+    /// Whether the node can't take part in a network because what is stored of it is damaged: no disk that fails for a
+    /// while, and nothing that its task could do without.
+    async fn is_damaged(&self, network: &Network) -> bool {
+        let takes_no_part = network.look().await.is_some_and(|look| look.problem.is_some());
+        let setup = self.setup(network.id);
+        takes_no_part && matches!(dormant(&setup, &self.store).await, Err(StoreError::Damaged { .. }))
     }
 
     /// Marks a network as being entered, until the mark is dropped.

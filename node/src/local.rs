@@ -75,7 +75,7 @@ pub(crate) fn hub_status(error: HubError) -> Status {
 
 pub(crate) fn store_status(error: &StoreError) -> Status {
     let code = match error {
-        StoreError::Corrupt { .. } => Code::DataLoss,
+        StoreError::Corrupt { .. } | StoreError::Damaged { .. } => Code::DataLoss,
         _ => Code::ResourceExhausted,
     };
     Status::new(code, error.to_string())

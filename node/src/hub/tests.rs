@@ -8,7 +8,10 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::{metrics::Metrics, network::dormant};
+use crate::{
+    metrics::Metrics,
+    network::{Look, Message, unreadable},
+};
 
 /// What a full disk is to the table of networks.
 const BREAK: &str = "
@@ -195,6 +198,45 @@ async fn a_log_that_the_disk_does_not_let_go_is_not_said_to_be_forgotten() {
     stage.disk("DROP TRIGGER held;");
     assert_eq!(stage.hub.forget("lab").await.ok(), Some(1), "and how much it was");
     assert!(matches!(stage.hub.forget("lab").await, Err(HubError::Unknown(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_whose_state_is_damaged_can_be_forgotten_alone() {
+    let stage = Stage::new();
+    let lab = stage.stopped_while_creating().await;
+    let den = NetworkId::new([7; 32]);
+    stage.hub.store.commit(den, vec![Write::Network { name: name("den") }]).await.expect("the disk is fine");
+    stage.hub.state().entries.insert(den, Entry { id: den, name: name("den"), network: None });
+    stage.disk("UPDATE network SET state = CAST(x'ff' || substr(state, 2) AS BLOB) WHERE state IS NOT NULL");
+    stage.hub.start(lab.id, name("lab"), Start::Resume);
+    let network = stage.hub.joined("lab").expect("it may be in it");
+    let problem = network.look().await.and_then(|look| look.problem).expect("its state can't be read");
+    assert!(problem.contains(&lab.id.short()) && problem.contains("`p2p-chat forget`"), "{problem}");
+
+    assert_eq!(stage.hub.forget("lab").await.ok(), Some(1));
+    assert!(network.look().await.is_none(), "its task goes on");
+    assert!(matches!(stage.hub.find("lab"), Err(HubError::Unknown(_))));
+    let left = stage.hub.store.networks().await.expect("the disk is fine");
+    assert_eq!(left.into_iter().map(|network| network.id).collect::<Vec<_>>(), [den]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_only_the_disk_keeps_from_taking_part_is_not_forgotten() {
+    let stage = Stage::new();
+    let lab = stage.stopped_while_creating().await;
+    let (network, mut messages, _) = Network::new(lab.id, name("lab"), Traces::default());
+    stage.put(&network);
+    let setup = stage.hub.setup(lab.id);
+    let task = tokio::spawn(async move {
+        while let Some(Message::Look(reply)) = messages.recv().await {
+            let look = Look { snapshot: unreadable(&setup), problem: Some("the disk is full".to_owned()) };
+            reply.send(look).expect("it is awaited");
+        }
+    });
+    assert!(matches!(stage.hub.forget("lab").await, Err(HubError::StillIn(_))));
+    assert!(stage.hub.joined("lab").is_ok_and(|listed| listed.is(&network)));
+    assert_eq!(stage.hub.store.entry_count(lab.id).await, Ok(1));
+    task.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

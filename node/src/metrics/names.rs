@@ -92,8 +92,10 @@ pub(super) const PINGS: Metric =
     Metric::counter("p2p_chat_pings_total", "Pings of members by this node, answered or unanswered");
 pub(super) const EQUIVOCATIONS: Metric =
     Metric::counter("p2p_chat_equivocations_total", "Feeds found with two entries under one number");
-pub(super) const BROKEN: Metric =
-    Metric::gauge("p2p_chat_storage_broken", "Whether the network stands still because its data can't be written (1)");
+pub(super) const BROKEN: Metric = Metric::gauge(
+    "p2p_chat_storage_broken",
+    "Whether the network stands still because its data can't be written, or is damaged (1)",
+);
 pub(super) const INBOX_LENGTH: Metric =
     Metric::gauge("p2p_chat_inbox_length", "Inputs that wait for the task of the network; at most 1,024");
 pub(super) const INBOX_REFUSALS: Metric =

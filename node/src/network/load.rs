@@ -70,9 +70,10 @@ fn at_rest(setup: &Setup, durable: Durable, log: Vec<FeedLog>) -> Snapshot {
 /// The engine's state on disk, if it has ever written one.
 pub(crate) async fn stored_state(store: &Store, network: NetworkId) -> Result<Option<Durable>, StoreError> {
     let Some(bytes) = store.state(network).await? else { return Ok(None) };
-    let corrupt = |error: DecodeError| StoreError::Corrupt {
+    let corrupt = |error: DecodeError| StoreError::Damaged {
         file: store.file().to_owned(),
-        what: format!("state of network {}: {error}", network.short()),
+        network,
+        what: format!("its state: {error}"),
     };
     let mut durable = Durable::decode(&bytes).map_err(corrupt)?;
     // Acks are kept one by one; the state has them only as of its last change for another reason, and of so many peers.

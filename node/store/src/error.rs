@@ -31,6 +31,16 @@ pub enum StoreError {
         /// What was found.
         what: String,
     },
+    /// What is stored of one network is not what was written. It is left as it is, and other networks are not concerned.
+    #[error("what {} has of network {} is damaged ({what}); nothing was changed: restore the file from a backup, or delete this network alone with `p2p-chat forget` and join it again", .file.display(), .network.short())]
+    Damaged {
+        /// The database.
+        file: PathBuf,
+        /// The network.
+        network: NetworkId,
+        /// What was found.
+        what: String,
+    },
     /// The file was made by something else. It is left as it is.
     #[error("{} is not a p2p-chat database ({what}); nothing was changed: move it away, or use another --data-dir", .file.display())]
     Foreign {
@@ -118,6 +128,7 @@ impl Fault {
     pub(crate) fn of(self, file: &Path, network: NetworkId) -> StoreError {
         match self {
             Self::Refused(what) => StoreError::Refused { network, what },
+            Self::Corrupt(what) => StoreError::Damaged { file: file.to_owned(), network, what },
             other => other.at(file),
         }
     }

@@ -36,6 +36,6 @@ impl Store {
             Some(network) => query(db, network),
             None => Ok(T::default()),
         };
-        self.inner.readers.read(query).await
+        self.inner.readers.read(Some(network), query).await
     }
 }

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use p2p_chat_model::NetworkId;
 use rusqlite::Connection;
 use tokio::{sync::Semaphore, task};
 
@@ -25,8 +26,9 @@ impl Readers {
         Self { file: file.to_owned(), idle: Mutex::default(), permits: Arc::new(Semaphore::new(MAX_READERS)) }
     }
 
-    /// Runs `query` on a thread where blocking is allowed, all of it on one snapshot.
-    pub(crate) async fn read<T, Q>(self: &Arc<Self>, query: Q) -> Result<T, StoreError>
+    /// Runs `query`, which asks about one network or about all, on a thread where blocking is allowed, all of it on one
+    /// snapshot.
+    pub(crate) async fn read<T, Q>(self: &Arc<Self>, of: Option<NetworkId>, query: Q) -> Result<T, StoreError>
     where
         T: Send + 'static,
         Q: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
@@ -39,7 +41,10 @@ impl Readers {
             drop(permit);
             answer
         });
-        answer.await.map_err(|_| closed())?.map_err(|fault| fault.at(&self.file))
+        answer.await.map_err(|_| closed())?.map_err(|fault| match of {
+            Some(network) => fault.of(&self.file, network),
+            None => fault.at(&self.file),
+        })
     }
 
     fn query<T>(&self, query: impl FnOnce(&Connection) -> Result<T, Fault>) -> Result<T, Fault> {

@@ -54,7 +54,7 @@ async fn the_first_proof_against_an_author_is_kept_until_the_network_is_forgotte
     store.commit(network, vec![proof(first), proof(second)]).await.unwrap();
     assert_eq!(store.fork(network, bob).await, Ok(Some(first.encode().into())));
     sql(store).execute("UPDATE fork SET bytes = x'00'", []).unwrap();
-    assert!(matches!(store.fork(network, bob).await, Err(StoreError::Corrupt { .. })), "that proves nothing");
+    assert!(matches!(store.fork(network, bob).await, Err(StoreError::Damaged { .. })), "that proves nothing");
     store.commit(network, vec![Write::Forget]).await.unwrap();
     assert_eq!(store.fork(network, bob).await, Ok(None));
 }
@@ -444,7 +444,9 @@ async fn damaged_runs_are_told_and_not_handed_on() {
         let store = Store::open(copy.path()).unwrap();
         let damaged = |error: Option<StoreError>| {
             let error = error.expect(damage);
-            assert!(matches!(&error, StoreError::Corrupt { file, .. } if *file == target), "{damage}: {error}");
+            let is_its =
+                matches!(&error, StoreError::Damaged { file, network: of, .. } if *file == target && *of == network);
+            assert!(is_its, "{damage}: {error}");
         };
         damaged(store.runs(network, lab.bob.peer(), 2, 1).await.err());
         damaged(store.runs_beyond(network, &p2p_chat_model::VectorClock::new(), None, 1 << 20).await.err());
@@ -468,7 +470,7 @@ async fn a_damaged_genesis_does_not_keep_other_networks_from_being_read() {
     assert_eq!(sql(&store).execute(damage, []), Ok(1));
     drop(store);
     let store = Store::open(directory.path()).unwrap();
-    assert!(matches!(store.history(alice.network, None, 9).await, Err(StoreError::Corrupt { .. })));
+    assert!(matches!(store.history(alice.network, None, 9).await, Err(StoreError::Damaged { .. })));
     assert_eq!(store.history(den.network, None, 9).await.unwrap().len(), 1);
 }
 

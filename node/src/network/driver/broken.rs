@@ -1,4 +1,4 @@
-//! While the disk fails: nothing is taken in, and everybody who asks is told why.
+//! While the disk fails, or where what it holds is damaged: nothing is taken in, and everybody who asks is told why.
 
 use std::time::Duration;
 
@@ -19,7 +19,12 @@ const MEND_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Driver {
     pub(super) fn tell_broken(&self, problem: &StoreError) {
-        error!(network = %self.network.name, %problem, "can't store; taking no part until the disk works again");
+        let network = &self.network.name;
+        if matches!(problem, StoreError::Damaged { .. }) {
+            error!(%network, %problem, "what is stored is damaged; taking no part in this network");
+        } else {
+            error!(%network, %problem, "can't store; taking no part until the disk works again");
+        }
         self.shared.update(0, None);
         self.network.counts.broken.set(1);
         let _ = self.network.bus().send(Happening::Broken(problem.to_string()));

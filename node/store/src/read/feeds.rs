@@ -53,7 +53,7 @@ pub struct RosterEntry {
 impl Store {
     /// The networks, in the order in which they were first committed.
     pub async fn networks(&self) -> Result<Vec<StoredNetwork>, StoreError> {
-        self.inner.readers.read(networks).await
+        self.inner.readers.read(None, networks).await
     }
 
     /// The engine's state of a network as last committed.
