@@ -302,7 +302,12 @@ impl node_server::Node for Local {
             self.hub.store.check_writable(entry.id).await.map_err(|error| store_status(&error))?;
         }
         let write = Write::MarkRead { position: request.position };
-        self.hub.store.commit(entry.id, vec![write]).await.map_err(|error| store_status(&error))?;
+        let marked = self.hub.store.commit(entry.id, vec![write]).await;
+        marked.map_err(|error| match error {
+            // This contradicts nothing that is stored: nothing is, as the network was forgotten in the meantime.
+            StoreError::Refused { .. } => hub_status(HubError::Unknown(entry.name.to_string())),
+            error => store_status(&error),
+        })?;
         Ok(Response::new(v1::MarkReadResponse {}))
     }
 

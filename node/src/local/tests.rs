@@ -43,3 +43,16 @@ async fn a_network_that_the_node_is_just_leaving_or_entering_can_be_entered_in_a
         assert_eq!(code, Code::AlreadyExists, "{text}");
     }
 }
+
+#[tokio::test]
+async fn marking_as_read_what_is_forgotten_meanwhile_is_told_as_unknown() {
+    let (stage, (network, ..)) = (Stage::new(), Network::new(NetworkId::new([2; 32]), name("lab"), Traces::default()));
+    // Found still, and stored no more.
+    stage.put(&network);
+    let local = Local { hub: Arc::clone(&stage.hub), data_dir: PathBuf::new(), stop: watch::Sender::new(false) };
+    let request = v1::MarkReadRequest { network: "lab".to_owned(), position: 1 };
+    let status =
+        node_server::Node::mark_read(&local, Request::new(request)).await.expect_err("there is nothing to mark");
+    assert_eq!(status.code(), Code::NotFound, "{status}");
+    assert!(status.message().starts_with("this node is in no network lab"), "{status}");
+}
