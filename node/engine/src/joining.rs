@@ -135,7 +135,7 @@ impl Engine {
         match result {
             Ok(Response::Admitted { view, admission, frontier }) => {
                 let (me, plausible) = (self.me, self.is_plausible_view(&view));
-                let outdated = view.epoch < self.state.epoch;
+                let outdated = view.epoch < self.state.epoch || self.has_dropped_out_since(&view);
                 let current = !outdated && view.member(&me).is_some() && plausible;
                 if current && view.leader().is_some_and(|leader| leader.peer == hint.peer) {
                     self.on_admitted(hint.peer, view, admission, &frontier);
@@ -175,6 +175,13 @@ impl Engine {
             Err(error) => self.on_join_failed(&hint, next, &error),
             Ok(_) => self.seek_later("an answer that makes no sense"),
         }
+    }
+
+    /// Whether this node follows a later view of the same reign, without it: the answer was long under way.
+    fn has_dropped_out_since(&self, view: &View) -> bool {
+        let is_later =
+            |mine: &View| (mine.epoch, mine.leader) == (view.epoch, view.leader) && mine.version > view.version;
+        self.node().is_none() && self.view().is_some_and(is_later)
     }
 
     /// Tells a leader of an earlier reign of the later one.

@@ -135,6 +135,20 @@ fn a_service_that_says_that_the_leader_lives_is_believed_before_another_is_asked
 }
 
 #[test]
+fn an_admission_from_before_this_node_dropped_out_again_is_not_taken() {
+    let mut node = Node::settled(CAROL, ALICE, &[ALICE, BOB, CAROL]);
+    node.request(ALICE, Request::UpdateView(view(1, 6, ALICE, &[ALICE, BOB]), None));
+    let asked = node.id(1);
+    node.request(ALICE, Request::UpdateView(view(1, 8, ALICE, &[ALICE, BOB]), None));
+    let let_in = view(1, 7, ALICE, &[ALICE, BOB, CAROL]);
+    let late = Response::Admitted { view: let_in, admission: (ALICE.peer(), 3), frontier: clock(&[(ALICE, 3)]) };
+    node.answer(asked, Ok(late));
+    assert_eq!(node.on_disk().view.as_ref().map(|view| view.version), Some(8));
+    let outputs = node.tick_until(|output| matches!(output, Output::Discover { .. } | Output::Call { .. }));
+    assert!(!outputs.is_empty(), "it goes on asking");
+}
+
+#[test]
 fn a_text_waits_until_the_own_admission_is_delivered() {
     let (mut node, _) = carol_joins(Vec::new());
     node.answer(node.id(1), admitted(1));
