@@ -213,17 +213,18 @@ impl Engine {
             }
             return;
         }
-        if matches!(result, Err(CallError::NotMember(_))) {
-            // It lives, and one of both does not know yet that the other is in: a joiner whose answer was lost, or a
-            // leader that has learnt of a leave from before this node came back.
-            self.heard(peer);
-            if self.leader() == Some(peer) {
-                self.go_outside(None);
-            }
-            return;
-        }
         if !self.liveness.is_suspect(&peer) {
             return;
+        }
+        if result == Ok(Response::Alive) {
+            if self.may_be_joining(&peer) {
+                self.liveness.suspects.remove(&peer);
+                return;
+            }
+            if self.leader() == Some(peer) {
+                // It may have learnt of a leave from before this node came back; or it has left: others know.
+                self.go_outside(None);
+            }
         }
         let mut others: Vec<PeerId> = self.others().into_iter().filter(|other| *other != peer).collect();
         let mut asked = BTreeSet::new();
@@ -242,6 +243,13 @@ impl Engine {
         if nobody {
             self.on_lost(peer);
         }
+    }
+
+    /// As leader: whether `peer`, who takes no part or does not know this leader, may be a joiner whose answer was lost. It
+    /// asks again, for as long as a join may take.
+    fn may_be_joining(&self, peer: &PeerId) -> bool {
+        let heard = self.liveness.heard.get(peer).copied().unwrap_or(0);
+        self.is_leading() && self.moment.now < heard + self.setup.config.join_timeout_ms
     }
 
     pub(crate) fn on_indirect(&mut self, target: PeerId, via: PeerId, result: Result<Response, CallError>) {

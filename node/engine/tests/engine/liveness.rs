@@ -1,7 +1,7 @@
 //! Who is alive: silence, pings, pings by others.
 
 use p2p_chat_engine::{
-    Command, Config, Event, LeaderHint, Output, PeerCall, Refusal, Request, Response, Standing, Write,
+    CallError, Command, Config, Event, LeaderHint, Output, PeerCall, Refusal, Request, Response, Standing, Write,
 };
 
 use crate::common::*;
@@ -217,12 +217,31 @@ fn a_suspicion_from_before_a_stall_does_not_count() {
 }
 
 #[test]
-fn a_leader_that_knows_this_node_no_more_is_asked_to_let_it_in() {
+fn a_leader_that_knows_this_node_no_more_or_has_left_is_asked_to_let_it_in_and_others_about_it() {
     let mut node = bob_pings_alice();
-    let stranger = Err(p2p_chat_engine::CallError::NotMember("join it first".to_owned()));
-    let outputs = node.answer(node.id(1), stranger);
+    let outputs = node.answer(node.id(1), Ok(Response::Alive));
     let joins = is_call(|call| matches!(call, PeerCall::Join { .. }));
-    assert!(outputs.iter().any(joins) && callees(&outputs) == [ALICE.peer()], "{outputs:?}");
+    assert!(outputs.iter().any(joins) && callees(&outputs) == [ALICE.peer(), CAROL.peer()], "{outputs:?}");
+    let (join, via_carol) = (call_to(&outputs, ALICE), call_to(&outputs, CAROL));
+    node.answer(join, Err(CallError::NotHere("this node is not in that network".to_owned())));
+    let outputs = node.answer(via_carol, Ok(Response::Pinged(false, None)));
+    assert_eq!(outputs.first(), Some(&event(Event::Leaderless(p2p_chat_model::Epoch(1)))));
+}
+
+#[test]
+fn a_member_that_only_lives_is_dropped_when_no_join_can_be_under_way_any_more() {
+    let mut node = alice();
+    let end = node.now + CONFIG.join_timeout_ms;
+    let pings_bob =
+        |output: &Output| matches!(output, Output::Call { peer, call: PeerCall::Ping(_), .. } if *peer == BOB.peer());
+    while node.now < end {
+        let outputs = node.tick_until(pings_bob);
+        let standing = node.standing(None);
+        node.request(CAROL, Request::Ping(standing));
+        let outputs = node.answer(call_to(&outputs, BOB), Ok(Response::Alive));
+        let is_asked_about = outputs.iter().any(is_call(|call| *call == PeerCall::PingVia(BOB.peer())));
+        assert_eq!(is_asked_about, node.now >= end, "at {}: {outputs:?}", node.now);
+    }
 }
 
 #[test]
