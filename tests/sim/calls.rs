@@ -165,19 +165,7 @@ impl World {
 
     fn on_peer_call(&mut self, to: Who, id: FlightId, caller: Who, ask: Ask) {
         let from = self.nodes[caller].peer;
-        if !self.nodes[to].is_up {
-            let refused = Answer::Error(CallError::Unreachable("connection refused".to_owned()));
-            return self.send_answer(id, to, refused);
-        }
-        let same_network = self.nodes[to].disk.image().network == self.nodes[caller].disk.image().network;
-        if self.nodes[to].is_broken && same_network {
-            return self.send_answer(id, to, Answer::Error(life::unable()));
-        }
-        if self.nodes[to].engine.is_none() || !same_network {
-            let not_here = Answer::Error(CallError::NotHere("this node is not in that network".to_owned()));
-            return self.send_answer(id, to, not_here);
-        }
-        if let Some(answer) = self.feign(to, &ask) {
+        if let Some(answer) = self.answer_at_the_door(to, caller, &ask).or_else(|| self.feign(to, &ask)) {
             return self.send_answer(id, to, answer);
         }
         if self.was_bad(caller) && !self.is_genuine(&ask) {
@@ -194,6 +182,31 @@ impl World {
             self.note_join(to, from, *request);
         }
         self.handle(to, Input::Request(request, from, body), tokens);
+    }
+
+    /// What a process answers that does not ask an engine first. A ping is told that it lives, and no more: so are those
+    /// whom a node with a broken disk did not know as members.
+    fn answer_at_the_door(&self, to: Who, caller: Who, ask: &Ask) -> Option<Answer> {
+        let (node, caller) = (&self.nodes[to], &self.nodes[caller]);
+        let error = |error| Some(Answer::Error(error));
+        let same_network = node.disk.image().network == caller.disk.image().network;
+        if !node.is_up {
+            error(CallError::Unreachable("connection refused".to_owned()))
+        } else if node.is_broken && same_network && (!ask.is_ping() || node.admitted.contains(&caller.peer)) {
+            error(life::unable())
+        } else if node.engine.is_some() && same_network {
+            None
+        } else if ask.is_ping() {
+            Some(Answer::Response(Response::Alive))
+        } else {
+            error(CallError::NotHere("this node is not in that network".to_owned()))
+        }
+    }
+
+    /// Whether somebody still waits for the answer to this request, and it is a ping.
+    pub(crate) fn is_ping(&self, who: Who, request: RequestId) -> bool {
+        let flight = self.nodes[who].requests.get(&request).and_then(|flight| self.flights.get(flight));
+        flight.is_some_and(|flight| matches!(&flight.cargo, Cargo::Peer(ask) if ask.is_ping()))
     }
 
     /// Executes a reply of an engine.

@@ -21,6 +21,12 @@ pub(crate) enum Ask {
     Deliver(Vec<Rc<Run>>),
 }
 
+impl Ask {
+    pub(crate) fn is_ping(&self) -> bool {
+        matches!(self, Self::Plain(request) if matches!(**request, Request::Ping(_)))
+    }
+}
+
 /// An answer on the wire.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
@@ -83,11 +89,12 @@ pub(crate) fn tokens(runs: Vec<Rc<Run>>) -> (Vec<p2p_chat_engine::RunFacts>, Tok
     (facts, named.into_iter().collect())
 }
 
-/// What goes back over the wire for an engine's reply.
-pub(crate) fn answer(image: &Image, reply: Result<Response, Refusal>) -> Answer {
+/// What goes back over the wire for an engine's reply. Whose ping is refused hears that the node lives.
+pub(crate) fn answer(image: &Image, is_ping: bool, reply: Result<Response, Refusal>) -> Answer {
     match reply {
         Ok(Response::Serve(have)) => Answer::Stream(chunks(image, &have)),
         Ok(response) => Answer::Response(response),
+        Err(_) if is_ping => Answer::Response(Response::Alive),
         Err(refusal) => Answer::Error(call_error(refusal)),
     }
 }

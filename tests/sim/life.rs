@@ -1,7 +1,7 @@
 //! What befalls a process: it crashes, starts again, stops for a while, wakes up later than it thinks, or finds that
 //! its disk takes nothing any more.
 
-use p2p_chat_engine::{CallError, RequestId};
+use p2p_chat_engine::{CallError, Engine, RequestId};
 
 use crate::{
     calls::FlightId,
@@ -126,6 +126,7 @@ impl World {
         let node = &mut self.nodes[who];
         node.disk.discard(node.peer);
         node.is_broken = true;
+        node.admitted = node.engine.as_ref().map(Engine::admitted).unwrap_or_default();
         node.incarnation += 1;
         node.drop_engine();
         let open: Vec<RequestId> = node.requests.keys().copied().collect();

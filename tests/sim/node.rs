@@ -2,7 +2,7 @@
 //! a write when it is synced, while other inputs go on being handled.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     rc::Rc,
 };
 
@@ -63,6 +63,8 @@ pub(crate) struct Node {
     pub(crate) is_paused: bool,
     /// Its disk has failed: it takes no part until that works again.
     pub(crate) is_broken: bool,
+    /// Whose requests it listened to when its disk failed.
+    pub(crate) admitted: BTreeSet<PeerId>,
     /// Counts the lives of the process, and of what it makes of its network.
     pub(crate) incarnation: u64,
     /// What came while the process was paused.
@@ -108,6 +110,7 @@ impl Node {
             is_up: true,
             is_paused: false,
             is_broken: false,
+            admitted: BTreeSet::new(),
             incarnation: 1,
             inbox: Vec::new(),
             requests: BTreeMap::new(),
@@ -401,7 +404,7 @@ impl World {
         match *output {
             Output::Write(_) => {}
             Output::Reply(request, reply) => {
-                let answer = edge::answer(self.nodes[who].disk.image(), reply);
+                let answer = edge::answer(self.nodes[who].disk.image(), self.is_ping(who, request), reply);
                 self.reply(who, request, answer);
             }
             Output::Call { id, peer, address, call, timeout_ms } => {
