@@ -3,7 +3,7 @@
 use p2p_chat_engine::{
     CallError, DiscoveryCall, Durable, Event, LeaderHint, Output, PeerCall, Request, Response, Standing, Way, Write,
 };
-use p2p_chat_model::{Certificate, Rank, VectorClock, View, Vote};
+use p2p_chat_model::{Certificate, Rank, VectorClock, View, Vote, limits::MAX_RUN_ENTRIES};
 
 use crate::disk::Record;
 
@@ -142,6 +142,7 @@ pub(crate) fn record(record: &Record, state: Option<&Durable>) -> String {
             let kinds: Vec<String> = run.entries.iter().map(|(_, entry)| format!("{:?}", entry.header.kind)).collect();
             format!("own {}-{} {}", run.first, run.last(), kinds.join(" "))
         }
+        Record::OwnDelivered { author, seq } => format!("delivered {author:?}:{seq}"),
         Record::Delivered { author, seq, late, .. } => {
             format!("delivered {author:?}:{seq}{}", if *late { " late" } else { "" })
         }
@@ -182,8 +183,10 @@ pub(crate) fn notable(output: &Output) -> Option<&'static str> {
 }
 
 /// The name under which a sweep counts a write.
-pub(crate) const fn notable_record(record: &Record) -> Option<&'static str> {
+pub(crate) fn notable_record(record: &Record) -> Option<&'static str> {
     match record {
+        Record::Own(run) if run.entries.len() == MAX_RUN_ENTRIES => Some("a full run"),
+        Record::Own(run) if run.entries.len() > 1 => Some("a run of several entries"),
         Record::Ack { way: Way::Relayed(_), .. } => Some("an entry went by a relay"),
         Record::Ack { way: Way::Fetched, .. } => Some("an entry was fetched"),
         Record::Delivered { late: true, .. } => Some("an entry was late"),

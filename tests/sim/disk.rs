@@ -1,5 +1,5 @@
-//! A modelled disk: writes are buffered until they are synced, and what was not synced is lost in a crash, except
-//! for as much of its beginning as the disk happened to get to.
+//! A modelled disk: writes are buffered until they are synced, all at once, and what was not synced is lost in a crash;
+//! unless the disk had just got to the end of it.
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -11,9 +11,11 @@ use p2p_chat_model::{EntryHash, NetworkId, PeerId, Run, Seq, VectorClock};
 pub(crate) enum Record {
     /// A run of another author, or of the own feed coming back.
     Run(Rc<Run>),
-    /// A run of the own feed; its entries are delivered by being written.
+    /// A run of the own feed.
     Own(Rc<Run>),
-    /// An entry of another author is delivered.
+    /// An entry of such a run takes its place among all that is delivered.
+    OwnDelivered { author: PeerId, seq: Seq },
+    /// An entry of another author is delivered, or one of the own feed that came back.
     Delivered { author: PeerId, seq: Seq, hash: EntryHash, late: bool },
     /// A run that contradicts what is stored of its author, kept as proof.
     Fork(Rc<Run>),
@@ -57,31 +59,28 @@ impl Disk {
         self.own_end
     }
 
-    /// Buffers a write.
-    pub(crate) fn write(&mut self, me: PeerId, record: Record) {
+    /// Buffers a write in its place among those that are buffered already.
+    pub(crate) fn write(&mut self, me: PeerId, place: usize, record: Record) {
         if let Record::Own(run) | Record::Run(run) = &record
             && run.author == me
         {
             self.own_end = (run.last(), run.head());
         }
-        self.pending.push(record);
+        self.pending.insert(place, record);
     }
 
     /// Syncs what is buffered; says what became durable.
     pub(crate) fn sync(&mut self) -> Result<Vec<Record>, String> {
-        self.keep(usize::MAX)
+        let written = std::mem::take(&mut self.pending);
+        for record in &written {
+            self.image.apply(record)?;
+        }
+        Ok(written)
     }
 
     /// How many writes are not synced.
     pub(crate) fn unsynced(&self) -> usize {
         self.pending.len()
-    }
-
-    /// The power fails: the first `kept` buffered writes made it. Says which.
-    pub(crate) fn crash(&mut self, me: PeerId, kept: usize) -> Result<Vec<Record>, String> {
-        let kept = self.keep(kept);
-        self.discard(me);
-        kept
     }
 
     /// Nothing of what is buffered can be written.
@@ -104,7 +103,7 @@ impl Disk {
         match self.pending.get(index)? {
             Record::Run(run) | Record::Own(run) | Record::Fork(run) => Some(run.encode()),
             Record::State(bytes) => Some(bytes.clone()),
-            Record::Delivered { .. } | Record::Ack { .. } => None,
+            Record::Delivered { .. } | Record::OwnDelivered { .. } | Record::Ack { .. } => None,
         }
     }
 
@@ -114,15 +113,6 @@ impl Disk {
             Some(Record::State(_)) => Durable::decode(bytes).is_ok(),
             _ => Run::decode_trusted(bytes).is_ok(),
         }
-    }
-
-    fn keep(&mut self, count: usize) -> Result<Vec<Record>, String> {
-        let count = count.min(self.pending.len());
-        let kept: Vec<Record> = self.pending.drain(..count).collect();
-        for record in &kept {
-            self.image.apply(record)?;
-        }
-        Ok(kept)
     }
 }
 
@@ -204,12 +194,8 @@ impl Image {
 
     fn apply(&mut self, record: &Record) -> Result<(), String> {
         match record {
-            Record::Run(run) => self.append(run)?,
-            Record::Own(run) => {
-                self.append(run)?;
-                self.delivered.insert(run.author, run.last());
-            }
-            Record::Delivered { author, seq, .. } => {
+            Record::Run(run) | Record::Own(run) => self.append(run)?,
+            Record::Delivered { author, seq, .. } | Record::OwnDelivered { author, seq } => {
                 let (last, _) = self.end(author);
                 if *seq != self.delivered(author) + 1 || *seq > last {
                     return Err(format!("entry {seq} of {author:?} is delivered with {last} entries on disk"));

@@ -23,13 +23,13 @@ impl World {
             return;
         }
         self.note_partial_fan_out(who);
-        let unsynced = self.nodes[who].disk.unsynced();
-        let kept = self.rng.below(unsynced as u64 + 1) as usize;
-        if kept < unsynced && self.rng.chance(TORN) {
-            self.tear(who, kept);
+        if self.rng.chance(TORN) {
+            self.tear(who);
         }
+        let is_written = self.rng.chance(500);
         let node = &mut self.nodes[who];
-        let survived = node.disk.crash(node.peer, kept);
+        let survived = if is_written { node.disk.sync() } else { Ok(Vec::new()) };
+        node.disk.discard(node.peer);
         node.is_up = false;
         node.is_paused = false;
         node.is_broken = false;
@@ -44,12 +44,13 @@ impl World {
         self.reset_connections(who);
     }
 
-    /// Of the record after the first `kept` only a part is on the disk, which must not be taken for a whole one.
-    fn tear(&mut self, who: Who, kept: usize) {
-        let Some(bytes) = self.nodes[who].disk.bytes(kept) else { return };
+    /// Of some record only a part is on the disk, which must not be taken for a whole one.
+    fn tear(&mut self, who: Who) {
+        let at = self.rng.below(self.nodes[who].disk.unsynced() as u64) as usize;
+        let Some(bytes) = self.nodes[who].disk.bytes(at) else { return };
         self.tally.count("fault: torn write");
         let part = &bytes[..self.rng.below(bytes.len() as u64) as usize];
-        if self.nodes[who].disk.is_whole(kept, part) {
+        if self.nodes[who].disk.is_whole(at, part) {
             let name = self.nodes[who].name;
             self.violated("acked_is_durable", format!("{name} takes {} of {} bytes for all", part.len(), bytes.len()));
         }

@@ -6,7 +6,7 @@
 //! | `world` | virtual time, the queue of events, what a run consists of |
 //! | `node`, `edge`, `calls` | a process: the driver around an engine, and its calls to others |
 //! | `life`, `clock` | crashes, pauses, failing disks; what a node takes for the time |
-//! | `disk` | what survives a crash |
+//! | `disk`, `commit` | what survives a crash; what is written in one go |
 //! | `net` | what arrives, when, and what does not |
 //! | `discovery`, `founding` | the Node Discovery Services around their real registry: one, or up to three in some seeds |
 //! | `faults`, `users` | what goes wrong, and what people do meanwhile |
@@ -20,6 +20,7 @@
 mod bad;
 mod calls;
 mod clock;
+mod commit;
 mod describe;
 mod discovery;
 mod disk;

@@ -1,17 +1,13 @@
 //! A process: the driver around an engine, as the real one works. Outputs are executed in their order, those after
 //! a write when it is synced, while other inputs go on being handled.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    rc::Rc,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use p2p_chat_engine::{
     CommandId, Config, Durable, Engine, FeedLog, Input, Moment, Output, RequestId, Setup, Start, Write,
 };
 use p2p_chat_model::{
-    Address, Entry, EntryKind, Header, Identity, Name, NetworkId, PeerId, RosterOp, Run, Seq, VectorClock,
-    limits::MAX_RUN_ENTRIES,
+    Address, Entry, EntryKind, Header, Identity, Name, NetworkId, PeerId, RosterOp, Seq, VectorClock,
 };
 
 use crate::{
@@ -20,7 +16,6 @@ use crate::{
     describe,
     disk::{Disk, Record},
     edge::{self, Tokens},
-    faults::Fault,
     net::{Service, Who},
     trace::name,
     world::{Happening, World},
@@ -295,55 +290,6 @@ impl World {
                 }
             }
         }
-    }
-
-    /// Writes a batch: some of what waits, the writes among it merged into one sync.
-    fn begin_sync(&mut self, who: Who) {
-        let waiting = self.nodes[who].todo.len() as u64;
-        let count = if self.rng.chance(500) { waiting } else { self.rng.between(1, waiting) };
-        let mut own: Vec<OwnEntry> = Vec::new();
-        for _ in 0..count {
-            let Some(todo) = self.nodes[who].todo.pop_front() else { break };
-            match todo {
-                Todo::Own(entry) if own.len() < MAX_RUN_ENTRIES => own.push(entry),
-                other => {
-                    self.write_own(who, std::mem::take(&mut own));
-                    let node = &mut self.nodes[who];
-                    match other {
-                        Todo::Own(entry) => own.push(entry),
-                        Todo::Write(record) => node.disk.write(node.peer, record),
-                        Todo::Out(_) | Todo::ReadOn(_) => node.behind_sync.push_back(other),
-                    }
-                }
-            }
-        }
-        self.write_own(who, own);
-        let node = &mut self.nodes[who];
-        node.is_syncing = true;
-        let (incarnation, most) = (node.incarnation, node.slow_sync_ms.unwrap_or(node.sync_ms));
-        let delay = self.rng.between(most / 4, most);
-        if let Some(down_ms) = self.nodes[who].crash_writing.take() {
-            let halfway = self.rng.below(delay + 1);
-            self.after(halfway, Happening::Fault(Fault::CrashWriting { who, incarnation, down_ms }));
-        }
-        self.after(delay, Happening::Synced { who, incarnation });
-    }
-
-    fn write_own(&mut self, who: Who, own: Vec<OwnEntry>) {
-        let Some(first) = own.first().map(|entry| entry.seq) else { return };
-        let node = &self.nodes[who];
-        let (last, previous) = node.disk.own_end();
-        let network = node.disk.image().network;
-        let mut entries: Vec<Entry> = own.into_iter().map(|own| own.entry).collect();
-        let Some(network) = network.filter(|_| first == last + 1) else {
-            let line = format!("{} writes own entry {first} after {last}", self.nodes[who].name);
-            return self.violated("no_duplicate", line);
-        };
-        self.hold_time_back(who, first, &mut entries);
-        let node = &mut self.nodes[who];
-        let run = Rc::new(Run::sign(&node.identity, network, first, previous, entries));
-        node.disk.write(node.peer, Record::Own(run.clone()));
-        self.tell_second_story(who, &run);
     }
 
     /// A sync has ended.

@@ -44,12 +44,15 @@ const DEFAULT_SEEDS: Range<u64> = 1..5001;
 const PROGRESS: Duration = Duration::from_secs(10);
 /// How many discovery services a seed has: one of these.
 const SERVICES: [usize; 10] = [1, 1, 1, 1, 1, 1, 1, 2, 2, 3];
+/// How many things people say at once, at most: in a seed it is one of these. More than a run may hold, too.
+const AT_ONCE: [u64; 10] = [1, 1, 4, 4, 4, 20, 20, 20, 100, 400];
 /// What has to have happened in a sweep of at least so many seeds.
 const ENOUGH_SEEDS: u64 = 200;
-const SOMETIMES: [&str; 55] = [
+const SOMETIMES: [&str; 57] = [
     "a feed was frozen",
     "a fetch",
     "a fetch was given up",
+    "a full run",
     "a founding although an NDS stood in the way",
     "a founding came to nothing",
     "a half-done join was retried",
@@ -62,6 +65,7 @@ const SOMETIMES: [&str; 55] = [
     "a node found itself outside",
     "a node was leaderless",
     "a relay worked",
+    "a run of several entries",
     "a veto of the NDS was overruled by a majority",
     "a view was lost and regained",
     "a vote was refused",
@@ -222,13 +226,14 @@ fn draw(seed: u64, is_traced: bool) -> World {
 fn play(world: &mut World) -> Result<(), Violation> {
     let length = world.rng.between(5_000, 45_000);
     let pause_ms = world.rng.between(50, 2_500);
+    let at_once = world.rng.pick(&AT_ONCE).unwrap_or(1);
     world.found(0)?;
     let until = world.now + length;
     let begin = world.now + world.rng.between(300, 2_000);
     world.run_until(begin)?;
     for who in 0..world.nodes.len() {
         if world.rng.chance(900) {
-            world.after(0, Happening::Act(Act::Chat { who, pause_ms, until }));
+            world.after(0, Happening::Act(Act::Chat { who, at_once, pause_ms, until }));
         }
         let start = world.rng.below(3_000);
         if who > 0 {

@@ -26,15 +26,19 @@ pub(crate) const JOIN_BOUND_MS: u64 = 15_000;
 /// How long a leaver waits for somebody to have all that it wrote.
 pub(crate) const LEAVE_WAIT_MS: u64 = 10_000;
 
+/// How often somebody says more than one thing at once.
+const OUTBURST: u64 = 100;
+
 /// Something a user does.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Act {
     Join(Who),
     Say(Who),
     Leave(Who),
-    /// Says something, and again after a while, until the time named.
+    /// Says something, now and then up to so many things at once, and again after a while, until the time named.
     Chat {
         who: Who,
+        at_once: u64,
         pause_ms: u64,
         until: u64,
     },
@@ -98,10 +102,13 @@ impl World {
         let entry = facts(&run, RunToken(0)).entries.remove(0);
         let node = &mut self.nodes[who];
         node.disk = Disk::new(Some(network));
-        node.disk.write(node.peer, Record::Own(run.clone()));
-        node.disk.sync().expect("an empty disk takes the genesis");
+        let records = [Record::Own(run), Record::OwnDelivered { author: node.peer, seq: 1 }];
+        (0..).zip(records).for_each(|(place, record)| node.disk.write(node.peer, place, record));
+        let written = node.disk.sync().expect("an empty disk takes the genesis");
         self.network = Some(network);
-        self.oracle.check_record(&self.nodes[who], &Record::Own(run), None);
+        for record in &written {
+            self.oracle.check_record(&self.nodes[who], record, None);
+        }
         self.start_engine(who, network, Start::Found { command, genesis: entry });
         command
     }
@@ -183,8 +190,9 @@ impl World {
                     self.leave(who, force);
                 }
             }
-            Act::Chat { who, pause_ms, until } => {
-                self.act(Act::Say(who));
+            Act::Chat { who, at_once, pause_ms, until } => {
+                let count = if self.rng.chance(OUTBURST) { self.rng.between(1, at_once) } else { 1 };
+                (0..count).for_each(|_| self.act(Act::Say(who)));
                 let pause = self.rng.between(1, pause_ms.max(1) * 2);
                 if self.now + pause < until {
                     self.after(pause, Happening::Act(act));

@@ -52,20 +52,19 @@ impl Shown {
         self.nodes[who].delivered.clone()
     }
 
-    /// The node has written an own run.
-    pub(crate) fn wrote(&mut self, ledger: &Ledger, who: Who, run: &Run) -> Finding {
+    /// The node has written an own entry.
+    pub(crate) fn wrote(&mut self, ledger: &Ledger, who: Who, (me, own): (PeerId, Seq)) -> Finding {
         let node = &mut self.nodes[who];
-        let first = run.entries.first().map_or(0, |(_, entry)| entry.header.lamport);
+        let lamport = ledger.entry(me, own).map_or(0, |written| written.lamport);
         let as_written = |place: &(&PeerId, &Seq)| !node.second_stories.contains(&(*place.0, *place.1));
         for (author, seq) in node.delivered.iter().filter(as_written) {
-            if let Some(seen) = ledger.entry(*author, *seq).filter(|seen| seen.lamport >= first) {
-                let (me, times) = (run.author, (first, seen.lamport));
-                return Err(format!("{me:?} writes {} after {author:?}:{seq}, at Lamport times {times:?}", run.first));
+            if let Some(seen) = ledger.entry(*author, *seq).filter(|seen| seen.lamport >= lamport) {
+                let times = (lamport, seen.lamport);
+                return Err(format!("{me:?} writes {own} after {author:?}:{seq}, at Lamport times {times:?}"));
             }
         }
-        node.delivered.insert(run.author, run.last());
-        let lamport = run.entries.last().map_or(0, |(_, entry)| entry.header.lamport);
-        node.newest = node.newest.max(Some((lamport, run.author, run.last())));
+        node.delivered.insert(me, own);
+        node.newest = node.newest.max(Some((lamport, me, own)));
         Ok(())
     }
 

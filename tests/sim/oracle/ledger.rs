@@ -29,17 +29,22 @@ pub(crate) struct Ledger {
 
 impl Ledger {
     /// An author's run has become durable at its author. An own number is used once.
-    pub(crate) fn write(&mut self, run: &Run, past: &Past) -> Finding {
+    pub(crate) fn write(&mut self, run: &Run) -> Finding {
         for (seq, (hash, entry)) in (run.first..).zip(&run.entries) {
-            let mut past = past.clone();
-            past.remove(&run.author);
-            let new = Written { hash: *hash, lamport: entry.header.lamport, kind: entry.header.kind, past };
+            let (lamport, kind) = (entry.header.lamport, entry.header.kind);
+            let new = Written { hash: *hash, lamport, kind, past: Past::new() };
             let old = self.written.insert((run.author, seq), new);
             if old.is_some_and(|old| old.hash != *hash) {
                 return Err(format!("{:?} wrote two entries under number {seq}", run.author));
             }
         }
         Ok(())
+    }
+
+    /// What the author had delivered when it wrote that entry.
+    pub(crate) fn rests_on(&mut self, author: PeerId, seq: Seq, mut past: Past) {
+        past.remove(&author);
+        self.written.entry((author, seq)).and_modify(|written| written.past = past);
     }
 
     /// An author says something else under numbers of its feed.

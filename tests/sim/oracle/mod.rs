@@ -110,12 +110,15 @@ impl Oracle {
     pub(crate) fn check_record(&mut self, node: &Node, record: &Record, state: Option<&Durable>) {
         let who = node.who;
         if self.bad == Some(node.peer) {
-            if let Record::Own(run) = record {
+            match record {
                 // What it writes under a number is one of the things it says there.
-                let _ = self.ledger.write(run, &self.shown.past(who));
-                self.shown.trust(who, run.author, run.last());
-            } else if let Record::Delivered { author, seq, .. } = record {
-                self.shown.trust(who, *author, *seq);
+                Record::Own(run) => drop(self.ledger.write(run)),
+                Record::OwnDelivered { author, seq } => {
+                    self.ledger.rests_on(*author, *seq, self.shown.past(who));
+                    self.shown.trust(who, *author, *seq);
+                }
+                Record::Delivered { author, seq, .. } => self.shown.trust(who, *author, *seq),
+                Record::Run(_) | Record::State(_) | Record::Fork(_) | Record::Ack { .. } => {}
             }
             return;
         }
@@ -124,10 +127,12 @@ impl Oracle {
         }
         match record {
             Record::Own(run) => {
-                let past = self.shown.past(who);
-                let found = self.ledger.write(run, &past);
+                let found = self.ledger.write(run);
                 self.note("no_duplicate", found);
-                let found = self.shown.wrote(&self.ledger, who, run);
+            }
+            Record::OwnDelivered { author, seq } => {
+                self.ledger.rests_on(*author, *seq, self.shown.past(who));
+                let found = self.shown.wrote(&self.ledger, who, (*author, *seq));
                 self.note("causal_order", found);
             }
             Record::Run(run) => {
