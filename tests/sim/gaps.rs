@@ -1,9 +1,10 @@
-//! Faults that the product is known not to bear yet. They are off, unless `GAPS=all` or the names of some turn them on:
+//! Faults that the product is known not to bear yet, and what it is known to do wrong. They are off, unless `GAPS=all` or
+//! the names of some turn them on:
 //! `GAPS=lost,far-ahead SEEDS=5000 KEEP_GOING=1 cargo test --release -p p2p-chat --test sim sweep -- --nocapture`.
 
 use std::sync::OnceLock;
 
-/// A fault that is off.
+/// A fault that is off, or what nobody objects to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gap {
     /// A bad member that never comes back: if it was the only one in the newest view, the others are stranded.
@@ -12,12 +13,15 @@ pub(crate) enum Gap {
     FarAhead,
     /// Who leaves by force takes along what only it has, and what others wrote may rest on that.
     Force,
+    /// Who gives a join up may have been let in all the same: all others list it for ever, and nobody can take that back.
+    Ghost,
 }
 
-const GAPS: [(Gap, &str); 3] = [(Gap::Lost, "lost"), (Gap::FarAhead, "far-ahead"), (Gap::Force, "force")];
+const GAPS: [(Gap, &str); 4] =
+    [(Gap::Lost, "lost"), (Gap::FarAhead, "far-ahead"), (Gap::Force, "force"), (Gap::Ghost, "ghost")];
 
 impl Gap {
-    /// Whether the fault is to be drawn all the same.
+    /// Whether the fault is to be drawn, or objected to, all the same.
     pub(crate) fn is_on(self) -> bool {
         static WANTED: OnceLock<String> = OnceLock::new();
         let wanted = WANTED.get_or_init(|| std::env::var("GAPS").unwrap_or_default());

@@ -15,6 +15,7 @@ mod no_phantom;
 mod one_leader_per_epoch_and_rank;
 mod one_vote_per_epoch;
 mod outsiders_change_nothing;
+mod rosters_are_true;
 mod same_set_same_state;
 mod silence_never_removes;
 
@@ -59,6 +60,7 @@ pub(crate) struct Oracle {
     leaders: one_leader_per_epoch_and_rank::Leaders,
     ids: ids_never_reused::Ids,
     rosters: silence_never_removes::Rosters,
+    excused: rosters_are_true::Excused,
     /// The bad member: nothing is promised to it, nor of it.
     bad: Option<PeerId>,
     /// Whether nothing goes wrong any more, and all follow one leader.
@@ -82,6 +84,7 @@ impl Oracle {
             leaders: one_leader_per_epoch_and_rank::Leaders::new(services),
             ids: ids_never_reused::Ids::default(),
             rosters: silence_never_removes::Rosters::new(count),
+            excused: rosters_are_true::Excused::default(),
             bad: None,
             is_peace: false,
             genuine: BTreeMap::new(),
@@ -159,6 +162,7 @@ impl Oracle {
     }
 
     fn check_state(&mut self, node: &Node, state: &Durable) {
+        self.excused.note(node, state);
         let found = self.epochs.check_state(node.who, node.name, state);
         self.note("epoch_never_decreases", found);
         if let Some((epoch, candidate)) = state.vote {
@@ -184,6 +188,7 @@ impl Oracle {
         self.note("acked_is_durable", found);
         if matches!(output, Output::Done(_, Ok(Done::Left { .. }))) && wish == Some(Wish::LeaveByForce) {
             self.acked.forgo(node.peer);
+            self.excused.leaves_by_force(node.peer);
         }
         let found = no_loss::check_left(nodes, who, output, wish);
         // A bad member may have said that it has all.
@@ -269,6 +274,8 @@ impl Oracle {
         self.note("no_loss", found);
         let found = liveness::check_rest(nodes, self.bad);
         self.note("liveness", found);
+        let found = rosters_are_true::check(&self.ledger, &self.excused, nodes, self.bad);
+        self.note("rosters_are_true", found);
     }
 
     /// One leader, the lowest active id, known to everybody and to the discovery services, which have this on record.
