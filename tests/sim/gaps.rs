@@ -13,7 +13,8 @@ pub(crate) enum Gap {
     FarAhead,
     /// Who leaves by force takes along what only it has, and what others wrote may rest on that.
     Force,
-    /// Who gives a join up may have been let in all the same: all others list it for ever, and nobody can take that back.
+    /// Who gives a join up, or leaves while it asks to be let in again, may be let in all the same; and who crashes while it
+    /// leaves may find nobody who takes its Leave. All others list it for ever then.
     Ghost,
 }
 

@@ -162,7 +162,7 @@ impl Oracle {
     }
 
     fn check_state(&mut self, node: &Node, state: &Durable) {
-        self.excused.note(node, state);
+        self.excused.note_state(node.peer, state);
         let found = self.epochs.check_state(node.who, node.name, state);
         self.note("epoch_never_decreases", found);
         if let Some((epoch, candidate)) = state.vote {
@@ -182,6 +182,7 @@ impl Oracle {
         if self.bad == Some(node.peer) {
             return;
         }
+        self.excused.note_output(node.peer, output);
         let found = no_needless_election::check(node.name, output, self.is_peace);
         self.note("liveness", found);
         let found = self.acked.check_output(nodes, who, output);
