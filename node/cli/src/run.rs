@@ -210,7 +210,10 @@ impl<H: Host> Run<'_, H> {
     fn completions(&mut self, shell: clap_complete::Shell) -> Result<(), Failure> {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "p2p-chat", &mut script);
-        self.console.raw(&script)
+        let script = String::from_utf8_lossy(&script);
+        // clap_complete looks for `p2p__chat__subcmd__send` in bash, and defines `p2p__subcmd__chat__subcmd__send`: it
+        // takes the hyphen of the program's name for the end of a command's.
+        self.console.raw(script.replace("p2p__subcmd__chat", "p2p__chat").as_bytes())
     }
 }
 

@@ -266,6 +266,30 @@ async fn completions_are_printed_without_a_node() {
 }
 
 #[tokio::test]
+async fn bash_completes_the_options_of_commands() {
+    let world = World::new();
+    let script = world.run(&["completions", "bash"]).await.out;
+    let complete = |words: &str, at: usize| {
+        // As bash does it: what is typed in an array, and the command, the word and the one before as arguments.
+        let ask = format!(
+            "{script}\nCOMP_WORDS=({words}); COMP_CWORD={at}\n\
+             completer=$(complete -p p2p-chat | grep -o -- '-F [^ ]*')\n\
+             \"${{completer#-F }}\" p2p-chat \"${{COMP_WORDS[at]}}\" \"${{COMP_WORDS[at - 1]}}\"\n\
+             echo \"${{COMPREPLY[@]}}\"\n"
+        );
+        let ask = ask.replace("[at", &format!("[{at}"));
+        let answer = std::process::Command::new("bash").args(["--norc", "-c", &ask]).output();
+        answer.ok().map(|answer| String::from_utf8_lossy(&answer.stdout).trim().to_owned())
+    };
+    // There are machines without bash.
+    let Some(of_send) = complete("p2p-chat send --w", 2) else { return };
+    assert_eq!(of_send, "--wait");
+    assert_eq!(complete("p2p-chat send --wait ''", 3).as_deref(), Some("none one all"));
+    assert_eq!(complete("p2p-chat serve --preset ''", 3).as_deref(), Some("lan wan"));
+    assert_eq!(complete("p2p-chat sen", 1).as_deref(), Some("send"));
+}
+
+#[tokio::test]
 async fn forgetting_a_long_log_is_waited_for_and_said_to_be_under_way() {
     let mut world = World::new();
     world.waits.noticeable = Duration::from_millis(50);
