@@ -103,6 +103,10 @@ impl Directory {
         self.services.get(service).map(|service| service.channel.clone())
     }
 
+    pub(crate) fn url(&self, service: usize) -> &str {
+        self.services.get(service).map_or("nowhere", |service| &service.url)
+    }
+
     /// This process hosts the first service now, or no more.
     pub(crate) fn set_embedded(&self, embedded: bool) {
         self.embedded.store(embedded, Ordering::Relaxed);
@@ -224,7 +228,7 @@ impl Service {
         let result = match tokio::time::timeout(TIMEOUT, call(client)).await {
             Err(_) => Err(CallError::Unreachable(format!("{} did not answer in time", self.url))),
             Ok(Err(status)) if status.code() == Code::NotFound => Err(CallError::NotHere(String::new())),
-            Ok(result) => result.map_err(|status| wire::call_error(&status)),
+            Ok(result) => result.map_err(|status| wire::discovery_error(&status, &self.url)),
         };
         self.note(result.as_ref().err());
         result.map_err(|error| match error {

@@ -97,6 +97,15 @@ pub(crate) fn call_error(status: &Status) -> CallError {
     }
 }
 
+/// Why a call to the discovery service at `url` brought no answer. A server that does not know the call is none: a node,
+/// perhaps, whose port was taken for that of a service.
+pub(crate) fn discovery_error(status: &Status, url: &str) -> CallError {
+    if status.code() == Code::Unimplemented && !is_unanswered(status) {
+        return CallError::Unreachable(format!("what listens at {url} is no discovery service (a node?)"));
+    }
+    call_error(status)
+}
+
 /// A field that must be there.
 fn need<T>(field: Option<T>, name: &'static str) -> Result<T, FieldError> {
     field.ok_or(FieldError::missing(name))

@@ -107,6 +107,26 @@ async fn a_silent_discovery_service_among_several_is_named_and_hides_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_taken_for_a_discovery_service_is_said_to_be_none() {
+    let mut cluster = Cluster::of(Lines::Direct, &NAMES[..1]).await;
+    let url = format!("http://{}", cluster.node("alice").address);
+    let bob = cluster.add("bob").await;
+    bob.nds = url.clone();
+    bob.start(&[]).await;
+    let create = v1::CreateRequest { network: "garden".to_owned() };
+    let founded = cluster.node("bob").client().create(call(create)).await.expect_err("there is no service");
+    let join = v1::JoinNetworkRequest { network: LAB.to_owned() };
+    let joined = cluster.node("bob").client().join(tonic::Request::new(join)).await.expect_err("there is no service");
+    for refused in [founded, joined] {
+        is_clear(&refused, &url);
+        assert!(refused.message().contains("is no discovery service"), "{refused}");
+    }
+    let listed = networks(&cluster, "bob", &[]).await;
+    assert_eq!((listed.status.code(), listed.stdout.as_str()), (Some(6), ""), "{listed:?}");
+    assert!(listed.stderr.contains(&format!("{url} is no discovery service")), "{listed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_silent_discovery_services_are_waited_for_together() {
     let mut cluster = Cluster::of(Lines::Direct, &NAMES[..1]).await;
     let silent: [_; 5] = std::array::from_fn(|_| silent_service());

@@ -32,7 +32,7 @@ pub(crate) struct NodeProcess {
     /// Whether it suspects others four times as late.
     pub(crate) is_patient: bool,
     logs: PathBuf,
-    nds: String,
+    pub(crate) nds: String,
     seat: Seat,
     process: Option<Process>,
     lines: Lines,

@@ -24,23 +24,25 @@ impl Outbound {
         let channel =
             self.directory.channel(service).ok_or_else(|| CallError::Failed("bug: no such service".into()))?;
         let mut client = DiscoveryClient::new(channel.caused_by(cause));
+        let url = self.directory.url(service);
         let answer = match call {
             DiscoveryCall::Create { view, admission, serial } => {
-                self.create(&mut client, network, view, &admission, serial).await?
+                self.create((&mut client, url), network, view, &admission, serial).await?
             }
             DiscoveryCall::Update { view, expected, votes, serial } => {
                 let registration = self.sign(network, view, Some(expected), serial, Action::Update);
-                update(&mut client, registration, &votes).await?
+                update((&mut client, url), registration, &votes).await?
             }
             DiscoveryCall::Renew { view, serial } => {
-                renew(&mut client, self.sign(network, view, None, serial, Action::Renew)).await?
+                renew((&mut client, url), self.sign(network, view, None, serial, Action::Renew)).await?
             }
             DiscoveryCall::Close { view, serial } => {
                 let registration = Some(self.sign(network, view, None, serial, Action::Close));
-                client.close_network(v1::CloseNetworkRequest { registration }).await.map_err(failed)?;
+                let closed = client.close_network(v1::CloseNetworkRequest { registration }).await;
+                closed.map_err(|status| wire::discovery_error(&status, url))?;
                 DiscoveryAnswer::Closed
             }
-            DiscoveryCall::Lookup => lookup(&mut client, network).await?,
+            DiscoveryCall::Lookup => lookup((&mut client, url), network).await?,
         };
         Ok(Response::Discovery(answer))
     }
@@ -60,7 +62,7 @@ impl Outbound {
 
     async fn create(
         &self,
-        client: &mut DiscoveryClient<Line>,
+        (client, url): (&mut DiscoveryClient<Line>, &str),
         network: &Network,
         view: View,
         admission: &[(PeerId, Seq)],
@@ -76,20 +78,21 @@ impl Outbound {
         }
         let registration = Some(self.sign(network, view, None, serial, Action::Create));
         let request = v1::CreateNetworkRequest { registration, genesis, admission: chain };
-        let answer = client.create_network(request).await.map_err(failed)?.into_inner();
+        let answer = client.create_network(request).await;
+        let answer = answer.map_err(|status| wire::discovery_error(&status, url))?.into_inner();
         Ok(DiscoveryAnswer::Accepted(wire::record(answer.record.as_ref()).map_err(nonsense)?))
     }
 }
 
 async fn update(
-    client: &mut DiscoveryClient<Line>,
+    (client, url): (&mut DiscoveryClient<Line>, &str),
     registration: v1::Registration,
     votes: &[Vote],
 ) -> Result<DiscoveryAnswer, CallError> {
     let votes = votes.iter().map(Into::into).collect();
     let request = v1::UpdateLeaderRequest { registration: Some(registration), votes };
     let answer = match client.update_leader(request).await {
-        Err(status) => return unknown(status),
+        Err(status) => return unknown(&status, url),
         Ok(answer) => answer.into_inner(),
     };
     updated(&answer)
@@ -101,12 +104,12 @@ pub(crate) fn updated(answer: &v1::UpdateLeaderResponse) -> Result<DiscoveryAnsw
 }
 
 async fn renew(
-    client: &mut DiscoveryClient<Line>,
+    (client, url): (&mut DiscoveryClient<Line>, &str),
     registration: v1::Registration,
 ) -> Result<DiscoveryAnswer, CallError> {
     let request = v1::RenewLeaseRequest { registration: Some(registration) };
     let answer = match client.renew_lease(request).await {
-        Err(status) => return unknown(status),
+        Err(status) => return unknown(&status, url),
         Ok(answer) => answer.into_inner(),
     };
     renewed(&answer)
@@ -117,10 +120,13 @@ pub(crate) fn renewed(answer: &v1::RenewLeaseResponse) -> Result<DiscoveryAnswer
     settle(answer.accepted, answer.refusal(), answer.record.as_ref(), answer.serial)
 }
 
-async fn lookup(client: &mut DiscoveryClient<Line>, network: &Network) -> Result<DiscoveryAnswer, CallError> {
+async fn lookup(
+    (client, url): (&mut DiscoveryClient<Line>, &str),
+    network: &Network,
+) -> Result<DiscoveryAnswer, CallError> {
     let key = Some(v1::get_network_request::Key::Network(network.id.to_wire()));
     match client.get_network(v1::GetNetworkRequest { key }).await {
-        Err(status) => unknown(status),
+        Err(status) => unknown(&status, url),
         Ok(answer) => {
             let record = wire::record(answer.into_inner().record.as_ref()).map_err(nonsense)?;
             Ok(DiscoveryAnswer::Accepted(record))
@@ -143,12 +149,8 @@ fn settle(
 }
 
 /// That a network is not known is an answer.
-fn unknown(status: Status) -> Result<DiscoveryAnswer, CallError> {
-    if status.code() == Code::NotFound { Ok(DiscoveryAnswer::Unknown) } else { Err(failed(status)) }
-}
-
-fn failed(status: Status) -> CallError {
-    wire::call_error(&status)
+fn unknown(status: &Status, url: &str) -> Result<DiscoveryAnswer, CallError> {
+    if status.code() == Code::NotFound { Ok(DiscoveryAnswer::Unknown) } else { Err(wire::discovery_error(status, url)) }
 }
 
 fn nonsense(error: FieldError) -> CallError {
