@@ -16,6 +16,15 @@ use crate::{failure::Failure, render::text};
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// On whose disks a message has to be before the story goes on.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// Of all other members.
+    All,
+    /// Of so many, since others are dead and none of the living is to be left out.
+    Living(usize),
+}
+
 /// Plays it all; says what held.
 pub(super) async fn play(narrator: &mut Narrator<'_>) -> Result<Vec<Check>, Failure> {
     narrator.part("A discovery service and four nodes, each a process of its own")?;
@@ -25,17 +34,17 @@ pub(super) async fn play(narrator: &mut Narrator<'_>) -> Result<Vec<Check>, Fail
     let mut sent = Vec::new();
 
     narrator.part("A conversation: every message goes straight from its author to all others")?;
-    say(&alice, "Good morning! Is the experiment still running?", v1::Wait::All, &mut sent, narrator).await?;
+    say(&alice, "Good morning! Is the experiment still running?", Reach::All, &mut sent, narrator).await?;
     let replies = ["Since midnight.", "With 212 samples so far.", "No errors here."];
     for (actor, reply) in others.iter().zip(replies) {
-        say(actor, reply, v1::Wait::All, &mut sent, narrator).await?;
+        say(actor, reply, Reach::All, &mut sent, narrator).await?;
     }
     let before = expect_state(&alice).await?.epoch;
 
     narrator.part("The leader dies (SIGKILL), in the middle of the conversation")?;
     let elected = kill_leader(&stage, alice, &others, &mut sent, narrator).await?;
     for (actor, line) in others.iter().zip(["I lead now.", "Then let us go on.", "On we go."]) {
-        say(actor, line, v1::Wait::One, &mut sent, narrator).await?;
+        say(actor, line, Reach::Living(2), &mut sent, narrator).await?;
     }
 
     narrator.part("The old leader comes back")?;
@@ -47,7 +56,7 @@ pub(super) async fn play(narrator: &mut Narrator<'_>) -> Result<Vec<Check>, Fail
     let count = sent.len();
     until("alice's catching up", async || Ok((alice.history().await?.len() >= count).then_some(()))).await?;
     narrator.step(format!("alice has caught up: {} in her history", text::count(count as u64, "message")))?;
-    say(&alice, "What did I miss? Oh, I see it.", v1::Wait::All, &mut sent, narrator).await?;
+    say(&alice, "What did I miss? Oh, I see it.", Reach::All, &mut sent, narrator).await?;
     others.push(alice);
     let seen = gather_evidence(&stage, &others, sent, [before, elected], (highest_before, back.node_id)).await?;
     Ok(judge(&seen))
@@ -73,17 +82,32 @@ async fn enter(stage: &Stage, name: &'static str, how: &[&str], narrator: &mut N
 async fn say(
     actor: &Actor,
     line: &str,
-    wait: v1::Wait,
+    reach: Reach,
     sent: &mut Vec<String>,
     narrator: &mut Narrator<'_>,
 ) -> Result<(), Failure> {
     let started = Instant::now();
+    let wait = if matches!(reach, Reach::All) { v1::Wait::All } else { v1::Wait::One };
     let receipt = actor.client.send(NETWORK, line.to_owned(), wait, PATIENCE).await?;
+    let stored_by = match reach {
+        Reach::All => u64::from(receipt.stored_by),
+        Reach::Living(count) => stored_by(actor, &receipt.id, count).await? as u64,
+    };
     let millis = started.elapsed().as_secs_f64() * 1000.0;
-    let stored = format!("on the disks of {} of {} others", receipt.stored_by, receipt.members);
+    let stored = format!("on the disks of {stored_by} of {} others", receipt.members);
     narrator.step(format!("{}: {line}  [{stored} after {millis:.1} ms]", actor.name))?;
     sent.push(receipt.id);
     Ok(())
+}
+
+/// On how many others' disks a message of `actor` is, once those are `count`.
+async fn stored_by(actor: &Actor, id: &str, count: usize) -> Result<usize, Failure> {
+    until(&format!("the storing of what {} said by {count} others", actor.name), async || {
+        let custody = actor.client.inspect(NETWORK, id).await?.custody;
+        let holders = custody.iter().filter(|held| held.state == "stored" && held.way != "author").count();
+        Ok((holders >= count).then_some(holders))
+    })
+    .await
 }
 
 /// Kills the leader and waits until all survivors and the discovery service know the next; returns its epoch.
@@ -100,7 +124,7 @@ async fn kill_leader(
     leader.process.kill();
     narrator.step(format!("{name} is dead"))?;
     if let Some(speaker) = survivors.last() {
-        say(speaker, "Hello? Can anybody still read me?", v1::Wait::One, sent, narrator).await?;
+        say(speaker, "Hello? Can anybody still read me?", Reach::Living(2), sent, narrator).await?;
     }
     let mut epoch = 0;
     for survivor in survivors {
