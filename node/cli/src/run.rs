@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     io::{Read, Write},
+    os::fd::OwnedFd,
     process::ExitCode,
     time::Duration,
 };
@@ -65,9 +66,10 @@ pub async fn run(cli: Cli, host: &impl Host) -> ExitCode {
 pub async fn run_in(cli: Cli, host: &impl Host, mut surroundings: Surroundings) -> u8 {
     let console = Console::new(&mut surroundings, cli.global.json);
     let typed_is_visible = surroundings.input_is_terminal && surroundings.out_is_terminal;
-    let Surroundings { env, input, interrupt, input_is_terminal, has_screen, .. } = surroundings;
+    let Surroundings { env, input, interrupt, input_is_terminal, has_screen, out_pipe, .. } = surroundings;
     let input = Some(input);
-    let mut run = Run { host, console, env, input, input_is_terminal, typed_is_visible, has_screen, interrupt };
+    let mut run =
+        Run { host, console, env, input, out_pipe, input_is_terminal, typed_is_visible, has_screen, interrupt };
     let result = run.command(cli).await;
     let result = result.and_then(|()| run.console.flush());
     match result {
@@ -88,6 +90,8 @@ pub(crate) struct Run<'a, H> {
     pub(crate) env: Env,
     /// Standard input, until somebody takes it.
     input: Option<Box<dyn Read + Send>>,
+    /// Where it can be seen that whoever reads the output has gone, until somebody takes it.
+    out_pipe: Option<OwnedFd>,
     /// Whether somebody types.
     pub(crate) input_is_terminal: bool,
     /// Whether what is typed can be seen where the output is.
@@ -194,6 +198,11 @@ impl<H: Host> Run<'_, H> {
     /// Standard input; the second caller gets an empty one.
     pub(crate) fn take_input(&mut self) -> Box<dyn Read + Send> {
         self.input.take().unwrap_or_else(|| Box::new(std::io::empty()))
+    }
+
+    /// Whoever reads the output, to be watched by [`crate::surroundings::reader_gone`]; the second caller gets nothing.
+    pub(crate) fn take_out_pipe(&mut self) -> Option<OwnedFd> {
+        self.out_pipe.take()
     }
 
     async fn text_to_send(&mut self, text: String) -> Result<String, Failure> {

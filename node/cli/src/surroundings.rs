@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{self, BufWriter, IsTerminal, Read, Write},
+    os::fd::{AsFd, OwnedFd},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +12,10 @@ use std::{
 };
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use tokio::sync::watch;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::watch,
+};
 
 use crate::{failure::Failure, settings::Env};
 
@@ -27,6 +31,8 @@ pub struct Surroundings {
     pub input: Box<dyn Read + Send>,
     /// Whether stdout is a terminal.
     pub out_is_terminal: bool,
+    /// Where it can be seen that whoever reads the output has gone; nothing where nobody reads as it comes.
+    pub out_pipe: Option<OwnedFd>,
     /// Whether stdin is a terminal, so that what is typed can be seen already.
     pub input_is_terminal: bool,
     /// Whether both are terminals that can show a screen, which is then taken from and given back to them directly.
@@ -77,6 +83,8 @@ impl Surroundings {
             err: Box::new(io::stderr()),
             input: Box::new(io::stdin()),
             out_is_terminal: io::stdout().is_terminal(),
+            // Without it the loss is seen at the next write.
+            out_pipe: io::stdout().as_fd().try_clone_to_owned().ok().filter(|out| !out.is_terminal()),
             input_is_terminal: io::stdin().is_terminal(),
             today: now().to_zoned(zone.clone()).date(),
             zone,
@@ -85,6 +93,24 @@ impl Surroundings {
             waits: Waits::default(),
         })
     }
+}
+
+/// Waits until whoever reads from this pipe or socket has gone; for ever where it is neither.
+pub(crate) async fn reader_gone(pipe: Option<OwnedFd>) {
+    #[expect(deprecated, reason = "an `OwnedFd` is what it should have asked for: it stays open while it is watched")]
+    let watch = |pipe| AsyncFd::with_interest(pipe, Interest::WRITABLE);
+    // The system refuses to watch files.
+    let watched = pipe.and_then(|pipe| watch(pipe).ok());
+    if let Some(watched) = watched {
+        while let Ok(mut seen) = watched.ready(Interest::WRITABLE).await {
+            if seen.ready().is_write_closed() {
+                return;
+            }
+            // It says so again when somebody has read, and when the reader goes.
+            seen.clear_ready();
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 /// The present; the beginning of 1970 where the system's clock is out of all bounds.
@@ -179,6 +205,21 @@ mod tests {
         let me: Pid = getpid();
         kill_process(me, which).expect("a signal to oneself");
         timeout(SOON, seen.recv()).await.expect("it came");
+    }
+
+    #[tokio::test]
+    async fn the_reader_of_a_pipe_or_socket_is_seen_to_go() {
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let (peer, socket) = std::os::unix::net::UnixStream::pair().expect("a pair of sockets");
+        for (reader, writer) in [(OwnedFd::from(reader), OwnedFd::from(writer)), (peer.into(), socket.into())] {
+            let mut gone = std::pin::pin!(reader_gone(Some(writer)));
+            let early = timeout(Duration::from_millis(50), &mut gone).await;
+            assert!(early.is_err(), "it is there");
+            drop(reader);
+            timeout(SOON, gone).await.expect("seen");
+        }
+        let file = OwnedFd::from(tempfile::tempfile().expect("a file"));
+        assert!(timeout(Duration::from_millis(50), reader_gone(Some(file))).await.is_err(), "a file has no reader");
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use crate::{
     render::{json, message},
     run::{self, Run},
     settings::Settings,
+    surroundings::reader_gone,
 };
 
 /// `p2p-chat send`
@@ -104,10 +105,13 @@ pub(crate) async fn listen<H: Host>(
         }
     };
     let host = run.host;
+    let reader = run.take_out_pipe();
     let console = &mut run.console;
     let result = tokio::select! {
         result = print_all(&mut follower, host, console) => result,
         () = run.interrupt.wait() => Ok(()),
+        // Or it would be noticed at the next message only, which may never come.
+        () = reader_gone(reader) => Err(Failure::OutputClosed),
     };
     let closed = follower.session.close(&mut run.console, &mut run.interrupt).await;
     result.and(closed)

@@ -185,6 +185,17 @@ async fn a_reader_that_goes_away_ends_it_quietly() {
 }
 
 #[tokio::test]
+async fn listen_whose_reader_goes_away_ends_although_nobody_says_anything() {
+    let world = World::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    *world.out_pipe.lock().expect("not poisoned") = Some(writer.into());
+    let run = world.start(&["listen", "lab", "--from", "start"]);
+    world.host.node.was_called("subscribe lab START_BEGINNING 0", 1).await;
+    drop(reader);
+    assert_eq!(run.end().await, ok(""));
+}
+
+#[tokio::test]
 async fn listen_prints_messages_as_they_come_and_notices_beside_them() {
     let world = World::new();
     world.host.node.arrives(message(1, "before"));

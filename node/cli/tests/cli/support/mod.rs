@@ -4,7 +4,12 @@ mod fake;
 mod host;
 mod streams;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use jiff::{civil::date, tz::TimeZone};
 use p2p_chat_cli::{Cli, Env, Interrupt, Surroundings, Waits, run_in};
@@ -32,6 +37,8 @@ pub(crate) struct World {
     pub(crate) env: Vec<(&'static str, String)>,
     pub(crate) is_terminal: bool,
     pub(crate) output_is_closed: bool,
+    /// Where the next run can see that whoever reads its output has gone.
+    pub(crate) out_pipe: Mutex<Option<OwnedFd>>,
     /// Longer than in life: a busy machine is not a slow node.
     pub(crate) waits: Waits,
 }
@@ -49,7 +56,15 @@ impl World {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let env = vec![("HOME", dir.path().display().to_string()), ("USER", "alice".to_owned())];
-        Self { dir, host: Arc::default(), env, is_terminal: false, output_is_closed: false, waits: LONG }
+        Self {
+            dir,
+            host: Arc::default(),
+            env,
+            is_terminal: false,
+            output_is_closed: false,
+            out_pipe: Mutex::default(),
+            waits: LONG,
+        }
     }
 
     /// Runs a command to its end, with nothing to read.
@@ -74,6 +89,7 @@ impl World {
             err: Box::new(err.clone()),
             input: Box::new(keyboard.clone()),
             out_is_terminal: self.is_terminal,
+            out_pipe: self.out_pipe.lock().expect("not poisoned").take(),
             input_is_terminal: self.is_terminal,
             has_screen: false,
             zone: TimeZone::UTC,
