@@ -89,10 +89,10 @@ pub(crate) fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
-/// Checks the text of a message: not empty, at most 64 KiB.
+/// Checks the text of a message: more than white space, at most 64 KiB.
 pub(crate) fn message_text(text: String) -> Result<String, String> {
     match text.len() {
-        0 => Err("a message must not be empty".to_owned()),
+        _ if text.trim().is_empty() => Err("a message must not be empty".to_owned()),
         size if size > MAX_TEXT_BYTES => {
             Err(format!("a message has at most {MAX_TEXT_BYTES} bytes, this one has {size}; send it in parts"))
         }
@@ -127,6 +127,7 @@ mod tests {
         assert_eq!(seconds("3"), Ok(Duration::from_secs(3)));
         for bad in ["0", "-1", "86401", "1.5", "x"] {
             assert!(seconds(bad).is_err(), "{bad}");
+        assert!(message_text(" \t\n\u{a0}".to_owned()).is_err());
         }
     }
 }

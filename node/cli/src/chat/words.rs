@@ -113,7 +113,7 @@ pub(crate) fn help(mode: Mode) -> impl Iterator<Item = (String, &'static str)> {
 /// Understands a line: a text to say, unless it begins with one slash.
 pub(crate) fn meaning(line: String, mode: Mode) -> Meaning {
     let Some(command) = line.strip_prefix('/') else {
-        return if line.is_empty() { Meaning::Nothing } else { Meaning::Say(line) };
+        return if line.trim().is_empty() { Meaning::Nothing } else { Meaning::Say(line) };
     };
     if command.starts_with('/') {
         return Meaning::Say(command.to_owned());

@@ -38,6 +38,7 @@ async fn a_text_that_is_no_message_is_refused_before_anything_starts() {
     assert_eq!(world.run(&["send", "lab", &too_long]).await, failed(2, sentence));
     assert_eq!(world.run_with_input(&["send", "lab", "-"], too_long.as_bytes()).await, failed(2, sentence));
     assert_eq!(world.run(&["send", "lab", ""]).await, failed(2, "a message must not be empty"));
+    assert_eq!(world.run(&["send", "lab", "   "]).await, failed(2, "a message must not be empty"));
     assert_eq!(world.run(&["send", "lab", "-"]).await, failed(2, "a message must not be empty"));
     let not_text = world.run_with_input(&["send", "lab", "-"], b"\xff").await;
     assert_eq!(not_text, failed(2, "the message on stdin is not UTF-8; convert it first"));

@@ -48,8 +48,15 @@ pub(super) fn entered(model: &mut Model, effects: &mut Vec<Effect>) {
 
 /// What the input line says.
 fn meant(line: String) -> Meaning {
+    let has_several_lines = line.contains('\n');
+    // A block that is pasted usually ends in a line break.
+    let text = line.trim_end_matches('\n');
     // What is pasted and begins with a slash is no command.
-    if line.contains('\n') { Meaning::Say(line) } else { meaning(line, Mode::Screen) }
+    if has_several_lines && !text.trim().is_empty() {
+        Meaning::Say(text.to_owned())
+    } else {
+        meaning(text.to_owned(), Mode::Screen)
+    }
 }
 
 /// The input line that says a text: one that looks like a command has another slash before it.

@@ -178,6 +178,20 @@ fn too_long_a_text_stays_in_the_input_line() {
 }
 
 #[test]
+fn a_pasted_block_is_sent_without_its_last_line_break_and_blanks_are_not_sent() {
+    let mut screen = Screen::in_lab(vec![]);
+    let pasted = |screen: &mut Screen, text: &str| {
+        screen.input(Input::Terminal(TerminalEvent::Paste(text.to_owned())));
+        plain(screen.key("enter"))
+    };
+    assert_eq!(pasted(&mut screen, "one\r\n  two\r\n\r\n"), [send("one\n  two")]);
+    assert_eq!(pasted(&mut screen, "/quit\n"), [send("/quit")], "still no command");
+    for blank in ["   ", "\n", " \n\t\n"] {
+        assert_eq!(pasted(&mut screen, blank), [], "{blank:?}");
+    }
+}
+
+#[test]
 fn what_is_pasted_is_one_message_and_no_command() {
     let mut screen = Screen::in_lab(vec![]);
     screen.input(Input::Terminal(TerminalEvent::Paste("/quit\r\nnow".to_owned())));
