@@ -77,6 +77,15 @@ pub(crate) fn is_network_id(network: &str) -> bool {
     network.parse::<p2p_chat_model::NetworkId>().is_ok()
 }
 
+/// `word` as a shell takes it for one word, so that a hint can be typed as it is shown.
+pub(crate) fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_./:@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// Reads a whole number of seconds, from 1 to 86,400.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<NonZeroU32>().ok().filter(|seconds| seconds.get() <= 86_400);
@@ -118,8 +127,20 @@ mod tests {
     #[test]
     fn texts_are_bounded() {
         assert!(message_text(String::new()).is_err());
+        assert!(message_text(" \t\n\u{a0}".to_owned()).is_err());
         assert!(message_text("x".repeat(MAX_TEXT_BYTES)).is_ok());
         assert!(message_text("x".repeat(MAX_TEXT_BYTES + 1)).is_err());
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell_where_they_need_it() {
+        for plain in ["lab", "größe-2", "a.b/c"] {
+            assert_eq!(quoted(plain), plain);
+        }
+        let words = [("a b", "'a b'"), ("it's", r"'it'\''s'"), ("$x;y", "'$x;y'"), ("~", "'~'"), ("", "''")];
+        for (word, expected) in words {
+            assert_eq!(quoted(word), expected);
+        }
     }
 
     #[test]
@@ -127,7 +148,6 @@ mod tests {
         assert_eq!(seconds("3"), Ok(Duration::from_secs(3)));
         for bad in ["0", "-1", "86401", "1.5", "x"] {
             assert!(seconds(bad).is_err(), "{bad}");
-        assert!(message_text(" \t\n\u{a0}".to_owned()).is_err());
         }
     }
 }

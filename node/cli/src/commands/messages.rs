@@ -17,6 +17,7 @@ use crate::{
     run::{self, Run},
     settings::Settings,
     surroundings::reader_gone,
+    values::quoted,
 };
 
 /// `p2p-chat send`
@@ -67,6 +68,7 @@ fn may_go_out(failure: Failure, network: &str) -> Failure {
 }
 
 fn unsettled(why: impl Display, network: &str) -> String {
+    let network = quoted(network);
     format!("{why}; the message may go out all the same: see p2p-chat history {network} before you send it again")
 }
 

@@ -74,6 +74,9 @@ async fn send_that_is_interrupted_or_not_answered_says_that_the_message_may_go_o
     world.host.node.refuses("send", Status::unavailable("the node did not answer within 20 s; look at its log"));
     let sentence = format!("the node did not answer within 20 s; look at its log; {may}");
     assert_eq!(world.run(&["send", "lab", "hi"]).await, failed(6, &sentence));
+    world.host.node.refuses("send", Status::unavailable("it has gone"));
+    let seen = world.run(&["send", "our lab", "hi"]).await.err;
+    assert!(seen.contains("see p2p-chat history 'our lab' before"), "{seen}");
     world.host.node.refuses("send", Status::not_found("there is no network lab"));
     assert_eq!(world.run(&["send", "lab", "hi"]).await, failed(3, "there is no network lab"), "an answer is final");
 }

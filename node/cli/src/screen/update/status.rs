@@ -12,6 +12,7 @@ use crate::{
         text::harmless_line,
         timeline::Part,
     },
+    values::quoted,
 };
 
 /// How often the node is asked where it stands, and who the members are, milliseconds.
@@ -100,7 +101,9 @@ pub(super) fn entered(
     let name = harmless_line(network);
     let wanted = model.wanted.take_if(|wanted| wanted.network == network);
     match result {
-        Ok(Entered::Founded) => model.say(format!("founded {name}; others join it with p2p-chat chat {name}")),
+        Ok(Entered::Founded) => {
+            model.say(format!("founded {name}; others join it with p2p-chat chat {}", quoted(&name)));
+        }
         Ok(Entered::Joined) => model.say(format!("joined {name}")),
         // The screen shows one that is under way as such.
         Ok(Entered::Already | Entered::UnderWay) => {}
