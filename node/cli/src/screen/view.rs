@@ -33,7 +33,7 @@ pub(crate) fn view(model: &Model, frame: &mut Frame<'_>) {
     if let Some(activity) = status::activity(model, panes.activity.width) {
         draw_lines(frame, visible(panes.activity), [activity]);
     }
-    draw_lines(frame, visible(panes.status), [status::line(model, panes.status.width)]);
+    draw_lines(frame, visible(panes.status), status::lines(model, panes.status));
     input::draw(model, frame, visible(panes.input));
     overlay::draw(model, frame, visible(panes.timeline.union(panes.networks).union(panes.members)));
 }

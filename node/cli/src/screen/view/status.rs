@@ -2,6 +2,7 @@
 
 use p2p_chat_proto::v1::{NetworkState, Phase};
 use ratatui::{
+    layout::Rect,
     style::Style,
     text::{Line, Span},
 };
@@ -11,7 +12,7 @@ use crate::{
     screen::{
         keys::Action,
         layout::{
-            window,
+            said_rows, window,
             wrap::{columns, shortened},
         },
         model::{
@@ -58,15 +59,13 @@ pub(super) fn title(model: &Model, width: u16) -> Line<'static> {
     line_of(parts, style, width)
 }
 
-/// The line at the bottom: what was just said to the user, else how things stand.
-pub(super) fn line(model: &Model, width: u16) -> Line<'static> {
+/// The line at the bottom: what was just said to the user, in several where one is too short, else how things stand.
+pub(super) fn lines(model: &Model, area: Rect) -> Vec<Line<'static>> {
     let style = model.theme.style(Role::Status);
-    if let Some(said) = &model.said {
-        let role = if said.is_error { Role::Error } else { Role::Text };
-        let text = shortened(&format!(" {}", said.text), width.into());
-        return line_of(vec![(text, model.theme.in_bar(role))], style, width);
-    }
-    line_of(standing(model), style, width)
+    let Some(said) = &model.said else { return vec![line_of(standing(model), style, area.width)] };
+    let role = model.theme.in_bar(if said.is_error { Role::Error } else { Role::Text });
+    let rows = said_rows(&said.text, area.width, area.height.into());
+    rows.into_iter().map(|row| line_of(vec![(row, role)], style, area.width)).collect()
 }
 
 /// Line with what takes long, if anything does.
