@@ -87,6 +87,15 @@ pub(super) fn give_up(model: &mut Model) -> bool {
     true
 }
 
+/// What to add where this chat hosts a discovery service.
+fn hosting(model: &Model) -> String {
+    let own = model.status.discovery.iter().find(|service| service.embedded);
+    own.map_or_else(String::new, |service| {
+        let url = harmless_line(&service.url);
+        format!("; no discovery service was found, so this chat hosts one at {url}")
+    })
+}
+
 /// A network was entered, or not.
 pub(super) fn entered(
     model: &mut Model,
@@ -102,9 +111,10 @@ pub(super) fn entered(
     let wanted = model.wanted.take_if(|wanted| wanted.network == network);
     match result {
         Ok(Entered::Founded) => {
-            model.say(format!("founded {name}; others join it with p2p-chat chat {}", quoted(&name)));
+            let how = quoted(&name);
+            model.say(format!("founded {name}; others join it with p2p-chat chat {how}{}", hosting(model)));
         }
-        Ok(Entered::Joined) => model.say(format!("joined {name}")),
+        Ok(Entered::Joined) => model.say(format!("joined {name}{}", hosting(model))),
         // The screen shows one that is under way as such.
         Ok(Entered::Already | Entered::UnderWay) => {}
         Err(failure) => {

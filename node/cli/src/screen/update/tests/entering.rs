@@ -30,6 +30,24 @@ fn the_way_into_a_network_is_asked_for_step_by_step() {
 }
 
 #[test]
+fn who_hosts_a_discovery_service_is_told_so_when_it_enters_a_network() {
+    let hosting = || {
+        let service = v1::DiscoveryState { url: "http://127.0.0.1:7400".to_owned(), ..Default::default() };
+        let discovery = vec![v1::DiscoveryState { reachable: true, embedded: true, ..service }];
+        v1::StatusResponse { discovery, ..status(vec![]) }
+    };
+    let mut screen = Screen::new();
+    screen.resized(80, 24);
+    screen.input(Input::Opened(None));
+    screen.status(hosting());
+    screen.answer(entered(&screen, "lab", Ok(Entered::Founded)));
+    let hosts = "no discovery service was found, so this chat hosts one at http://127.0.0.1:7400";
+    assert_eq!(said(&screen), format!("founded lab; others join it with p2p-chat chat lab; {hosts}"));
+    let rows = screen.rows().join(" ");
+    assert!(rows.contains("hosts one at") && rows.contains("http://127.0.0.1:7400"), "all of it is shown: {rows}");
+}
+
+#[test]
 fn a_network_that_can_not_be_reached_is_tried_again_and_one_that_refuses_is_not() {
     let mut screen = Screen::new();
     screen.input(Input::Opened(None));
