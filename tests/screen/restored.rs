@@ -52,6 +52,19 @@ async fn is_restored(scene: &Scene, shell: &Terminal) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chat_clears_what_a_program_that_crashed_has_left() {
+    let Some(scene) = Scene::new().await else { return };
+    let shell = scene.shell("alice", USUAL).await;
+    // The alternate screen stays active, with something in a place where a new chat shows nothing.
+    shell.enters(r"printf '\033[?1049h\033[2J\033[5;40H%s\033[H' rub''bish; echo in''side");
+    shell.until("the alternate screen", |screen| screen.contains("rubbish") && screen.contains("inside")).await;
+    shell.enters(&scene.chat_line("alice").join(" "));
+    shows_network(&shell).await;
+    shell.until("a clear screen", |screen| screen.contains("all caught up")).await;
+    assert!(!shell.screen().contains("rubbish"), "{}", shell.screen());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leaving_the_chat_restores_the_terminal() {
     let Some(scene) = Scene::new().await else { return };
     let shell = chatting(&scene).await;

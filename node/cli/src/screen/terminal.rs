@@ -19,7 +19,7 @@ use crossterm::{
     },
     execute,
     style::Print,
-    terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+    terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
 use ratatui::{Terminal, backend::CrosstermBackend, layout::Rect};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_current_process_group, kill_process, waitid};
@@ -120,7 +120,9 @@ impl Display {
     fn enter(&self) -> Result<(), Failure> {
         enable_raw_mode().map_err(|error| broken(&error))?;
         IS_TAKEN.store(true, Ordering::SeqCst);
-        let entered = execute!(io::stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange);
+        // The alternate screen comes empty only to who is not in it already: after a crash, it holds what was there.
+        let emptied = execute!(io::stdout(), EnterAlternateScreen, Clear(ClearType::All));
+        let entered = emptied.and_then(|()| execute!(io::stdout(), EnableBracketedPaste, EnableFocusChange));
         let entered =
             entered.and_then(|()| if self.mouse { execute!(io::stdout(), EnableMouseCapture) } else { Ok(()) });
         entered.map_err(|error| broken(&error))
