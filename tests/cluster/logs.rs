@@ -17,7 +17,9 @@ fn told(node: &NodeProcess, id: &str) -> Result<Vec<Value>, String> {
     for line in log.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
         let event: Value = serde_json::from_str(line).map_err(|error| format!("{line:?}: {error}"))?;
         let is_whole = ["timestamp", "level", "message", "target"].iter().all(|key| event[key].is_string());
-        ensure(is_whole, || format!("{event}"))?;
+        let numbers = ["node", "epoch", "seq"];
+        let has_numbers = numbers.into_iter().all(|key| event[key].is_null() || event[key].is_u64());
+        ensure(is_whole && has_numbers, || format!("{event}"))?;
         if event["message_id"] == id {
             ensure(event["network"] == LAB && event["level"] == "DEBUG", || format!("{event}"))?;
             told.push(event);

@@ -52,7 +52,7 @@ pub struct Global {
     /// What to log, for example "info" or "p2p_chat=debug"; overrides --verbose [env: RUST_LOG]
     #[arg(long, value_name = "FILTER", global = true)]
     pub log: Option<String>,
-    /// How to write the log
+    /// How to write the log, and what else is told on stderr
     #[arg(long, value_name = "FORMAT", default_value = "text", global = true)]
     pub log_format: LogFormat,
 }

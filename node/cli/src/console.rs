@@ -10,9 +10,10 @@ use p2p_chat_model::name::printable;
 use serde::Serialize;
 
 use crate::{
+    args::LogFormat,
     failure::Failure,
     settings::Env,
-    surroundings::{Surroundings, Waits},
+    surroundings::{Surroundings, Waits, now},
 };
 
 /// Where a run prints: results to stdout, everything else to stderr.
@@ -21,6 +22,8 @@ pub(crate) struct Console {
     err: Box<dyn Write + Send>,
     /// Whether results are printed as JSON.
     pub(crate) json: bool,
+    /// How what goes to stderr is written: the log is there, too.
+    log_format: LogFormat,
     /// Whether results are coloured.
     pub(crate) colour: bool,
     /// In which zone times are shown.
@@ -39,11 +42,12 @@ impl fmt::Debug for Console {
 
 impl Console {
     /// Takes the streams of `from`, leaving nothing there. Colours: on a terminal that has them, unless `NO_COLOR` is set.
-    pub(crate) fn new(from: &mut Surroundings, json: bool) -> Self {
+    pub(crate) fn new(from: &mut Surroundings, json: bool, log_format: LogFormat) -> Self {
         Self {
             out: std::mem::replace(&mut from.out, Box::new(io::sink())),
             err: std::mem::replace(&mut from.err, Box::new(io::sink())),
             json,
+            log_format,
             colour: from.out_is_terminal && !json && colours_are_wanted(&from.env),
             zone: from.zone.clone(),
             date: from.today,
@@ -75,9 +79,22 @@ impl Console {
 
     /// Tells something on stderr. Nobody there to read it is no failure.
     pub(crate) fn note(&mut self, text: impl fmt::Display) {
+        self.tell("WARN", "p2p-chat: ", &text);
+    }
+
+    /// Tells on stderr why the run fails.
+    pub(crate) fn fail(&mut self, text: impl fmt::Display) {
+        self.tell("ERROR", "p2p-chat: ", &text);
+    }
+
+    fn tell(&mut self, level: &str, prefix: &str, text: &dyn fmt::Display) {
+        let line = match self.log_format {
+            LogFormat::Text => format!("{prefix}{text}"),
+            LogFormat::Json => event(level, &text.to_string()),
+        };
         // What was printed before belongs before it.
         let _ = self.out.flush();
-        let _ = writeln!(self.err, "p2p-chat: {text}");
+        let _ = writeln!(self.err, "{line}");
         let _ = self.err.flush();
     }
 
@@ -86,10 +103,7 @@ impl Console {
         if !self.json {
             return self.line(text);
         }
-        let _ = self.out.flush();
-        // As with a note, nobody there to read it is no failure.
-        let _ = writeln!(self.err, "{text}");
-        let _ = self.err.flush();
+        self.tell("INFO", "", &text);
         Ok(())
     }
 
@@ -101,6 +115,15 @@ impl Console {
         }
         self.line(text)
     }
+}
+
+/// A line of the log in JSON, as `tracing_subscriber` writes it. Not by way of the log: no filter may hide it.
+pub(crate) fn event(level: &str, message: &str) -> String {
+    let timestamp = format!("{:.6}", now());
+    let event = serde_json::json!({
+        "timestamp": timestamp, "level": level, "message": message, "target": module_path!(),
+    });
+    escaped_json(&event.to_string())
 }
 
 /// `text` harmless and in one line, whatever it holds.

@@ -64,7 +64,7 @@ pub async fn run(cli: Cli, host: &impl Host) -> ExitCode {
 
 /// Carries out one command in the given surroundings; says what failed, and returns the exit code.
 pub async fn run_in(cli: Cli, host: &impl Host, mut surroundings: Surroundings) -> u8 {
-    let console = Console::new(&mut surroundings, cli.global.json);
+    let console = Console::new(&mut surroundings, cli.global.json, cli.global.log_format);
     let typed_is_visible = surroundings.input_is_terminal && surroundings.out_is_terminal;
     let Surroundings { env, input, interrupt, input_is_terminal, has_screen, out_pipe, .. } = surroundings;
     let input = Some(input);
@@ -76,7 +76,7 @@ pub async fn run_in(cli: Cli, host: &impl Host, mut surroundings: Surroundings) 
         Ok(()) => 0,
         Err(failure) => {
             if failure != Failure::OutputClosed {
-                run.console.note(crate::console::one_line(&failure.to_string()));
+                run.console.fail(crate::console::one_line(&failure.to_string()));
             }
             failure.exit_code()
         }

@@ -287,14 +287,14 @@ fn log(network: &Network, event: &Event) {
     match event {
         // Told with the message's id: see `on_committed` and `on_ack`.
         Event::Delivered { .. } | Event::Acked { .. } => {}
-        Event::Joined(peer, node) => info!(network = %name, peer = %peer.short(), %node, "joined"),
+        Event::Joined(peer, node) => info!(network = %name, peer = %peer.short(), node = node.0, "joined"),
         Event::Left(peer) => info!(network = %name, peer = %peer.short(), "left"),
-        Event::DroppedOut(peer, node) => info!(network = %name, peer = %peer.short(), %node, "dropped out"),
-        Event::Returned(peer, node) => info!(network = %name, peer = %peer.short(), %node, "returned"),
+        Event::DroppedOut(peer, node) => info!(network = %name, peer = %peer.short(), node = node.0, "dropped out"),
+        Event::Returned(peer, node) => info!(network = %name, peer = %peer.short(), node = node.0, "returned"),
         Event::LeaderChanged { leader, node, epoch, after_ms } => {
-            info!(network = %name, leader = %leader.short(), %node, %epoch, after_ms, "new leader");
+            info!(network = %name, leader = %leader.short(), node = node.0, epoch = epoch.0, after_ms, "new leader");
         }
-        Event::Leaderless(epoch) => warn!(network = %name, %epoch, "the leader can't be reached"),
+        Event::Leaderless(epoch) => warn!(network = %name, epoch = epoch.0, "the leader can't be reached"),
         Event::LeaderBack(leader) => info!(network = %name, leader = %leader.short(), "the leader is back"),
         Event::Outside => warn!(network = %name, "outside the view; asking to be let in again"),
         Event::CatchingUp { missing, from } => info!(network = %name, missing, from = %from.short(), "catching up"),

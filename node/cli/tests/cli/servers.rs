@@ -203,6 +203,25 @@ async fn nds_keeps_its_record_below_the_default_directory_or_where_told() {
 }
 
 #[tokio::test]
+async fn with_a_log_in_json_everything_on_stderr_is_an_object() {
+    let world = World::new();
+    world.host.node.refuses("join", Status::not_found("no discovery service lists \u{9b}lab"));
+    let run = world.start(&["serve", "--join", "lab", "--log-format", "json"]);
+    run.err.shows("cannot join lab yet").await;
+    world.host.die(p2p_chat_cli::Failure::Failed("the disk is full".to_owned()));
+    let seen = run.end().await;
+    let events: Vec<serde_json::Value> =
+        seen.err.lines().map(|line| serde_json::from_str(line).expect("an object")).collect();
+    let said = |at: usize| (events[at]["level"].as_str(), events[at]["message"].as_str());
+    let waits = "cannot join lab yet: no discovery service lists \\u{9b}lab";
+    assert_eq!(said(0), (Some("WARN"), Some(waits)));
+    assert_eq!(said(events.len() - 1), (Some("ERROR"), Some("the disk is full")));
+    for event in events {
+        assert!(event["target"].is_string() && event["timestamp"].as_str().is_some_and(|time| time.ends_with('Z')));
+    }
+}
+
+#[tokio::test]
 async fn bad_settings_are_found_before_anything_starts() {
     let world = World::new();
     let file = world.dir.path().join("bad.toml");
