@@ -7,7 +7,7 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::wrap::{columns, fitted, line_columns, shortened, wrap};
+use super::wrap::{columns, fitted, line_columns, shortened, squeezed, wrap};
 use crate::{
     render::message::zoned,
     screen::{
@@ -21,10 +21,12 @@ use crate::{
     },
 };
 
-/// Columns for a name, where there is room for columns.
+/// Columns for a name, where there is room for columns: from here on one more for each four that the timeline is wider.
 const NAME_WIDTH: usize = 10;
-/// `~09:30 NAME │ `
-const GUTTER: usize = 1 + 5 + 1 + NAME_WIDTH + 3;
+const MAX_NAME_WIDTH: usize = 20;
+const WIDE: usize = 80;
+/// `~09:30 NAME │ ` without the name.
+const GUTTER: usize = 1 + 5 + 1 + 3;
 /// Below this width a name stands before its text.
 const MIN_COLUMNS: usize = 52;
 /// What continues a message in a narrow timeline.
@@ -117,7 +119,11 @@ impl Format<'_> {
     }
 
     fn gutter(&self) -> usize {
-        if self.is_narrow() { NARROW_INDENT } else { GUTTER }
+        if self.is_narrow() { NARROW_INDENT } else { GUTTER + self.name_width() }
+    }
+
+    fn name_width(&self) -> usize {
+        (NAME_WIDTH + self.width.saturating_sub(WIDE) / 4).min(MAX_NAME_WIDTH)
     }
 
     /// Time, marked if it came late.
@@ -139,7 +145,7 @@ impl Format<'_> {
         if self.is_narrow() {
             prefix.push(Span::styled(format!(" {sign} "), style));
         } else {
-            prefix.push(Span::styled(" ".repeat(NAME_WIDTH) + sign, style));
+            prefix.push(Span::styled(" ".repeat(self.name_width()) + sign, style));
             prefix.push(Span::styled(" │ ", self.style(Role::Border)));
         }
         self.rows(prefix, text, None, &|row| vec![Span::styled(row.to_owned(), style)])
@@ -185,12 +191,17 @@ impl Format<'_> {
         let time = self.time(time_ms, body.is_late);
         let prefix = match (self.is_narrow(), action) {
             (true, None) => {
-                vec![time, Span::raw(" "), Span::styled(shortened(body.name, NAME_WIDTH), name_style), ": ".into()]
+                vec![
+                    time,
+                    Span::raw(" "),
+                    Span::styled(squeezed(body.name, self.name_width()), name_style),
+                    ": ".into(),
+                ]
             }
             (true, Some(_)) => vec![time, Span::styled(" * ", name_style)],
             (false, None) => {
-                let name = shortened(body.name, NAME_WIDTH);
-                let fill = " ".repeat(1 + NAME_WIDTH.saturating_sub(columns(&name)));
+                let name = squeezed(body.name, self.name_width());
+                let fill = " ".repeat(1 + self.name_width().saturating_sub(columns(&name)));
                 vec![
                     time,
                     Span::raw(fill),
@@ -199,7 +210,7 @@ impl Format<'_> {
                 ]
             }
             (false, Some(_)) => {
-                let sign = Span::styled(" ".repeat(NAME_WIDTH) + "*", name_style);
+                let sign = Span::styled(" ".repeat(self.name_width()) + "*", name_style);
                 vec![time, sign, Span::styled(" │ ", self.style(Role::Border))]
             }
         };
@@ -256,7 +267,7 @@ impl Format<'_> {
         if self.is_narrow() {
             return Span::raw(" ".repeat(NARROW_INDENT.min(self.width.saturating_sub(2))));
         }
-        Span::styled(fitted("", GUTTER - 2) + "│ ", self.style(Role::Border))
+        Span::styled(fitted("", self.gutter() - 2) + "│ ", self.style(Role::Border))
     }
 }
 

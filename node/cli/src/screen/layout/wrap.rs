@@ -79,20 +79,32 @@ pub(crate) fn shortened(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();
     }
-    let mut short = String::new();
-    let mut used = 0;
-    for grapheme in text.graphemes(true) {
-        let taken = grapheme.width();
-        if used + taken + 1 > width {
-            break;
-        }
-        short.push_str(grapheme);
-        used += taken;
-    }
+    let mut short = fitting(text.graphemes(true), width.saturating_sub(1)).concat();
     if width > 0 {
         short.push('…');
     }
     short
+}
+
+/// The same, cut in the middle: names that begin alike are told apart by their ends.
+pub(crate) fn squeezed(text: &str, width: usize) -> String {
+    if columns(text) <= width || width < 3 {
+        return shortened(text, width);
+    }
+    let mut end = fitting(text.graphemes(true).rev(), (width - 1) / 2);
+    end.reverse();
+    let end = end.concat();
+    format!("{}{end}", shortened(text, width - columns(&end)))
+}
+
+/// The first of these that fit into so many columns.
+fn fitting<'a>(graphemes: impl Iterator<Item = &'a str>, width: usize) -> Vec<&'a str> {
+    let mut used = 0;
+    let fits = |grapheme: &&str| {
+        used += grapheme.width();
+        used <= width
+    };
+    graphemes.take_while(fits).collect()
 }
 
 /// `text` shortened or filled up to exactly `width` columns.
@@ -150,6 +162,11 @@ mod tests {
         assert_eq!(shortened("hello!", 5), "hell…");
         assert_eq!(shortened("你好世界", 5), "你好…");
         assert_eq!(shortened("x", 0), "");
+        assert_eq!(squeezed("christopher", 10), "chris…pher");
+        assert_eq!(squeezed("christopher-2", 10), "chris…er-2");
+        assert_eq!(squeezed("christopher", 11), "christopher");
+        assert_eq!(squeezed("你好世界", 6), "你…界");
+        assert_eq!((squeezed("abc", 2).as_str(), squeezed("abc", 0).as_str()), ("a…", ""));
         assert_eq!(fitted("你好世界", 6), "你好… ");
         assert_eq!(fitted("ab", 4), "ab  ");
         assert_eq!(fitted("سلام", 6), "سلام  ");

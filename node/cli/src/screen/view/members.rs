@@ -9,7 +9,7 @@ use ratatui::{
 
 use super::{draw_border, draw_lines};
 use crate::screen::{
-    layout::wrap::{columns, fitted},
+    layout::wrap::{columns, squeezed},
     model::{Model, text::harmless_line},
     theme::Role,
 };
@@ -68,7 +68,7 @@ fn line(model: &Model, member: &Member, width: usize) -> Line<'static> {
     let name = harmless_line(&member.name);
     let author = member.peer.parse().map(|peer| theme.author(&peer)).unwrap_or_default();
     let name_style = if is_here { author } else { theme.style(Role::Dim) };
-    let short = fitted(&name, columns(&name).min(room));
+    let short = squeezed(&name, room);
     let fill = " ".repeat(room.saturating_sub(columns(&short)));
     Line::from(vec![
         Span::styled(sign, theme.style(sign_role)),

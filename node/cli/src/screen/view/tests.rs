@@ -47,6 +47,22 @@ fn ops(screen: &mut Screen) {
 }
 
 #[test]
+fn names_that_begin_alike_are_told_apart() {
+    let said = [(1, "christopher"), (2, "christopher-2")];
+    let said = said.map(|(number, name)| v1::Message {
+        author_name: name.to_owned(),
+        ..message(number, "bob", &format!("I am number {number}"))
+    });
+    let mut screen = Screen::in_lab(said.to_vec());
+    screen.resized(80, 24);
+    assert!(screen.shows("chris…pher │ I am number 1") && screen.shows("chris…er-2 │ I am number 2"));
+    screen.resized(160, 24);
+    assert!(screen.shows(" christopher │ I am number 1") && screen.shows(" christopher-2 │ I am number 2"));
+    screen.resized(40, 24);
+    assert!(screen.shows("chris…pher: I am"), "{:#?}", screen.rows());
+}
+
+#[test]
 fn starting() {
     assert_snapshot!(Screen::new().drawn());
 }
