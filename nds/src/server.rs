@@ -96,6 +96,9 @@ pub async fn serve_with(
     };
     metrics.on_stopped();
     writer.stop().await;
+    if served.is_ok() {
+        tracing::info!("the discovery service has stopped");
+    }
     served
 }
 

@@ -18,6 +18,7 @@ use p2p_chat_proto::{
 use p2p_chat_transport::{DialSettings, Line, UrlError, dial::plaintext_with};
 use tokio::{task::JoinHandle, time::timeout_at};
 use tonic::{Code, Status};
+use tracing::{info, warn};
 
 use crate::{metrics::Metrics, wire};
 
@@ -205,7 +206,13 @@ impl Service {
         if trouble.is_none() {
             *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        let mut known = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*known, &trouble) {
+            (None, Some(error)) => warn!(url = %self.url, %error, "the discovery service does not answer"),
+            (Some(_), None) => info!(url = %self.url, "the discovery service answers again"),
+            _ => {}
+        }
+        *known = trouble;
     }
 
     async fn list(self: Arc<Self>) -> Vec<Listed> {

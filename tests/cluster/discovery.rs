@@ -127,6 +127,28 @@ async fn a_node_that_is_taken_for_a_discovery_service_is_said_to_be_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn that_the_discovery_service_goes_and_returns_is_logged_once() {
+    let mut cluster = Cluster::of(Lines::Direct, &NAMES[..1]).await;
+    let told = |cluster: &Cluster, words: &str| cluster.node("alice").process().log().matches(words).count();
+    let [goes, returns] = ["the discovery service does not answer", "the discovery service answers again"];
+    // Before that it may have been slow on a busy machine.
+    networks_of_one_that_answers(&cluster, "alice", &[]).await;
+    let before = [told(&cluster, goes), told(&cluster, returns)];
+    cluster.nds.kill();
+    for _ in 0..3 {
+        let listed = networks(&cluster, "alice", &[]).await;
+        assert!(listed.stderr.contains("did not answer"), "{listed:?}");
+    }
+    assert_eq!([told(&cluster, goes), told(&cluster, returns)], [before[0] + 1, before[1]]);
+    cluster.nds.restart().await;
+    eventually(HEARD, "a word of its return", async || {
+        networks(&cluster, "alice", &[]).await;
+        ensure(told(&cluster, returns) == before[1] + 1, || cluster.node("alice").process().log())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_silent_discovery_services_are_waited_for_together() {
     let mut cluster = Cluster::of(Lines::Direct, &NAMES[..1]).await;
     let silent: [_; 5] = std::array::from_fn(|_| silent_service());

@@ -303,7 +303,9 @@ impl Cli {
         };
         // The libraries below drown everything else at debug.
         let quiet = "h2=info,hyper=info,hyper_util=info,tower=info,rustls=info";
-        format!("{level},{quiet}")
+        // Which discovery service did not answer is in the answer of the command.
+        let told = if level == "warn" { ",p2p_chat::directory=error" } else { "" };
+        format!("{level},{quiet}{told}")
     }
 }
 
