@@ -227,10 +227,10 @@ impl<H: Host> Run<'_, H> {
 }
 
 /// How long a node that was started for a command waits at its end for others. Who only asks does not pay for what was
-/// written earlier.
+/// written earlier, and who leaves has waited for as long as it wanted to.
 fn patience(command: &Command) -> Duration {
     match command {
-        Command::Create { .. } | Command::Join { .. } | Command::Leave { .. } => PATIENCE,
+        Command::Create { .. } | Command::Join { .. } => PATIENCE,
         _ => Duration::ZERO,
     }
 }
