@@ -14,7 +14,7 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 no such network or member, 4 not allowed, 5 timed out, 6 unreachable.
 
 Settings come from flags, then the environment, then DATA_DIR/config.toml, then $XDG_CONFIG_HOME/p2p-chat/config.toml \
-(or the one file given with --config). Keys: name, nds (a list), listen, advertise, preset, metrics, nds_metrics, otlp; \
+(or the one file given with --config). Keys: name, nds (a URL or a list), listen, advertise, preset, metrics, nds_metrics, otlp; \
 and for the screen of chat [screen], [keys] and [colours].";
 
 /// Group chat that needs no chat server.
@@ -74,7 +74,7 @@ pub struct NodeArgs {
     /// How the node calls itself in networks that it joins from now on [default: $USER]
     #[arg(long)]
     pub name: Option<Name>,
-    /// Where to listen for other nodes; port 0 lets the system choose
+    /// Where to listen for other nodes; port 0 lets the system choose [default: 0.0.0.0:7500 for serve, else any port]
     #[arg(long, value_name = "IP:PORT", value_parser = values::listen_address)]
     pub listen: Option<SocketAddr>,
     /// Where others reach the node, if not at the address it listens on

@@ -106,8 +106,19 @@ fn name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Name>, D::Error> {
     text.parse().map(Some).map_err(|error| Error::custom(format!("name: {error}")))
 }
 
+/// A list, which may be written as its only item.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a text or a list of texts")]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
 fn nds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<ServiceUrl>>, D::Error> {
-    let texts = Vec::<String>::deserialize(from)?;
+    let texts = match OneOrMany::deserialize(from)? {
+        OneOrMany::One(text) => vec![text],
+        OneOrMany::Many(texts) => texts,
+    };
     let urls = texts.iter().map(|text| text.parse().map_err(|error| Error::custom(format!("nds: {error}"))));
     urls.collect::<Result<_, _>>().map(Some)
 }
@@ -153,6 +164,8 @@ mod tests {
         assert_eq!(file.preset, Some(Preset::Wan));
         assert_eq!(file.metrics.as_deref(), Some("localhost:0"));
         assert_eq!(file.otlp.map(|url| url.to_string()).as_deref(), Some("http://collector:4317"));
+        let alone = parse("nds = \"http://nds:7400\"\n").expect("understood");
+        assert_eq!(alone.nds, parse("nds = [\"nds:7400\"]").expect("understood").nds);
         assert_eq!(parse(""), Ok(FileConfig::default()));
     }
 
@@ -187,6 +200,8 @@ mod tests {
         assert!(!unknown.contains('\n'));
         let bad = sentence("\nname = \"\"\n");
         assert_eq!(bad, "/etc/chat.toml, line 2: name: a name must not be empty; correct the file");
+        assert!(sentence("name = \"a\"\nnds = 7400").contains("line 2: expected a text or a list of texts"));
+        assert!(sentence("nds = \"nds\"").contains("line 1: nds: expected http://HOST:PORT"));
         assert!(sentence("listen = 7500").contains("line 1: invalid type: integer"));
         assert!(sentence("listen = \"7500\"").contains("listen: expected IP:PORT"));
         assert!(sentence("name = ").contains("/etc/chat.toml, line 1"));
