@@ -32,6 +32,10 @@ use crate::{
 const LEADER_BOUND_MS: u64 = 12_000;
 /// After that time without faults everybody has to have everything.
 const REST_BOUND_MS: u64 = 30_000;
+/// How long people talk after that time, if they do: what they said is everywhere at rest, too.
+const TALK_MS: u64 = 20_000;
+/// How often they do, in thousandths of the seeds.
+const TALKING: u64 = 250;
 /// How long a fetch may take before others that have something are asked.
 const FETCH_TURN_MS: u64 = 30_000;
 /// How long claims to have more of a feed may hold its author up: 10 s in all, and nobody may listen to them at first.
@@ -39,7 +43,7 @@ const CLAIMS_MS: u64 = 30_000;
 /// How long the discovery service takes a silent leader for one that lives.
 const LEASE_MS: u64 = 30_000;
 /// Seeds played by `cargo test`: about two minutes on two cores, in a debug build.
-const DEFAULT_SEEDS: Range<u64> = 1..5001;
+const DEFAULT_SEEDS: Range<u64> = 1..3001;
 /// How often a long sweep says how far it is.
 const PROGRESS: Duration = Duration::from_secs(10);
 /// How many discovery services a seed has: one of these.
@@ -48,7 +52,7 @@ const SERVICES: [usize; 10] = [1, 1, 1, 1, 1, 1, 1, 2, 2, 3];
 const AT_ONCE: [u64; 10] = [1, 1, 4, 4, 4, 20, 20, 20, 100, 400];
 /// What has to have happened in a sweep of at least so many seeds.
 const ENOUGH_SEEDS: u64 = 200;
-const SOMETIMES: [&str; 57] = [
+const SOMETIMES: [&str; 58] = [
     "a feed was frozen",
     "a fetch",
     "a fetch was given up",
@@ -105,6 +109,7 @@ const SOMETIMES: [&str; 57] = [
     "fault: torn write",
     "fault: two cut from each other",
     "fault: wall clock set",
+    "people talk while the group comes together",
     "the NDS vetoed an election",
 ];
 
@@ -112,6 +117,7 @@ impl World {
     /// Ends all faults and demands what the design promises for that case.
     pub(crate) fn settle(&mut self) -> Result<(), Violation> {
         self.calm();
+        self.begin_to_talk();
         if self.is_record_lost() {
             self.run(LEASE_MS)?;
         }
@@ -120,6 +126,8 @@ impl World {
         let turn = if self.is_stalled() { FETCH_TURN_MS } else { 0 };
         self.run_until(calm + LEADER_BOUND_MS)?;
         self.demand_leader()?;
+        self.run_until(calm + turn + TALK_MS)?;
+        self.people_talk = false;
         self.run_until(calm + turn + REST_BOUND_MS)?;
         self.demand_rest()?;
         if self.claims_for_ever() {
@@ -245,6 +253,7 @@ fn play(world: &mut World) -> Result<(), Violation> {
         }
     }
     let quiet = if world.rng.chance(500) { 0 } else { 4_000 };
+    world.people_talk = world.rng.chance(TALKING);
     plan::plan(world, world.now + quiet, until.max(world.now + quiet + 1));
     world.run_until(until)?;
     world.settle()

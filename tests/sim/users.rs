@@ -26,6 +26,8 @@ pub(crate) const JOIN_BOUND_MS: u64 = 15_000;
 /// How long a leaver waits for somebody to have all that it wrote.
 pub(crate) const LEAVE_WAIT_MS: u64 = 10_000;
 
+/// How long people who talk pause.
+const TALK_PAUSE_MS: (u64, u64) = (200, 500);
 /// How often somebody says more than one thing at once.
 const OUTBURST: u64 = 100;
 
@@ -42,6 +44,8 @@ pub(crate) enum Act {
         pause_ms: u64,
         until: u64,
     },
+    /// Says something, and again after a moment, as long as people talk.
+    Talk(Who),
     /// Joins whenever it is not in, until the time named.
     Insist {
         who: Who,
@@ -198,6 +202,13 @@ impl World {
                     self.after(pause, Happening::Act(act));
                 }
             }
+            Act::Talk(who) => {
+                if self.people_talk {
+                    self.act(Act::Say(who));
+                    let pause = self.rng.between(TALK_PAUSE_MS.0, TALK_PAUSE_MS.1);
+                    self.after(pause, Happening::Act(act));
+                }
+            }
             Act::Insist { who, until } => {
                 self.act(Act::Join(who));
                 let pause = self.rng.between(500, 4_000);
@@ -205,6 +216,16 @@ impl World {
                     self.after(pause, Happening::Act(act));
                 }
             }
+        }
+    }
+
+    /// Everybody who is honest talks, if people do.
+    pub(crate) fn begin_to_talk(&mut self) {
+        if self.people_talk {
+            self.tally.count("people talk while the group comes together");
+        }
+        for who in (0..self.nodes.len()).filter(|who| !self.was_bad(*who)).collect::<Vec<_>>() {
+            self.act(Act::Talk(who));
         }
     }
 

@@ -89,6 +89,8 @@ pub(crate) struct World {
     pub(crate) network: Option<NetworkId>,
     /// Since when nothing goes wrong any more.
     pub(crate) calm_since: Option<u64>,
+    /// Whether people go on talking when all faults have ended.
+    pub(crate) people_talk: bool,
     /// How often the costly invariants are checked.
     pub(crate) look_ms: u64,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -121,6 +123,7 @@ impl World {
             bad: None,
             network: None,
             calm_since: None,
+            people_talk: false,
             look_ms: LOOK_MS,
             queue: BTreeMap::new(),
             ids: 0,
