@@ -4,7 +4,12 @@
 use std::time::{Duration, Instant};
 
 use p2p_chat_transport::sizes::{MAX_RUNS_BYTES, MAX_STANDING_BYTES, MAX_VIEW_BYTES};
-use tokio::task::JoinSet;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
 
 use crate::{
     frames::{
@@ -25,6 +30,7 @@ const IDLE_DEADLINE: Duration = secs(40);
 const PATH: &str = "/p2pchat.v1.Chat/Deliver";
 const PING_PATH: &str = "/p2pchat.v1.Liveness/Ping";
 const COORDINATE: &str = "/p2pchat.v1.Election/Coordinate";
+const REFLECT: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 const UPDATE: &str = "/p2pchat.v1.Discovery/UpdateLeader";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,6 +106,25 @@ async fn messages_of_nothing_but_empty_parts_cost_little() {
         assert!(grown < MAX_GROWTH_MIB + 100 * processors, "{port:?}: the servers grew by {grown} MiB");
         assert!(ends.iter().all(|ended| *ended), "{port:?} waits for more");
     }
+    siege.lift().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_much_and_reads_nothing_costs_little_and_is_cut_off() {
+    let siege = Siege::lay().await;
+    let mut tasks = JoinSet::new();
+    for port in siege.ports() {
+        let Port::Plain(address) = port else { continue };
+        for _ in 0..16 {
+            let address = address.clone();
+            tasks.spawn(async move { deaf(&address).await });
+        }
+    }
+    let (cut_off, served) = siege.during(tasks.join_all(), secs(1)).await;
+    let grown = siege.grown_mib();
+    figure(format!("deaf: cut off {cut_off:?}, {served} honest rounds, {grown} MiB more"));
+    assert!(grown < MAX_GROWTH_MIB, "the servers grew by {grown} MiB");
+    assert!(cut_off.iter().all(|cut_off| *cut_off), "the servers wait for ever");
     siege.lift().await;
 }
 
@@ -202,6 +227,52 @@ async fn all_closed(wires: Vec<Wire>) -> usize {
         closed += usize::from(wire.closed(end.saturating_duration_since(Instant::now())).await);
     }
     closed
+}
+
+/// Grants the largest windows there are, asks reflection for some 90 MB, and reads nothing. Returns whether the server puts an
+/// end to it.
+async fn deaf(address: &str) -> bool {
+    const QUESTIONS: usize = 75;
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
+    let Ok(mut stream) = socket.connect(address.parse().expect("an address")).await else { return false };
+    let most = i32::MAX.cast_unsigned();
+    let windows = [
+        frame(SETTINGS, 0, 0, &setting(4, most)),
+        frame(WINDOW_UPDATE, 0, 0, &(most - 65_535).to_be_bytes()),
+    ];
+    if stream.write_all(&[PREFACE, &windows.concat()].concat()).await.is_err() {
+        return false;
+    }
+    // With its settings the server says how much it takes: enough for all questions.
+    let mut settings = [0; 64];
+    let _ = timeout(IDLE_DEADLINE, stream.read(&mut settings)).await;
+    // Field 4 of ServerReflectionRequest: file_containing_symbol.
+    let symbol = b"p2pchat.v1.Liveness";
+    let question = [&[0x22, symbol.len() as u8], &symbol[..]].concat();
+    let questions = [prefix(question.len()), question].concat().repeat(QUESTIONS);
+    for stream_id in (1..256).step_by(2) {
+        let opened = frame(HEADERS, END_HEADERS, stream_id, &call_headers(REFLECT));
+        let call = [opened, frame(DATA, 0, stream_id, &questions)].concat();
+        match timeout(IDLE_DEADLINE, stream.write_all(&call)).await {
+            Ok(Ok(())) => {}
+            ended => return ended.is_ok(),
+        }
+    }
+    is_given_up(stream).await
+}
+
+/// Sends until the other side has closed the connection: that can't be seen without reading. Returns whether it does.
+async fn is_given_up(mut stream: TcpStream) -> bool {
+    let end = Instant::now() + IDLE_DEADLINE;
+    while Instant::now() < end {
+        match timeout(IDLE_DEADLINE, stream.write_all(&frame(PING, 0, 0, &[7; 8]))).await {
+            Ok(Ok(())) => {}
+            ended => return ended.is_ok(),
+        }
+        let_pass(Duration::from_millis(200)).await;
+    }
+    false
 }
 
 /// What gRPC puts before a message.

@@ -1,101 +1,181 @@
-//! The bodies of answers on their way out. HTTP/2 keeps what a client takes no part of, for ever if it likes; so a
-//! client that asks for much and reads nothing could fill the memory. Here each connection knows which answers wait to
-//! be read, and is closed when one has waited for too long. A stream that has nothing to say waits for nobody.
+//! The bodies of answers on their way out. HTTP/2 keeps what a client takes no part of, for ever if it likes, and a client
+//! that grants large windows and reads nothing could fill the memory with answers. Here each connection knows what was handed
+//! over to HTTP/2 and is not on the wire yet: no more of it is handed over than a bound, and the connection is closed when a
+//! piece has waited for too long. A stream that has nothing to say waits for nobody.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
+    mem,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use tonic::codegen::{
-    Bytes, Service,
-    http::{Request, Response},
+use tonic::{
+    Status,
+    codegen::{
+        Bytes, Service,
+        http::{Request, Response},
+    },
 };
 use tower::Layer;
 
-use crate::{connection::Caller, places::Place};
+use crate::{
+    bodies::REFLECTION,
+    connection::Caller,
+    places::{Place, Places},
+};
 
 /// Most of an answer that is handed over at once, in bytes. For each such piece the client has the whole time anew, so
 /// that a slow line is not taken for a client that does not read.
 const PIECE_BYTES: usize = 64 << 10;
-/// The last piece of a frame, in bytes. Of what went before, the client has asked for all when this goes out; of this
-/// nobody sees whether it does.
-const LAST_PIECE_BYTES: usize = 1 << 10;
 
-/// The answers of one connection that wait to be read.
+/// Pieces of one answer that may be on their way out: the next one is there when HTTP/2 is done with one.
+const MAX_PIECES: usize = 2;
+
+/// What the answers of a connection may have on their way out together, in bytes, give or take a piece. The system's buffers
+/// come on top, and are what keeps a line busy.
+pub const MAX_OUTGOING_BYTES: usize = 1 << 20;
+
+/// Most calls of a kind that are open at one time, on all connections of a server, where anybody may make them and they go
+/// on although they have been answered: questions to reflection, and the watching of health. Each holds some answers of up
+/// to 40 KiB.
+pub const MAX_LASTING_CALLS: usize = 64;
+
+/// How the paths of each kind of such calls begin.
+const LASTING: [&str; 2] = [REFLECTION, "/grpc.health.v1.Health/Watch"];
+
+/// The answers of one connection that are on their way out.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Unread(Arc<Mutex<Waits>>);
+pub(crate) struct Unread(Arc<Mutex<Out>>);
 
 #[derive(Debug, Default)]
-struct Waits {
-    /// When each began.
-    begun: BTreeSet<(Instant, u64)>,
-    next: u64,
+struct Out {
+    /// Of each answer that has any.
+    pieces: BTreeMap<u64, Pieces>,
+    /// How large all of them are.
+    bytes: usize,
+    /// Who wants to hand over more, once there is room.
+    waiting: BTreeMap<u64, Waker>,
+    next_answer: u64,
+}
+
+/// The pieces of an answer that are on their way out.
+#[derive(Debug)]
+struct Pieces {
+    count: usize,
+    /// Since when the first of them waits, with none before it.
+    since: Instant,
 }
 
 impl Unread {
     /// Since when the client has left something unread, if it has.
     pub(crate) fn since(&self) -> Option<Instant> {
-        self.waits().begun.first().map(|(begun, _)| *begun)
+        self.out().pieces.values().map(|pieces| pieces.since).min()
     }
 
-    fn waits(&self) -> MutexGuard<'_, Waits> {
+    /// The account of one more answer.
+    fn answer(&self) -> Account {
+        let mut out = self.out();
+        out.next_answer += 1;
+        Account { unread: self.clone(), answer: out.next_answer }
+    }
+
+    fn out(&self) -> MutexGuard<'_, Out> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The wait of one answer. Dropping it ends it.
+/// What one answer has on its way out.
 #[derive(Debug)]
-struct Wait {
+struct Account {
     unread: Unread,
-    begun: Option<(Instant, u64)>,
+    answer: u64,
 }
 
-impl Wait {
-    /// A wait that begins now.
-    fn of(unread: Unread) -> Self {
-        let mut wait = Self { unread, begun: None };
-        wait.begin();
-        wait
-    }
-
-    fn begin(&mut self) {
-        self.end();
-        let mut waits = self.unread.waits();
-        let begun = (Instant::now(), waits.next);
-        waits.next += 1;
-        waits.begun.insert(begun);
-        self.begun = Some(begun);
-    }
-
-    fn end(&mut self) {
-        if let Some(begun) = self.begun.take() {
-            self.unread.waits().begun.remove(&begun);
+impl Account {
+    /// Waits until another piece may be handed over.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut out = self.unread.out();
+        let count = out.pieces.get(&self.answer).map_or(0, |pieces| pieces.count);
+        if count < MAX_PIECES && out.bytes < MAX_OUTGOING_BYTES {
+            return Poll::Ready(());
         }
+        out.waiting.insert(self.answer, cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// The piece, which is on its way out until it is dropped.
+    fn hand_over(&self, data: Bytes, place: Option<Arc<Place>>) -> Bytes {
+        if data.is_empty() {
+            return data;
+        }
+        let mut out = self.unread.out();
+        out.bytes += data.len();
+        let pieces = out.pieces.entry(self.answer).or_insert_with(|| Pieces { count: 0, since: Instant::now() });
+        pieces.count += 1;
+        drop(out);
+        Bytes::from_owner(Piece { data, unread: self.unread.clone(), answer: self.answer, _place: place })
     }
 }
 
-impl Drop for Wait {
+impl Drop for Account {
     fn drop(&mut self) {
-        self.end();
+        self.unread.out().waiting.remove(&self.answer);
     }
 }
 
-/// Lets the connection of each call know whether its answer is read. An `Arc<Place>` in the extensions of an answer is
-/// kept until the answer is taken, or given up.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Answers;
+/// A piece on its way out. HTTP/2 drops it when all of it is written, or nobody wants it any more.
+struct Piece {
+    data: Bytes,
+    unread: Unread,
+    answer: u64,
+    _place: Option<Arc<Place>>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        let mut out = self.unread.out();
+        out.bytes -= self.data.len();
+        if let Some(pieces) = out.pieces.get_mut(&self.answer) {
+            (pieces.count, pieces.since) = (pieces.count - 1, Instant::now());
+            if pieces.count == 0 {
+                out.pieces.remove(&self.answer);
+            }
+        }
+        let woken = if out.bytes < MAX_OUTGOING_BYTES { mem::take(&mut out.waiting) } else { BTreeMap::new() };
+        drop(out);
+        woken.into_values().for_each(Waker::wake);
+    }
+}
+
+/// Lets the connection of each call know whether its answer is read, and bounds the calls that last. An `Arc<Place>` in the
+/// extensions of an answer is kept until the answer is taken, or given up.
+#[derive(Debug, Clone)]
+pub struct Answers {
+    lasting: [Places; 2],
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self { lasting: LASTING.map(|_| Places::new(MAX_LASTING_CALLS)) }
+    }
+}
 
 impl<S> Layer<S> for Answers {
     type Service = Answered<S>;
 
     fn layer(&self, inner: S) -> Answered<S> {
-        Answered { inner }
+        Answered { inner, lasting: self.lasting.clone() }
     }
 }
 
@@ -103,6 +183,7 @@ impl<S> Layer<S> for Answers {
 #[derive(Debug, Clone)]
 pub struct Answered<S> {
     inner: S,
+    lasting: [Places; 2],
 }
 
 impl<S, In, Out> Service<Request<In>> for Answered<S>
@@ -119,8 +200,16 @@ where
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
         // The Unix socket is its owner's.
-        let unread = request.extensions().get::<Caller>().map(|caller| caller.unread.clone());
-        Answering { inner: self.inner.call(request), unread }
+        let Some(caller) = request.extensions().get::<Caller>() else {
+            return Answering { inner: Some(self.inner.call(request)), account: None, place: None };
+        };
+        let account = Some(caller.unread.answer());
+        let mut kinds = LASTING.iter().zip(&self.lasting);
+        let places = kinds.find(|(path, _)| request.uri().path().starts_with(**path)).map(|(_, places)| places);
+        match places.map(|places| places.take(caller.remote.ip())).transpose() {
+            Ok(place) => Answering { inner: Some(self.inner.call(request)), account, place: place.map(Arc::new) },
+            Err(_) => Answering { inner: None, account, place: None },
+        }
     }
 }
 
@@ -128,9 +217,11 @@ pin_project! {
     /// An answer that is being made.
     #[derive(Debug)]
     pub struct Answering<F> {
+        // `None`: there are too many such calls.
         #[pin]
-        inner: F,
-        unread: Option<Unread>,
+        inner: Option<F>,
+        account: Option<Account>,
+        place: Option<Arc<Place>>,
     }
 }
 
@@ -142,24 +233,29 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let mut response = ready!(this.inner.poll(cx))?;
-        let place = response.extensions_mut().remove::<Arc<Place>>();
-        let wait = this.unread.take().map(Wait::of);
-        Poll::Ready(Ok(response.map(|inner| Outgoing { inner, rest: Bytes::new(), wait, place })))
+        let mut response = match this.inner.as_pin_mut() {
+            Some(inner) => ready!(inner.poll(cx))?.map(Some),
+            None => {
+                let many = "too many calls of this kind are open here; end others, or try again in a minute";
+                Status::resource_exhausted(many).into_http()
+            }
+        };
+        let place = response.extensions_mut().remove::<Arc<Place>>().or(this.place.take());
+        let account = this.account.take();
+        Poll::Ready(Ok(response.map(|inner| Outgoing { inner, rest: Bytes::new(), account, place })))
     }
 }
 
 pin_project! {
-    /// A body on its way out. Whoever sends it asks for the next piece when the client has asked for more than came
-    /// before the last one (hyper holds that one back until then), so it waits to be read from when it gives a piece
-    /// until it is asked again.
+    /// A body on its way out, which goes in pieces.
     #[derive(Debug)]
     pub struct Outgoing<B> {
+        // `None`: the answer has none.
         #[pin]
-        inner: B,
+        inner: Option<B>,
         // What is left of the last frame.
         rest: Bytes,
-        wait: Option<Wait>,
+        account: Option<Account>,
         place: Option<Arc<Place>>,
     }
 }
@@ -170,33 +266,30 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for Outgoing<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = self.project();
-        if let Some(wait) = this.wait {
-            wait.end();
-        }
         if this.rest.is_empty() {
-            match ready!(this.inner.poll_frame(cx)).map(|frame| frame.map(Frame::into_data)) {
+            let Some(inner) = this.inner.as_pin_mut() else { return Poll::Ready(None) };
+            match ready!(inner.poll_frame(cx)).map(|frame| frame.map(Frame::into_data)) {
                 Some(Ok(Ok(data))) => *this.rest = data,
                 Some(Ok(Err(trailers))) => return Poll::Ready(Some(Ok(trailers))),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => return Poll::Ready(None),
             }
         }
-        if let Some(wait) = this.wait {
-            wait.begin();
-        }
-        let size = match this.rest.len() {
-            size @ ..=LAST_PIECE_BYTES => size,
-            size => (size - LAST_PIECE_BYTES).min(PIECE_BYTES),
+        let Some(account) = this.account else {
+            return Poll::Ready(Some(Ok(Frame::data(mem::take(this.rest)))));
         };
-        Poll::Ready(Some(Ok(Frame::data(this.rest.split_to(size)))))
+        ready!(account.poll_room(cx));
+        let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
+        Poll::Ready(Some(Ok(Frame::data(account.hand_over(piece, this.place.clone())))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.inner.is_end_stream()
+        self.rest.is_empty() && self.inner.as_ref().is_none_or(HttpBody::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let (rest, inner) = (self.rest.len() as u64, self.inner.size_hint());
+        let inner = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint);
+        let rest = self.rest.len() as u64;
         let mut hint = SizeHint::new();
         hint.set_lower(inner.lower() + rest);
         if let Some(upper) = inner.upper() {
@@ -207,80 +300,4 @@ impl<B: HttpBody<Data = Bytes>> HttpBody for Outgoing<B> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{convert::Infallible, task::Waker};
-
-    use http_body_util::StreamBody;
-    use tokio::sync::mpsc;
-    use tokio_stream::wrappers::UnboundedReceiverStream;
-    use tonic::codegen::http::HeaderMap;
-
-    use super::*;
-    use crate::places::Places;
-
-    type Frames = mpsc::UnboundedSender<Result<Frame<Bytes>, Infallible>>;
-    type Stream = StreamBody<UnboundedReceiverStream<Result<Frame<Bytes>, Infallible>>>;
-
-    fn answer(unread: &Unread) -> (Frames, Outgoing<Stream>) {
-        let (frames, sent) = mpsc::unbounded_channel();
-        let inner = StreamBody::new(UnboundedReceiverStream::new(sent));
-        (frames, Outgoing { inner, rest: Bytes::new(), wait: Some(Wait::of(unread.clone())), place: None })
-    }
-
-    /// The next frame; `None` while there is nothing to send.
-    fn taken(body: &mut Outgoing<Stream>) -> Option<Option<Frame<Bytes>>> {
-        match Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(frame) => Some(frame.map(|frame| frame.unwrap())),
-            Poll::Pending => None,
-        }
-    }
-
-    #[test]
-    fn an_answer_waits_from_each_piece_until_the_next_is_asked_for() {
-        let unread = Unread::default();
-        let (frames, mut body) = answer(&unread);
-        assert!(unread.since().is_some(), "nobody has asked for anything yet");
-        assert!(taken(&mut body).is_none());
-        assert_eq!(unread.since(), None, "there is nothing to read");
-        frames.send(Ok(Frame::data(Bytes::from_static(b"news")))).unwrap();
-        assert!(taken(&mut body).is_some());
-        assert!(unread.since().is_some());
-        assert!(taken(&mut body).is_none());
-        assert_eq!(unread.since(), None, "it was read");
-        let (_frames, other) = answer(&unread);
-        assert!(unread.since().is_some());
-        drop(other);
-        assert_eq!(unread.since(), None, "who hangs up waits for nothing");
-    }
-
-    #[test]
-    fn a_large_answer_goes_out_in_pieces_and_arrives_as_it_was() {
-        let (frames, mut body) = answer(&Unread::default());
-        let text: Vec<u8> = (0..3 * PIECE_BYTES + 7 + LAST_PIECE_BYTES).map(|number| number as u8).collect();
-        frames.send(Ok(Frame::data(text.clone().into()))).unwrap();
-        frames.send(Ok(Frame::trailers(HeaderMap::new()))).unwrap();
-        drop(frames);
-        let (mut arrived, mut sizes) = (Vec::new(), Vec::new());
-        while let Some(Some(Ok(piece))) = taken(&mut body).map(|frame| frame.map(Frame::into_data)) {
-            sizes.push(piece.len());
-            arrived.extend_from_slice(&piece);
-            assert_eq!((body.is_end_stream(), body.size_hint().lower()), (false, (text.len() - arrived.len()) as u64));
-        }
-        assert_eq!((arrived, sizes), (text, vec![PIECE_BYTES, PIECE_BYTES, PIECE_BYTES, 7, LAST_PIECE_BYTES]));
-        assert!(matches!(taken(&mut body), Some(None)), "the trailers came last");
-    }
-
-    #[tokio::test]
-    async fn a_place_is_kept_until_the_answer_is_taken() {
-        let places = Places::new(1);
-        let mut service = Answers.layer(tower::service_fn(async |_: Request<()>| {
-            let mut response = Response::new(());
-            response.extensions_mut().insert(Arc::new(places.take([10, 0, 0, 1].into()).unwrap()));
-            Ok::<_, Infallible>(response)
-        }));
-        let answer = service.call(Request::new(())).await.unwrap().into_body();
-        assert_eq!(places.taken_by_all(), 1);
-        drop(answer);
-        assert_eq!(places.taken_by_all(), 0);
-    }
-}
+mod tests;

@@ -38,8 +38,14 @@ pub const MAX_CONNECTION_BODIES_BYTES: usize = 8 << 20;
 /// those with entries, and with views and clocks of hundreds of members.
 pub const MIN_CONNECTION_BODIES_BYTES: usize = 64 << 10;
 
-/// The path of reflection's calls, which go on for as long as their client likes. All others have one message.
-const REFLECTION: &str = "/grpc.reflection.";
+/// How the paths of reflection's calls begin, which may have any number of messages. All others have one.
+pub(crate) const REFLECTION: &str = "/grpc.reflection.";
+
+/// How long all questions of one call of reflection may take: its place is wanted by others.
+pub const REFLECTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Most bytes of all questions of one call of reflection: a thousand.
+const MAX_QUESTIONS_BYTES: usize = 64 << 10;
 
 /// What gRPC puts before a message: whether it is compressed, and how long it is.
 const PREFIX_BYTES: usize = 5;
@@ -103,8 +109,13 @@ impl Incoming {
     }
 
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(BODY_TIMEOUT)));
-        self.message.is_some() && deadline.as_mut().poll(cx).is_ready()
+        let limit = self.limit();
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(limit)));
+        deadline.as_mut().poll(cx).is_ready()
+    }
+
+    fn limit(&self) -> Duration {
+        if self.message.is_some() { BODY_TIMEOUT } else { REFLECTION_TIMEOUT }
     }
 }
 
@@ -120,7 +131,8 @@ impl HttpBody for Incoming {
         }
         // Also while data comes in: a byte now and then is no progress.
         if (polled.is_pending() || this.deadline.is_some()) && this.is_late(cx) {
-            let late = format!("the call took longer than {BODY_TIMEOUT:?} to arrive; send it again, in smaller parts");
+            let limit = this.limit();
+            let late = format!("the call took longer than {limit:?} to arrive; send it again, in smaller parts");
             return Poll::Ready(Some(Err(Status::deadline_exceeded(late))));
         }
         if let Poll::Ready(Some(Ok(frame))) = &polled
@@ -130,6 +142,10 @@ impl HttpBody for Incoming {
                 && let Err(status) = message.take(data)
             {
                 return Poll::Ready(Some(Err(status)));
+            }
+            if this.message.is_none() && this.bytes + data.len() > MAX_QUESTIONS_BYTES {
+                let many = "these are too many questions for one call; ask the others in another one";
+                return Poll::Ready(Some(Err(Status::resource_exhausted(many))));
             }
             if !locked(&this.bodies.held).take(this.remote, data.len()) {
                 let much = "too much is under way on this connection; wait for answers before you send more";

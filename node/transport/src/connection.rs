@@ -69,7 +69,18 @@ pub struct Connection {
     /// How long an answer may wait to be read, and when the one that waits for longest has done so.
     patience: Duration,
     overdue: Option<Pin<Box<Sleep>>>,
+    stall: Option<Stall>,
+    /// Why it is closed, once that is decided.
+    closed: Option<io::ErrorKind>,
     _place: Place,
+}
+
+/// The system takes no more, as the client does not read. While HTTP/2 can't write a frame that it has to write first, it
+/// reads nothing either: so who writes has to notice, too.
+struct Stall {
+    /// How much had been sent when it began.
+    sent: u64,
+    deadline: Pin<Box<Sleep>>,
 }
 
 /// What the connection runs over.
@@ -78,6 +89,27 @@ pub(crate) enum Wire {
     Plain(Metered),
     /// TLS 1.3.
     Tls(Box<TlsStream<Metered>>),
+}
+
+/// What bytes go through.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+
+impl Wire {
+    fn stream(&mut self) -> Pin<&mut dyn Stream> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream),
+            Self::Tls(stream) => Pin::new(&mut **stream),
+        }
+    }
+
+    /// How many bytes the system has taken.
+    fn sent(&self) -> u64 {
+        match self {
+            Self::Plain(stream) => stream.sent(),
+            Self::Tls(stream) => stream.get_ref().0.sent(),
+        }
+    }
 }
 
 /// The HTTP/2 layer waits for the client's preface without limit, and probes for life only after it; so a client
@@ -92,12 +124,47 @@ impl Connection {
         let preface = Preface { missing: PREFACE_BYTES, deadline: Box::pin(sleep(limits.handshake_timeout)) };
         let hung_up = Box::pin(Arc::clone(&caller.hangup.0).notified_owned());
         let patience = limits.answer_timeout;
-        Self { wire, caller, preface: Some(preface), hung_up, patience, overdue: None, _place: place }
+        let (preface, overdue, stall, closed) = (Some(preface), None, None, None);
+        Self { wire, caller, preface, hung_up, patience, overdue, stall, closed, _place: place }
     }
 
     /// Who is at the other end.
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// Whether the connection may go on. Whatever is asked of it fails once it may not: HTTP/2 would write before it gives up.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.closed.is_none() {
+            if self.hung_up.as_mut().poll(cx).is_ready() {
+                self.closed = Some(io::ErrorKind::ConnectionAborted);
+            } else if self.is_unread(cx) {
+                self.give_up("it did not read its answers");
+            }
+        }
+        self.closed.map_or(Ok(()), |kind| Err(kind.into()))
+    }
+
+    fn give_up(&mut self, reason: &str) {
+        let (remote, patience) = (self.caller.remote, self.patience);
+        tracing::debug!(%remote, ?patience, reason, "closed a connection");
+        self.closed = Some(io::ErrorKind::TimedOut);
+    }
+
+    /// What came of writing; an error once nothing has gone out for too long.
+    fn written<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let sent = self.wire.sent();
+        self.stall.take_if(|stall| stall.sent != sent);
+        if polled.is_ready() {
+            return polled;
+        }
+        let patience = self.patience;
+        let stall = self.stall.get_or_insert_with(|| Stall { sent, deadline: Box::pin(sleep(patience)) });
+        if stall.deadline.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.give_up("it reads nothing at all");
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Whether an answer has waited for too long to be read.
@@ -133,19 +200,9 @@ impl Connected for Connection {
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.hung_up.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
-        if this.is_unread(cx) {
-            let (remote, patience) = (this.caller.remote, this.patience);
-            tracing::debug!(%remote, ?patience, "closed a connection: it did not read its answers");
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
+        this.check(cx)?;
         let before = buffer.filled().len();
-        let polled = match &mut this.wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Wire::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        };
+        let polled = this.wire.stream().poll_read(cx, buffer);
         let Some(preface) = &mut this.preface else { return polled };
         let arrived = buffer.filled().len() - before;
         preface.missing = preface.missing.saturating_sub(arrived);
@@ -160,10 +217,10 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Wire::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
+        let this = self.get_mut();
+        this.check(cx)?;
+        let polled = this.wire.stream().poll_write(cx, bytes);
+        this.written(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -171,10 +228,10 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Wire::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-        }
+        let this = self.get_mut();
+        this.check(cx)?;
+        let polled = this.wire.stream().poll_write_vectored(cx, slices);
+        this.written(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -185,16 +242,19 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Wire::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        let this = self.get_mut();
+        this.check(cx)?;
+        let polled = this.wire.stream().poll_flush(cx);
+        if polled.is_ready() {
+            this.stall = None;
         }
+        this.written(cx, polled)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().wire {
-            Wire::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Wire::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        let this = self.get_mut();
+        this.check(cx)?;
+        let polled = this.wire.stream().poll_shutdown(cx);
+        this.written(cx, polled)
     }
 }

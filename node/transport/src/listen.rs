@@ -131,7 +131,7 @@ impl Incoming {
         };
         self.full = false;
         self.traffic.accepted.increment();
-        let wire = wire(stream, self.tls.clone(), Arc::clone(&self.traffic));
+        let wire = wire(stream, self.tls.clone(), self.limits.answer_timeout, Arc::clone(&self.traffic));
         self.handshakes.spawn(shake_hands(wire, remote, self.limits, places));
     }
 
@@ -210,9 +210,15 @@ async fn shake_hands(
     }
 }
 
-async fn wire(stream: TcpStream, tls: TlsAcceptor, traffic: Arc<Traffic>) -> io::Result<Wire> {
+async fn wire(
+    stream: TcpStream,
+    tls: TlsAcceptor,
+    patience: Duration,
+    traffic: Arc<Traffic>,
+) -> io::Result<Wire> {
     // tonic sets this only on listeners of its own; without it a reply can wait 40 ms for the client's ack.
     stream.set_nodelay(true)?;
+    give_up_after(&stream, patience)?;
     let mut first = [0];
     if stream.peek(&mut first).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -223,6 +229,15 @@ async fn wire(stream: TcpStream, tls: TlsAcceptor, traffic: Arc<Traffic>) -> io:
         [HTTP2_PREFACE] => Ok(Wire::Plain(stream)),
         [other] => Err(io::Error::new(io::ErrorKind::InvalidData, format!("neither TLS nor HTTP/2: {other:#04x}"))),
     }
+}
+
+/// Lets the system forget what a client does not take, also after the connection was closed on this side.
+fn give_up_after(stream: &TcpStream, patience: Duration) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(stream).set_tcp_user_timeout(Some(patience))?;
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, patience);
+    Ok(())
 }
 
 impl Wire {

@@ -53,7 +53,7 @@ pub fn base(calls: &Arc<Calls>) -> Server<Bounds> {
         .http2_max_local_error_reset_streams(Some(MAX_LOCAL_RESETS))
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
-        .layer(Answers)
+        .layer(Answers::default())
         .layer(Bodies::default())
         .layer(Observe(Arc::clone(calls)))
 }

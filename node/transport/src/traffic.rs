@@ -31,11 +31,17 @@ pub struct Traffic {
 pub struct Metered {
     inner: TcpStream,
     traffic: Arc<Traffic>,
+    sent: u64,
 }
 
 impl Metered {
     pub(crate) fn new(inner: TcpStream, traffic: Arc<Traffic>) -> Self {
-        Self { inner, traffic }
+        Self { inner, traffic, sent: 0 }
+    }
+
+    /// How many bytes have gone out.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
     }
 }
 
@@ -53,8 +59,9 @@ impl AsyncRead for Metered {
 }
 
 impl Metered {
-    fn count(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn count(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(sent)) = &polled {
+            self.sent += *sent as u64;
             self.traffic.sent.add(*sent as u64);
         }
         polled
