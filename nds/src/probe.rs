@@ -11,7 +11,9 @@ use p2p_chat_proto::{
     convert::ToWire,
     v1::{self, liveness_client::LivenessClient},
 };
-use p2p_chat_transport::{DialSettings, Dialer, Places, TlsError, describe, sizes::MAX_STANDING_BYTES};
+use p2p_chat_transport::{
+    DialError, DialSettings, Dialer, Places, TlsError, describe, sizes::MAX_STANDING_BYTES, status::dial_error,
+};
 use tokio::{task::JoinSet, time::timeout};
 use tonic::Request;
 
@@ -26,8 +28,8 @@ pub const MAX_PROBES: usize = 64;
 /// Asks a node whether it lives.
 pub trait Pinger: Send + Sync + 'static {
     /// Pings once and says what came of it. The answer must be that of the key in the probe. Whoever calls this
-    /// bounds its time.
-    fn ping(&self, probe: &Probe) -> impl Future<Output = Answer> + Send;
+    /// bounds its time. `None` if the node could not be asked, which says nothing about it.
+    fn ping(&self, probe: &Probe) -> impl Future<Output = Option<Answer>> + Send;
 }
 
 /// Pings over TLS with the node's key pinned, under an identity that is made anew at every start: nodes tell a
@@ -49,16 +51,16 @@ impl NodePinger {
 }
 
 impl Pinger for NodePinger {
-    async fn ping(&self, probe: &Probe) -> Answer {
+    async fn ping(&self, probe: &Probe) -> Option<Answer> {
         let channel = self.dialer.channel(probe.peer, &probe.address);
         let question = v1::PingRequest { network: probe.network.to_wire(), standing: None };
         let mut client = LivenessClient::new(channel).max_decoding_message_size(MAX_STANDING_BYTES);
         match client.ping(Request::new(question)).await {
-            Ok(reply) => Answer::Reached { leads_epoch: Epoch(reply.into_inner().leads_epoch) },
+            Ok(reply) => Some(Answer::Reached { leads_epoch: Epoch(reply.into_inner().leads_epoch) }),
             Err(status) => {
                 let (peer, address, cause) = (probe.peer.short(), &probe.address, describe(&status));
                 tracing::debug!(peer, %address, cause, "a node did not answer");
-                Answer::Unreachable
+                (!matches!(dial_error(&status), Some(DialError::Lookups { .. }))).then_some(Answer::Unreachable)
             }
         }
     }
@@ -96,19 +98,25 @@ impl<P: Pinger> Prober<P> {
                 let answer = timeout(limit, pinger.ping(&probe)).await;
                 metrics.probe_time.observe(begun.elapsed());
                 metrics.on_probed(match &answer {
-                    Ok(Answer::Reached { .. }) => Probed::Reached,
-                    Ok(Answer::Unreachable) => Probed::Unreachable,
+                    Ok(Some(Answer::Reached { .. })) => Probed::Reached,
+                    Ok(Some(Answer::Unreachable)) => Probed::Unreachable,
+                    Ok(None) => Probed::NotMade,
                     Err(_) => Probed::TimedOut,
                 });
                 drop(place);
-                (probe, answer.unwrap_or(Answer::Unreachable))
+                (probe, answer.unwrap_or(Some(Answer::Unreachable)))
             });
         }
+        let mut all_were_asked = true;
         while let Some(asked) = asked.join_next().await {
-            // A ping that panicked has no answer; the decision will want it asked again.
-            answers.extend(asked.ok());
+            match asked {
+                Ok((probe, Some(answer))) => _ = answers.insert(probe, answer),
+                Ok((_, None)) => all_were_asked = false,
+                // A ping that panicked has no answer; the decision will want it asked again.
+                Err(_) => {}
+            }
         }
-        Ok(())
+        if all_were_asked { Ok(()) } else { Err(AllBusy) }
     }
 }
 
@@ -123,7 +131,7 @@ mod tests {
     struct Silent(Arc<Semaphore>);
 
     impl Pinger for Silent {
-        async fn ping(&self, _: &Probe) -> Answer {
+        async fn ping(&self, _: &Probe) -> Option<Answer> {
             self.0.add_permits(1);
             std::future::pending().await
         }

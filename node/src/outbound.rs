@@ -31,6 +31,8 @@ pub(crate) struct Outbound {
     pub(crate) store: Store,
     pub(crate) directory: Arc<Directory>,
     dialer: Dialer,
+    /// For who is no member, or not yet.
+    stranger_dialer: Dialer,
     calls: Arc<Calls>,
     channels: Mutex<Channels<Line>>,
 }
@@ -43,7 +45,8 @@ impl Outbound {
         directory: Arc<Directory>,
         calls: Arc<Calls>,
     ) -> Self {
-        Self { identity, name, address, store, directory, dialer, calls, channels: Mutex::default() }
+        let (stranger_dialer, channels) = (dialer.clone().for_strangers(), Mutex::default());
+        Self { identity, name, address, store, directory, dialer, stranger_dialer, calls, channels }
     }
 
     /// Calls a peer, and reports the end of the call to the network's task. `span` is the call's.
@@ -61,7 +64,7 @@ impl Outbound {
             let is_ping = matches!(call, PeerCall::Ping(_));
             // Anybody may ask to be called back: that takes no place among the connections that are kept.
             let is_kept = !is_ping || network.admits(&to.0);
-            let channel = if is_kept { outbound.channel(to) } else { outbound.dial(&to) };
+            let channel = if is_kept { outbound.channel(to) } else { outbound.dial(&outbound.stranger_dialer, &to) };
             let channel = channel.caused_by(header(&span));
             let result = match call {
                 PeerCall::Fetch(have, not_of) => {
@@ -100,12 +103,12 @@ impl Outbound {
 
     /// The connection to a peer; made when it is first used, and again after it broke.
     fn channel(&self, to: (PeerId, Address)) -> Line {
-        self.channels().to(to.clone(), Instant::now(), || self.dial(&to))
+        self.channels().to(to.clone(), Instant::now(), || self.dial(&self.dialer, &to))
     }
 
     /// A connection that ends with its last call.
-    fn dial(&self, to: &(PeerId, Address)) -> Line {
-        Line::new(self.dialer.channel(to.0, &to.1), &self.calls)
+    fn dial(&self, dialer: &Dialer, to: &(PeerId, Address)) -> Line {
+        Line::new(dialer.channel(to.0, &to.1), &self.calls)
     }
 
     fn channels(&self) -> MutexGuard<'_, Channels<Line>> {

@@ -4,6 +4,7 @@
 //! belong to the single call: the caller sets them. Must be called inside a tokio runtime.
 
 mod connect;
+mod names;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -20,6 +21,8 @@ use crate::{
     traffic::Traffic,
 };
 pub use connect::DialError;
+use names::Names;
+pub use names::{MAX_LOOKUPS, MAX_LOOKUPS_FOR_STRANGERS};
 
 /// Calls that may wait in one channel for its connection; more wait in their callers.
 const CHANNEL_QUEUE: usize = 128;
@@ -66,6 +69,7 @@ pub struct Dialer {
     tls: Arc<ClientConfig>,
     settings: DialSettings,
     traffic: Arc<Traffic>,
+    names: Names,
 }
 
 impl Dialer {
@@ -73,7 +77,8 @@ impl Dialer {
     pub fn new(identity: &Identity) -> Result<Self, TlsError> {
         // Pinned to the node itself until `channel` puts the real pin in its place.
         let tls = tls::client_config(identity, identity.peer())?;
-        Ok(Self { tls: Arc::new(tls), settings: DialSettings::default(), traffic: Arc::default() })
+        let names = Names::new(MAX_LOOKUPS);
+        Ok(Self { tls: Arc::new(tls), settings: DialSettings::default(), traffic: Arc::default(), names })
     }
 
     /// The same dialler with other settings.
@@ -88,15 +93,21 @@ impl Dialer {
         Self { traffic: Arc::clone(traffic), ..self }
     }
 
+    /// The same dialler, for addresses that strangers give: their names are looked up apart from all others.
+    #[must_use]
+    pub fn for_strangers(self) -> Self {
+        Self { names: Names::new(MAX_LOOKUPS_FOR_STRANGERS), ..self }
+    }
+
     /// A channel to `peer` at `address`. Whoever else answers there is refused with [`DialError::KeyMismatch`].
     pub fn channel(&self, peer: PeerId, address: &Address) -> Channel {
         let mut tls = ClientConfig::clone(&self.tls);
         tls.dangerous().set_certificate_verifier(Arc::new(Pinned::new(peer, ring::default_provider().into())));
-        let (tls, address, limit) = (Arc::new(tls), address.clone(), self.settings.connect_timeout);
-        let traffic = Arc::clone(&self.traffic);
+        let (tls, limit) = (Arc::new(tls), self.settings.connect_timeout);
+        let (to, traffic) = (Arc::new(self.names.of(address.clone())), Arc::clone(&self.traffic));
         // The name is never resolved: the connector knows the address, and the key is what counts.
         lazy(Endpoint::from_static("http://node.invalid"), self.settings, move || {
-            connect::tls(address.clone(), Arc::clone(&tls), Arc::clone(&traffic), limit)
+            connect::tls(Arc::clone(&to), Arc::clone(&tls), Arc::clone(&traffic), limit)
         })
     }
 }
@@ -124,8 +135,9 @@ pub fn plaintext_with(url: &str, settings: DialSettings, traffic: &Arc<Traffic>)
     let refused = |reason| UrlError { url: printable(url), reason };
     let (address, uri) = parse(url).map_err(refused)?;
     let limit = settings.connect_timeout;
-    let traffic = Arc::clone(traffic);
-    Ok(lazy(Endpoint::from(uri), settings, move || connect::tcp(address.clone(), Arc::clone(&traffic), limit)))
+    // Of one channel, and so never more than one.
+    let (to, traffic) = (Arc::new(Names::new(1).of(address)), Arc::clone(traffic));
+    Ok(lazy(Endpoint::from(uri), settings, move || connect::tcp(Arc::clone(&to), Arc::clone(&traffic), limit)))
 }
 
 /// A channel to the local API on the Unix socket at `path`.

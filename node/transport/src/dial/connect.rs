@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use p2p_chat_model::{Address, PeerId};
+use p2p_chat_model::PeerId;
 use tokio::{
     net::{TcpStream, UnixStream},
     time::timeout,
@@ -13,6 +13,7 @@ use tokio_rustls::{
     rustls::{self, CertificateError, ClientConfig, OtherError, pki_types::ServerName},
 };
 
+use super::names::Lookup;
 use crate::{
     status::reason,
     tls::{CERTIFICATE_NAME, KeyMismatch},
@@ -29,6 +30,14 @@ pub enum DialError {
         address: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// The name was not looked up: too many are, and their answers don't come.
+    #[error(
+        "could not look up the name in {address}: too many are being looked up; check the system's name servers, or use an IP address"
+    )]
+    Lookups {
+        /// Where to.
+        address: String,
     },
     /// No connection within the connect timeout.
     #[error("could not connect to {address}: timed out after {} ms; check the address and the line", .after.as_millis())]
@@ -63,25 +72,25 @@ pub enum DialError {
 
 /// TCP, then TLS with the pin in `config`.
 pub(crate) async fn tls(
-    address: Address,
+    to: Arc<Lookup>,
     config: Arc<ClientConfig>,
     traffic: Arc<Traffic>,
     limit: Duration,
 ) -> Result<TlsStream<Metered>, DialError> {
-    let shown = address.to_string();
+    let shown = to.address().to_string();
     within(limit, &shown, async {
-        let stream = open(&address, traffic).await?;
+        let stream = open(&to, traffic).await?;
         let name = ServerName::try_from(CERTIFICATE_NAME);
-        let name = name.map_err(|error| tls_failed(&address, io::Error::other(error)))?;
-        TlsConnector::from(config).connect(name, stream).await.map_err(|error| tls_failed(&address, error))
+        let name = name.map_err(|error| tls_failed(&shown, io::Error::other(error)))?;
+        TlsConnector::from(config).connect(name, stream).await.map_err(|error| tls_failed(&shown, error))
     })
     .await
 }
 
 /// Plain TCP.
-pub(crate) async fn tcp(address: Address, traffic: Arc<Traffic>, limit: Duration) -> Result<Metered, DialError> {
-    let shown = address.to_string();
-    within(limit, &shown, open(&address, traffic)).await
+pub(crate) async fn tcp(to: Arc<Lookup>, traffic: Arc<Traffic>, limit: Duration) -> Result<Metered, DialError> {
+    let shown = to.address().to_string();
+    within(limit, &shown, open(&to, traffic)).await
 }
 
 /// A Unix socket.
@@ -94,9 +103,9 @@ pub(crate) async fn unix(path: PathBuf, limit: Duration) -> Result<UnixStream, D
     within(limit, &address, connecting).await
 }
 
-async fn open(address: &Address, traffic: Arc<Traffic>) -> Result<Metered, DialError> {
-    let failed = |source| DialError::Connect { address: address.to_string(), source };
-    let stream = TcpStream::connect(address.as_str()).await.map_err(failed)?;
+async fn open(to: &Lookup, traffic: Arc<Traffic>) -> Result<Metered, DialError> {
+    let failed = |source| DialError::Connect { address: to.address().to_string(), source };
+    let stream = TcpStream::connect(&*to.found().await?).await.map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
     Ok(Metered::new(stream, traffic))
 }
@@ -110,8 +119,8 @@ async fn within<T>(
     timeout(limit, connecting).await.map_err(timed_out)?
 }
 
-fn tls_failed(address: &Address, source: io::Error) -> DialError {
-    let address = address.to_string();
+fn tls_failed(address: &str, source: io::Error) -> DialError {
+    let address = address.to_owned();
     match key_mismatch(&source) {
         Some(KeyMismatch { expected, found }) => DialError::KeyMismatch { address, expected, found },
         None => DialError::Tls { address, source },
