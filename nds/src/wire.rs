@@ -1,7 +1,7 @@
 //! The registry's values to the wire and back. Encoding can't fail; decoding checks sizes and signatures and names
 //! the field that is wrong.
 
-use p2p_chat_model::{Name, NetworkId, Run, registration::Action};
+use p2p_chat_model::{Name, NetworkId, Run, limits::MAX_CONTACTS, registration::Action};
 use p2p_chat_proto::{
     convert::{self, FieldError, ToWire},
     v1,
@@ -22,8 +22,6 @@ const MAX_ADMISSION_BYTES: usize = 320 * 1024;
 const MAX_ADMISSIONS_BYTES: usize = 2 * 1024 * 1024;
 /// Longest chain of admissions: every one of it costs the checking of a signature.
 const MAX_ADMISSIONS: usize = p2p_chat_model::limits::MAX_MEMBERS;
-/// Most members of a record whose addresses are given.
-const MAX_CONTACTS: usize = 16;
 /// Records in a page where the caller names no size.
 const PAGE_SIZE: usize = 100;
 /// Most records in a page.

@@ -15,7 +15,11 @@ use p2p_chat_proto::{
     convert::{self, ToWire},
     v1::{self, discovery_client::DiscoveryClient, get_network_request::Key},
 };
-use p2p_chat_transport::{DialSettings, Line, UrlError, dial::plaintext_with};
+use p2p_chat_transport::{
+    DialSettings, Line, UrlError,
+    dial::plaintext_with,
+    sizes::{MAX_PAGE_BYTES, MAX_RECORD_BYTES},
+};
 use tokio::{task::JoinHandle, time::timeout_at};
 use tonic::{Code, Status};
 use tracing::{info, warn};
@@ -66,6 +70,14 @@ pub(crate) struct Listed {
     pub(crate) record: Record,
     pub(crate) members: u32,
     pub(crate) stale: bool,
+}
+
+impl Listed {
+    /// To be shown, not called: of ten thousand networks the contacts are much.
+    fn without_contacts(mut self) -> Self {
+        self.record.contacts = Vec::new();
+        self
+    }
 }
 
 /// Why a network was not found.
@@ -220,7 +232,10 @@ impl Service {
             let service = Arc::clone(&self);
             async move {
                 let request = v1::ListNetworksRequest { page_size: PAGE, page_token };
-                let page = service.ask(async |mut client| client.list_networks(request).await).await;
+                let list = async |client: DiscoveryClient<Line>| {
+                    client.max_decoding_message_size(MAX_PAGE_BYTES).list_networks(request).await
+                };
+                let page = service.ask(list).await;
                 page.map(tonic::Response::into_inner)
             }
         };
@@ -231,7 +246,7 @@ impl Service {
         &self,
         call: impl AsyncFnOnce(DiscoveryClient<Line>) -> Result<tonic::Response<T>, Status>,
     ) -> Result<tonic::Response<T>, Trouble> {
-        let client = DiscoveryClient::new(self.channel.clone());
+        let client = DiscoveryClient::new(self.channel.clone()).max_decoding_message_size(MAX_RECORD_BYTES);
         let result = match tokio::time::timeout(TIMEOUT, call(client)).await {
             Err(_) => Err(CallError::Unreachable(format!("{} did not answer in time", self.url))),
             Ok(Err(status)) if status.code() == Code::NotFound => Err(CallError::NotHere(String::new())),
@@ -259,7 +274,7 @@ where
     let (begun, mut found, mut token) = (Instant::now(), Vec::new(), String::new());
     for _ in 0..MAX_PAGES {
         let Ok(page) = read(token).await else { break };
-        found.extend(page.records.iter().filter_map(listed));
+        found.extend(page.records.iter().filter_map(listed).map(Listed::without_contacts));
         token = page.next_page_token;
         if token.is_empty() || found.len() >= MAX_LISTED || begun.elapsed() >= LISTING {
             break;
@@ -284,6 +299,8 @@ pub(crate) fn listed(wire: &v1::NetworkRecord) -> Option<Listed> {
 mod tests {
     use std::cell::RefCell;
 
+    use p2p_chat_model::limits::MAX_CONTACTS;
+
     use super::*;
 
     #[tokio::test]
@@ -296,5 +313,28 @@ mod tests {
         assert!(found.await.is_empty());
         let asked = asked.into_inner();
         assert_eq!((asked.len(), &*asked[0], &*asked[1]), (MAX_PAGES, "", "more"));
+    }
+
+    #[tokio::test]
+    async fn contacts_are_bounded_and_not_kept_in_lists() {
+        let contact = |_| v1::ActiveMember {
+            peer: vec![7; 32].into(),
+            address: "alice.example:7401".to_owned(),
+            ..v1::ActiveMember::default()
+        };
+        let record = |name: &str, contacts: usize| v1::NetworkRecord {
+            network: vec![1; 32].into(),
+            name: name.to_owned(),
+            leader: vec![7; 32].into(),
+            leader_address: "alice.example:7401".to_owned(),
+            contacts: (0..contacts).map(contact).collect(),
+            ..v1::NetworkRecord::default()
+        };
+        let (good, bad) = (record("good", MAX_CONTACTS), record("bad", MAX_CONTACTS + 1));
+        assert_eq!(listed(&good).expect("it makes sense").record.contacts.len(), MAX_CONTACTS);
+        let page = v1::ListNetworksResponse { records: vec![good, bad], next_page_token: String::new() };
+        let found = all_pages(async |_| Ok(page.clone())).await;
+        let names: Vec<_> = found.iter().map(|listed| listed.name.as_str()).collect();
+        assert_eq!((names, found[0].record.contacts.len()), (vec!["good"], 0));
     }
 }

@@ -132,7 +132,8 @@ impl Host for ProcessHost {
 /// Waits until the service at `address` answers.
 async fn answers(address: SocketAddr) -> bool {
     let Ok(channel) = p2p_chat_transport::dial::plaintext(&format!("http://{address}")) else { return false };
-    let mut client = p2p_chat_proto::v1::discovery_client::DiscoveryClient::new(channel);
+    let client = p2p_chat_proto::v1::discovery_client::DiscoveryClient::new(channel);
+    let mut client = client.max_decoding_message_size(p2p_chat_transport::sizes::MAX_RECORD_BYTES);
     let request = p2p_chat_proto::v1::ListNetworksRequest { page_size: 1, page_token: String::new() };
     client.list_networks(request).await.is_ok()
 }

@@ -6,7 +6,9 @@ use p2p_chat_engine::{
     CallError, DiscoveryRefusal, EntryFacts, LeaderHint, Record, Refusal, Request, Response, RunFacts, RunToken,
     Standing,
 };
-use p2p_chat_model::{Certificate, Entry, EntryHash, Epoch, NetworkId, Run, VectorClock, View, Vote};
+use p2p_chat_model::{
+    Certificate, Entry, EntryHash, Epoch, NetworkId, Run, VectorClock, View, Vote, limits::MAX_CONTACTS,
+};
 use p2p_chat_proto::{
     convert::{self, FieldError, ToWire},
     v1,
@@ -316,6 +318,9 @@ pub(crate) mod response {
 /// What a discovery service has on record.
 pub(crate) fn record(wire: Option<&v1::NetworkRecord>) -> Result<Record, FieldError> {
     let wire = need(wire, "record")?;
+    if wire.contacts.len() > MAX_CONTACTS {
+        return Err(FieldError::bad("contacts", format!("more than {MAX_CONTACTS}")));
+    }
     let mut contacts = Vec::new();
     for contact in &wire.contacts {
         contacts.push((convert::peer(&contact.peer, "contact")?, convert::address(&contact.address, "contact")?));

@@ -10,6 +10,8 @@ pub const MAX_NAME_CHARS: usize = 64;
 pub const MAX_ADDRESS_BYTES: usize = 262;
 /// Most members a view, a clock or a certificate may name.
 pub const MAX_MEMBERS: usize = 1_000;
+/// Most members whose addresses a discovery service gives of a network.
+pub const MAX_CONTACTS: usize = 16;
 /// Most entries in one run.
 pub const MAX_RUN_ENTRIES: usize = 256;
 /// Largest encoded run, in bytes (256 KiB), unless it is a single entry.

@@ -7,7 +7,7 @@ use p2p_chat_proto::{
     convert::{FieldError, ToWire},
     v1::{self, discovery_client::DiscoveryClient},
 };
-use p2p_chat_transport::Line;
+use p2p_chat_transport::{Line, sizes::MAX_RECORD_BYTES};
 use tonic::{Code, Status, codegen::http::HeaderValue};
 
 use super::Outbound;
@@ -23,7 +23,7 @@ impl Outbound {
     ) -> Result<Response, CallError> {
         let channel =
             self.directory.channel(service).ok_or_else(|| CallError::Failed("bug: no such service".into()))?;
-        let mut client = DiscoveryClient::new(channel.caused_by(cause));
+        let mut client = DiscoveryClient::new(channel.caused_by(cause)).max_decoding_message_size(MAX_RECORD_BYTES);
         let url = self.directory.url(service);
         let answer = match call {
             DiscoveryCall::Create { view, admission, serial } => {

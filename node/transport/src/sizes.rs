@@ -22,6 +22,12 @@ const MAX_CREATE_BYTES: usize = MAX_RUNS_BYTES + MAX_VIEW_BYTES;
 /// Largest request to fetch entries: a vector clock, and 1,000 authors of whom nothing is wanted.
 const MAX_FETCH_BYTES: usize = 128 << 10;
 
+/// Largest answer of a discovery service with one record: 16 contacts, 316 bytes each, and a reason.
+pub const MAX_RECORD_BYTES: usize = 64 << 10;
+
+/// Largest answer of a discovery service with many: pages of 2 MiB, and what frames them.
+pub const MAX_PAGE_BYTES: usize = (2 << 20) + (64 << 10);
+
 /// Largest message to reflection and health: names of services and symbols.
 pub(crate) const MAX_NAME_BYTES: usize = 16 << 10;
 
@@ -39,7 +45,7 @@ pub(crate) fn largest_request(path: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use p2p_chat_model::limits::{MAX_ADDRESS_BYTES, MAX_MEMBERS};
+    use p2p_chat_model::limits::{MAX_ADDRESS_BYTES, MAX_CONTACTS, MAX_MEMBERS, MAX_NAME_CHARS};
     use p2p_chat_proto::v1;
     use prost::Message;
 
@@ -62,7 +68,7 @@ mod tests {
             signature: signature.clone().into(),
         };
         let (epoch, version, leader, next_id) = (u64::MAX, u64::MAX, u64::MAX, u64::MAX);
-        let view = v1::View { epoch, version, leader, next_id, active: vec![member; MAX_MEMBERS] };
+        let view = v1::View { epoch, version, leader, next_id, active: vec![member.clone(); MAX_MEMBERS] };
         let registration = v1::Registration {
             network: id.clone().into(),
             view: Some(view),
@@ -71,6 +77,15 @@ mod tests {
             signer: id.clone().into(),
             signature: signature.into(),
         };
+        let record = v1::NetworkRecord {
+            network: id.clone().into(),
+            name: "\u{10ffff}".repeat(MAX_NAME_CHARS),
+            leader: id.clone().into(),
+            leader_address: member.address.clone(),
+            contacts: vec![member; MAX_CONTACTS],
+            ..v1::NetworkRecord::default()
+        };
+        assert!((4 << 10..MAX_RECORD_BYTES / 2).contains(&record.encoded_len()), "{}", record.encoded_len());
         let update = v1::UpdateLeaderRequest { registration: Some(registration), votes: vec![vote; MAX_MEMBERS] };
         let most = largest_request("/p2pchat.v1.Discovery/UpdateLeader");
         assert!((most / 2..=most).contains(&update.encoded_len()), "{} of {most}", update.encoded_len());
