@@ -1,7 +1,10 @@
 //! The record on disk: one SQLite file. What [`Store::write`] returned from survives any crash.
 
+#[cfg(unix)]
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::{
     fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -110,6 +113,8 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let lock = lock(dir)?;
         let file = dir.join(FILE_NAME);
+        // SQLite gives the files beside it the same mode.
+        own_file(&file).map_err(|cause| StoreError::Directory { dir: dir.to_owned(), cause })?;
         let connection = Connection::open(&file).map_err(|cause| failed(&file, cause))?;
         let mut store = Self { connection, file, is_summed: true, _lock: Some(lock) };
         store.prepare()?;
@@ -252,14 +257,36 @@ impl Store {
 
 fn lock(dir: &Path) -> Result<File, StoreError> {
     let unusable = |cause| StoreError::Directory { dir: dir.to_owned(), cause };
-    fs::create_dir_all(dir).map_err(unusable)?;
-    let lock = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK_NAME));
-    let lock = lock.map_err(unusable)?;
+    make(dir).map_err(unusable)?;
+    let lock = own_file(&dir.join(LOCK_NAME)).map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked(dir.to_owned())),
         Err(TryLockError::Error(cause)) => Err(unusable(cause)),
     }
+}
+
+/// Makes the directory if there is none, for its owner only: whoever can open what is in it can lock it, too.
+fn make(dir: &Path) -> io::Result<()> {
+    if !dir.exists() {
+        fs::create_dir_all(dir)?;
+        #[cfg(unix)]
+        fs::set_permissions(dir, PermissionsExt::from_mode(0o700))?;
+    }
+    #[cfg(unix)]
+    if fs::metadata(dir)?.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(dir = %dir.display(), "the data directory is open to other users; chmod 700 keeps them out");
+    }
+    Ok(())
+}
+
+/// Opens a file, which is made for its owner only if it is not there.
+fn own_file(file: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    options.open(file)
 }
 
 fn failed(file: &Path, cause: rusqlite::Error) -> StoreError {

@@ -1,5 +1,7 @@
 //! One data directory, one process.
 
+#[cfg(unix)]
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::{
     fs::{self, File, TryLockError},
     io,
@@ -49,7 +51,16 @@ impl DirLock {
         if !dir.exists() {
             make(dir).map_err(unusable)?;
         }
-        let file = File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(unusable)?;
+        #[cfg(unix)]
+        if fs::metadata(dir).map_err(unusable)?.permissions().mode() & 0o077 != 0 {
+            tracing::warn!(dir = %dir.display(), "the data directory is open to other users; chmod 700 keeps them out");
+        }
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true);
+        // Who can open it can lock it.
+        #[cfg(unix)]
+        options.mode(0o600);
+        let file = options.open(dir.join("lock")).map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(LockError::Held(dir.to_owned())),
@@ -63,10 +74,7 @@ fn make(dir: &Path) -> io::Result<()> {
     let parents = parents_of_missing(dir);
     fs::create_dir_all(dir)?;
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
-    }
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
     parents.into_iter().try_for_each(|parent| File::open(parent)?.sync_all())
 }
 
@@ -91,6 +99,10 @@ mod tests {
         assert_eq!(parents_of_missing(&dir), [&above, &here.path().join("a"), here.path()]);
         assert_eq!(parents_of_missing(Path::new("not-there/data")), [Path::new("not-there"), Path::new(".")]);
         let lock = DirLock::take(&dir).expect("it can be made");
+        #[cfg(unix)]
+        for (path, mode) in [(dir.clone(), 0o700), (dir.join("lock"), 0o600)] {
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{}", path.display());
+        }
         assert!(parents_of_missing(&dir).is_empty());
         assert!(matches!(DirLock::take(&dir), Err(LockError::Held(_))));
         drop(lock);

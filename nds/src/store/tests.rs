@@ -22,6 +22,22 @@ fn refused(dir: &TempDir) -> (String, Vec<u8>) {
     (format!("{error:?}"), before)
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_made_is_its_owners_only() {
+    let here = TempDir::new().unwrap();
+    let dir = here.path().join("new/data");
+    let mut store = Store::open(&dir).unwrap();
+    store.write(&[Change::Put(record(1, &[1]))]).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&dir), 0o700);
+    let files: Vec<_> = fs::read_dir(&dir).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(files.len() >= 3, "the database, its log and the lock: {files:?}");
+    for file in files {
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
 #[test]
 fn what_was_written_is_there_after_reopening() {
     let dir = TempDir::new().unwrap();
