@@ -31,6 +31,9 @@ const DELIVERY_US: [u64; 14] = [
     86_400_000_000,
 ];
 
+/// Longest time that is counted for a delivery: an author's clock may say anything, and no clock must spoil the sum.
+const LONGEST_LATENCY: Duration = Duration::from_secs(86_400);
+
 /// How a ping ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pinged {
@@ -108,7 +111,8 @@ impl Counts {
     /// A text of another author has been delivered; `wall_ms` is the author's clock, `now_ms` this node's.
     pub(crate) fn on_delivered(&self, wall_ms: u64, now_ms: u64) {
         self.delivered.increment();
-        self.delivery_latency.observe(Duration::from_millis(now_ms.saturating_sub(wall_ms)));
+        let latency = Duration::from_millis(now_ms.saturating_sub(wall_ms));
+        self.delivery_latency.observe(latency.min(LONGEST_LATENCY));
     }
 
     pub(crate) fn on_event(&self, event: &Event) {
@@ -181,4 +185,20 @@ pub(super) fn standing(page: &mut Page, labels: &Labels, figures: &Figures) {
     let away = engine.owed.saturating_sub(engine.owed_active);
     page.gauge(names::ACKS_OUTSTANDING, &labels.with("members", "active"), engine.owed_active as f64);
     page.gauge(names::ACKS_OUTSTANDING, &labels.with("members", "away"), away as f64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authors_clock_can_not_spoil_the_sum_of_latencies() {
+        let (counts, labels) = (Counts::default(), Labels::default());
+        counts.on_delivered(0, 1_800_000_000_000);
+        let mut page = Page::default();
+        page.histogram(names::DELIVERY_LATENCY, &labels, &counts.delivery_latency);
+        let text = page.text();
+        let sum = text.lines().find(|line| line.contains("_sum")).expect("a sum");
+        assert!(sum.ends_with(" 86400") || sum.ends_with(" 86400.0"), "{sum}");
+    }
 }
