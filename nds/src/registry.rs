@@ -20,11 +20,13 @@ mod refusal;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     ops::Bound,
     time::Duration,
 };
 
-use p2p_chat_model::{Name, NetworkId};
+use p2p_chat_model::{Address, Name, NetworkId};
+use p2p_chat_transport::places::host_of;
 
 pub use founding::Founding;
 pub use record::{Answer, Answers, Change, Probe, Record, Terms, Tombstone, Verdict};
@@ -47,6 +49,14 @@ pub struct Registry {
     tombstones: BTreeMap<NetworkId, Tombstone>,
     buried: BTreeSet<(Duration, NetworkId)>,
     members: usize,
+    shares: BTreeMap<String, Share>,
+}
+
+/// What the networks whose leaders are of one site take of the room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Share {
+    networks: usize,
+    members: usize,
 }
 
 impl Registry {
@@ -62,6 +72,7 @@ impl Registry {
             tombstones: BTreeMap::new(),
             buried: BTreeSet::new(),
             members: 0,
+            shares: BTreeMap::new(),
         }
     }
 
@@ -186,6 +197,8 @@ impl Registry {
         self.forget(&record.network());
         let differs = before.is_none_or(|before| before.view() != record.view() || self.is_stale(&before, now));
         self.members += record.view().active.len();
+        let share = self.shares.entry(site(&record.leader().address)).or_default();
+        *share = Share { networks: share.networks + 1, members: share.members + record.view().active.len() };
         self.heard.insert((record.heard(), record.network()));
         self.names.insert(record.name().clone(), record.network());
         self.records.insert(record.network(), record);
@@ -204,9 +217,25 @@ impl Registry {
     fn take_out(&mut self, network: &NetworkId) -> Option<Record> {
         let record = self.records.remove(network)?;
         self.members -= record.view().active.len();
+        self.give_back(&record);
         self.heard.remove(&(record.heard(), *network));
         self.names.remove(record.name());
         Some(record)
+    }
+
+    fn give_back(&mut self, record: &Record) {
+        let site = site(&record.leader().address);
+        let share = self.share(&site);
+        let left = Share { networks: share.networks - 1, members: share.members - record.view().active.len() };
+        if left == Share::default() {
+            self.shares.remove(&site);
+        } else {
+            self.shares.insert(site, left);
+        }
+    }
+
+    fn share(&self, site: &str) -> Share {
+        self.shares.get(site).copied().unwrap_or_default()
     }
 
     fn forget(&mut self, network: &NetworkId) {
@@ -214,6 +243,21 @@ impl Registry {
             self.buried.remove(&(tombstone.since, *network));
         }
     }
+}
+
+/// What counts as one party that founds networks: an IPv4 address, the first 64 bits of an IPv6 address, or the last two labels
+/// of a name, below which whoever has it can make as many others as they like. Leaders were called back there.
+fn site(address: &Address) -> String {
+    if let Ok(socket) = address.as_str().parse::<SocketAddr>() {
+        return host_of(socket.ip()).to_string();
+    }
+    let host = address.as_str().rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+    let labels: Vec<_> = host.trim_end_matches('.').rsplit('.').take(2).collect();
+    // Resolvers know an IPv4 address in many spellings, and no name's last label begins with a digit.
+    if labels.first().is_some_and(|last| last.starts_with(|first: char| first.is_ascii_digit())) {
+        return "numbers".to_owned();
+    }
+    labels.join(".").to_ascii_lowercase()
 }
 
 /// The tombstone of a network whose leader used `serial` last.

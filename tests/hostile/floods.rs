@@ -241,10 +241,8 @@ async fn deaf(address: &str) -> Option<u64> {
     socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
     let mut stream = socket.connect(address.parse().expect("an address")).await.ok()?;
     let most = i32::MAX.cast_unsigned();
-    let windows = [
-        frame(SETTINGS, 0, 0, &setting(4, most)),
-        frame(WINDOW_UPDATE, 0, 0, &(most - 65_535).to_be_bytes()),
-    ];
+    let windows =
+        [frame(SETTINGS, 0, 0, &setting(4, most)), frame(WINDOW_UPDATE, 0, 0, &(most - 65_535).to_be_bytes())];
     stream.write_all(&[PREFACE, &windows.concat()].concat()).await.ok()?;
     // With its settings the server says how much it takes: enough for all questions.
     let mut settings = [0; 64];

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use p2p_chat_model::{ActiveMember, Epoch, NetworkId, PeerId, Registration, Vote, limits::MAX_EPOCH_JUMP};
 
-use super::{Answer, Answers, Change, Founding, Probe, Record, Refusal, Registry, Verdict, bury};
+use super::{Answer, Answers, Change, Founding, Probe, Record, Refusal, Registry, Verdict, bury, site};
 
 impl Registry {
     /// `CreateNetwork`: a network that is new here, or that this registry has lost, or whose record is so old that
@@ -30,9 +30,9 @@ impl Registry {
                 return Ok(verdict);
             }
         } else {
-            self.check_vacant(claim, founding)?;
+            self.check_vacant(claim, leader, founding)?;
         }
-        self.check_members(claim)?;
+        self.check_members(claim, leader)?;
         call_back(claim.network, leader, answers, || put(now, claim, founding.name().clone()))
     }
 
@@ -97,7 +97,7 @@ impl Registry {
         if !is_founded && record.view().member(&candidate.peer).is_none() {
             return Err(Refusal::NotActive(candidate.peer));
         }
-        self.check_members(claim)?;
+        self.check_members(claim, candidate)?;
         if !is_founded {
             let incumbent = Probe::of(claim.network, record.leader());
             match answers.get(&incumbent) {
@@ -122,7 +122,7 @@ impl Registry {
         let leader = own_epoch_leader(claim)?;
         let record = self.record(&claim.network).ok_or(Refusal::Unknown(claim.network))?;
         check_leads(record, claim, leader)?;
-        if *record.view() == claim.view || self.check_members(claim).is_err() {
+        if *record.view() == claim.view || self.check_members(claim, leader).is_err() {
             let touch = Change::Touch { network: claim.network, serial: claim.serial, heard: now };
             return Ok(Verdict::Accept(vec![touch]));
         }
@@ -151,7 +151,7 @@ impl Registry {
         Ok(Verdict::Accept(forgotten.chain([removed]).collect()))
     }
 
-    fn check_vacant(&self, claim: &Registration, founding: &Founding) -> Result<(), Refusal> {
+    fn check_vacant(&self, claim: &Registration, leader: &ActiveMember, founding: &Founding) -> Result<(), Refusal> {
         let (network, epoch) = (claim.network, claim.view.epoch);
         if let Some(holder) = self.named(founding.name()) {
             return Err(Refusal::NameTaken { name: founding.name().clone(), holder: holder.network() });
@@ -167,16 +167,33 @@ impl Registry {
         if epoch > most {
             return Err(Refusal::EpochTooHigh { network, epoch, most });
         }
-        if self.records.len() >= self.terms.max_networks { Err(Refusal::Full("networks")) } else { Ok(()) }
+        let (all, of_site) = (self.records.len(), self.share(&site(&leader.address)).networks);
+        match self.terms.max_networks {
+            most if all >= most => Err(Refusal::Full("networks")),
+            most if has_share(all, of_site, most) => Err(Refusal::Full("networks of this host")),
+            _ => Ok(()),
+        }
     }
 
-    fn check_members(&self, claim: &Registration) -> Result<(), Refusal> {
+    /// Whether there is room for the view. One that does not grow is never refused: a full service has to let its networks go on.
+    fn check_members(&self, claim: &Registration, leader: &ActiveMember) -> Result<(), Refusal> {
         let replaced = self.record(&claim.network).map_or(0, |record| record.view().active.len());
         let wanted = claim.view.active.len();
-        // A view that does not grow is never refused: a full service has to let its networks go on.
-        let fits = wanted <= replaced || self.members - replaced + wanted <= self.terms.max_members;
-        if fits { Ok(()) } else { Err(Refusal::Full("active members")) }
+        if wanted <= replaced {
+            return Ok(());
+        }
+        let (all, of_site) = (self.members, self.share(&site(&leader.address)).members);
+        match self.terms.max_members {
+            most if all - replaced + wanted > most => Err(Refusal::Full("active members")),
+            most if has_share(all, of_site, most) => Err(Refusal::Full("active members of this host")),
+            _ => Ok(()),
+        }
     }
+}
+
+/// Whether a site has its share of what all have: half of it is there for anybody, of the rest nobody gets any who has an eighth.
+const fn has_share(all: usize, of_site: usize, most: usize) -> bool {
+    all >= most.div_ceil(2) && of_site >= most.div_ceil(8)
 }
 
 fn leader_of(claim: &Registration) -> Result<&ActiveMember, Refusal> {

@@ -210,12 +210,7 @@ async fn shake_hands(
     }
 }
 
-async fn wire(
-    stream: TcpStream,
-    tls: TlsAcceptor,
-    patience: Duration,
-    traffic: Arc<Traffic>,
-) -> io::Result<Wire> {
+async fn wire(stream: TcpStream, tls: TlsAcceptor, patience: Duration, traffic: Arc<Traffic>) -> io::Result<Wire> {
     // tonic sets this only on listeners of its own; without it a reply can wait 40 ms for the client's ack.
     stream.set_nodelay(true)?;
     give_up_after(&stream, patience)?;

@@ -3,8 +3,10 @@ use p2p_chat_model::{
 };
 
 use crate::{
-    registry::{Answer, Answers, Change, Founding, Record, Refusal, Registry, Terms, Tombstone, Verdict},
-    testing::{admission, answers, apply, at, claim, found, founding, lab, person, probe, reached, registered, view},
+    registry::{Answer, Answers, Change, Founding, Probe, Record, Refusal, Registry, Terms, Tombstone, Verdict, site},
+    testing::{
+        admission, answers, apply, at, claim, found, founding, lab, member, person, probe, reached, registered, view,
+    },
 };
 
 fn empty() -> Registry {
@@ -195,4 +197,59 @@ fn a_full_registry_takes_no_more() {
     assert_eq!(decide(one), Err(Refusal::Full("active members")));
     let two = Terms { max_networks: 1, max_members: 2, ..Terms::default() };
     assert_eq!(decide(two), Ok(Verdict::AskFirst(vec![probe(1)])));
+}
+
+/// Networks of their own that bob leads, at one address.
+fn filled_by_bob(terms: Terms, networks: std::ops::Range<u8>, active: &[u8]) -> Registry {
+    let mut registry = Registry::new(terms);
+    for number in networks {
+        let (network, _) = found(number, "many");
+        let name = format!("n{number}").parse().unwrap();
+        registry.apply(at(0), Change::Put(Record::new(network, name, view(1, 1, active), 1, at(0)).unwrap()));
+    }
+    registry
+}
+
+#[test]
+fn one_host_fills_half_of_a_registry_and_the_rest_is_there_for_others() {
+    let by_alice = claim(1, view(1, 1, &[1, 2]));
+    let (bobs, genesis) = found(2, "one more");
+    let by_bob = Registration { network: bobs, ..claim(1, view(1, 1, &[2])) };
+    let founding_of_bob = Founding::prove(&genesis, &[], &by_bob).unwrap();
+    let asked = |who: u8| {
+        let network = if who == 1 { lab() } else { bobs };
+        Ok(Verdict::AskFirst(vec![Probe::of(network, &member(who.into(), who))]))
+    };
+
+    let terms = Terms { max_networks: 8, ..Terms::default() };
+    let (three, four) = (filled_by_bob(terms, 10..13, &[2]), filled_by_bob(terms, 10..14, &[2]));
+    let decide = |registry: &Registry| registry.decide_create(at(1), &by_bob, &founding_of_bob, &Answers::new());
+    assert_eq!((decide(&three), decide(&four)), (asked(2), Err(Refusal::Full("networks of this host"))));
+    assert_eq!(four.decide_create(at(1), &by_alice, &founding(&by_alice), &Answers::new()), asked(1));
+
+    let terms = Terms { max_members: 16, ..Terms::default() };
+    let half = filled_by_bob(terms, 10..12, &[2, 3, 4, 5]);
+    assert_eq!(decide(&half), Err(Refusal::Full("active members of this host")));
+    assert_eq!(half.decide_create(at(1), &by_alice, &founding(&by_alice), &Answers::new()), asked(1));
+    let grown = Registration { network: found(10, "many").0, ..claim(2, view(1, 2, &[2, 3, 4, 5, 6])) };
+    let touched = Change::Touch { network: grown.network, serial: 2, heard: at(1) };
+    assert_eq!(half.decide_renew(at(1), &grown, &Answers::new()), Ok(Verdict::Accept(vec![touched])));
+
+    let mut emptied = half;
+    for number in 10..12 {
+        let network = found(number, "many").0;
+        let gone = Tombstone { network, epoch: Epoch(1), leader: person(2).peer(), serial: 2, since: at(1) };
+        emptied.apply(at(1), Change::Remove(gone));
+    }
+    assert_eq!(decide(&emptied), asked(2), "what is freed is there for anybody");
+    assert!(emptied.shares.is_empty());
+}
+
+#[test]
+fn a_host_is_one_whatever_it_is_called() {
+    let same = |one: &str, other: &str| site(&one.parse().unwrap()) == site(&other.parse().unwrap());
+    assert!(same("10.0.0.1:1", "10.0.0.1:2") && !same("10.0.0.1:1", "10.0.0.2:1"));
+    assert!(same("[2001:db8::1]:1", "[2001:db8::2]:1") && !same("[2001:db8::1]:1", "[2001:db9::1]:1"));
+    assert!(same("a.mallory.example:1", "b.a.Mallory.example:1") && !same("alice:1", "bob:1"));
+    assert!(same("0x7f.1:1", "127.1:1"), "spellings that only resolvers know");
 }

@@ -130,9 +130,8 @@ async fn a_place_is_kept_until_the_answer_is_written() {
 
 #[tokio::test]
 async fn calls_that_last_are_bounded_and_others_are_not() {
-    let mut service = Answers::default().layer(tower::service_fn(async |_: Request<()>| {
-        Ok::<_, Infallible>(Response::new(Body::empty()))
-    }));
+    let mut service = Answers::default()
+        .layer(tower::service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Body::empty()))));
     let mut open = Vec::new();
     for path in ["/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "/grpc.health.v1.Health/Watch"] {
         for _ in 0..MAX_LASTING_CALLS / 2 {
