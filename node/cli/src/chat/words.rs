@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn lines_are_texts_unless_they_begin_with_a_slash() {
         assert_eq!(in_lines("hello /quit"), Meaning::Say("hello /quit".to_owned()));
-        assert_eq!(in_lines(" "), Meaning::Say(" ".to_owned()));
+        assert_eq!(in_lines(" "), Meaning::Nothing);
         assert_eq!(in_lines(""), Meaning::Nothing);
         assert_eq!(in_lines("//etc"), Meaning::Say("/etc".to_owned()));
         assert_eq!(in_lines("/me waves"), Meaning::Say("/me waves".to_owned()));

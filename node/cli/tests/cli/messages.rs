@@ -281,7 +281,7 @@ async fn what_failed_is_told_even_if_the_wait_at_the_end_is_interrupted() {
     let mut world = World::new();
     world.waits.noticeable = Duration::from_millis(50);
     *world.host.unreplicated.lock().expect("not poisoned") = (2, Duration::from_secs(3_600));
-    for (command, call) in [("listen", "subscribe"), ("chat", "subscribe"), ("leave", "leave")] {
+    for (command, call) in [("listen", "subscribe"), ("chat", "subscribe"), ("join", "join")] {
         world.host.node.enter("lab");
         world.host.node.refuses(call, Status::not_found("there is no network lab; join it first"));
         let run = world.start(&[command, "lab"]);
