@@ -40,6 +40,7 @@ fn texts(client: &NodeClient<Channel>, at: &str) -> Vec<Row> {
     };
     vec![
         send("nothing", MALFORMED, LAB, String::new()),
+        send("blanks", MALFORMED, LAB, " \t\n\u{3000}".to_owned()),
         send("65,537 bytes", MALFORMED, LAB, "a".repeat(65_537)),
         send("65,538 bytes in few characters", MALFORMED, LAB, "é".repeat(32_769)),
         send("5 MiB", large, LAB, "a".repeat(5 << 20)),

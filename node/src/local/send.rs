@@ -115,8 +115,8 @@ impl Local {
     }
 
     async fn begin_sending(&self, request: v1::SendRequest, cause: Option<Context>) -> Result<Sending, Status> {
-        if request.text.is_empty() {
-            return Err(Status::invalid_argument("the text is empty"));
+        if request.text.trim().is_empty() {
+            return Err(Status::invalid_argument("the text is empty, or nothing but white space"));
         }
         if request.text.len() > MAX_TEXT_BYTES {
             let len = request.text.len();
