@@ -8,6 +8,7 @@ use std::{
 use jiff::{civil::Date, tz::TimeZone};
 use p2p_chat_model::name::printable;
 use serde::Serialize;
+use unicode_width::UnicodeWidthChar;
 
 use crate::{
     args::LogFormat,
@@ -15,6 +16,9 @@ use crate::{
     settings::Env,
     surroundings::{Surroundings, Waits, now},
 };
+
+/// Most marks on one character that are shown: terminals have room for few, and put the others anywhere.
+pub(crate) const MAX_MARKS: usize = 4;
 
 /// Where a run prints: results to stdout, everything else to stderr.
 pub(crate) struct Console {
@@ -128,12 +132,25 @@ pub(crate) fn event(level: &str, message: &str) -> String {
 
 /// `text` harmless and in one line, whatever it holds.
 pub(crate) fn one_line(text: &str) -> String {
-    printable(text).replace('\n', "\\n").replace('\t', "\\t")
+    few_marks(printable(text)).replace('\n', "\\n").replace('\t', "\\t")
 }
 
 /// `text` harmless, with every line after the first behind `indent`, so that none can pass for something else.
 pub(crate) fn several_lines(text: &str, indent: &str) -> String {
-    printable(&text.replace("\r\n", "\n")).replace('\n', &format!("\n{indent}"))
+    few_marks(printable(&text.replace("\r\n", "\n"))).replace('\n', &format!("\n{indent}"))
+}
+
+/// `text` with no more marks in a row than belong to writing: with thousands a letter covers what is around it.
+fn few_marks(text: String) -> String {
+    if text.is_ascii() {
+        return text;
+    }
+    let mut marks = 0;
+    let is_shown = |c: &char| {
+        marks = if c.width() == Some(0) { marks + 1 } else { 0 };
+        marks <= MAX_MARKS
+    };
+    text.chars().filter(is_shown).collect()
 }
 
 fn colours_are_wanted(env: &Env) -> bool {
@@ -172,6 +189,15 @@ mod tests {
     fn nothing_that_acts_on_a_terminal_gets_through() {
         assert_eq!(one_line("a\u{1b}[2J\nb\tc"), "a\\u{1b}[2J\\nb\\tc");
         assert_eq!(several_lines("a\r\nb\n\u{9b}1m", "  "), "a\n  b\n  \\u{9b}1m");
+    }
+
+    #[test]
+    fn a_letter_carries_few_marks_and_writing_stays_as_it_is() {
+        let flood = format!("Z{}algo", "\u{337}".repeat(3_000));
+        assert_eq!(one_line(&flood), format!("Z{}algo", "\u{337}".repeat(MAX_MARKS)));
+        for text in ["Tiếng Việt", "e\u{301}\u{323}", "👩🏽‍🚀 ❤️", "हिन्दी"] {
+            assert_eq!(several_lines(text, ""), text);
+        }
     }
 
     #[test]

@@ -4,10 +4,10 @@ use p2p_chat_model::name::printable;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::console::MAX_MARKS;
+
 /// How wide a tab is shown.
 const TAB: &str = "    ";
-/// Most marks on one character that are shown: terminals have room for few, and put the others anywhere.
-const MAX_MARKS: usize = 4;
 
 /// `text` without anything that acts on a terminal, and as wide on each terminal as it is taken for here; line breaks
 /// stay.
