@@ -248,8 +248,8 @@ impl Engine {
     /// As leader: whether `peer`, who takes no part or does not know this leader, may be a joiner whose answer was lost. It
     /// asks again, for as long as a join may take.
     fn may_be_joining(&self, peer: &PeerId) -> bool {
-        let heard = self.liveness.heard.get(peer).copied().unwrap_or(0);
-        self.is_leading() && self.moment.now < heard + self.setup.config.join_timeout_ms
+        let is_recent = |heard: &u64| self.moment.now < heard + self.setup.config.join_timeout_ms;
+        self.is_leading() && self.liveness.heard.get(peer).is_some_and(is_recent)
     }
 
     pub(crate) fn on_indirect(&mut self, target: PeerId, via: PeerId, result: Result<Response, CallError>) {
