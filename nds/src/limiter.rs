@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use p2p_chat_transport::places::{first_bits, host_of};
+use p2p_chat_model::host::{first_bits, host_of};
 
 /// Most callers that are counted one by one. A further one takes the place, and what is left of the allowance, of the
 /// one that has not called for longest: so a flood of addresses gains no more than this many allowances.

@@ -25,8 +25,7 @@ use std::{
     time::Duration,
 };
 
-use p2p_chat_model::{Address, Name, NetworkId};
-use p2p_chat_transport::places::host_of;
+use p2p_chat_model::{Address, Name, NetworkId, host::host_of};
 
 pub use founding::Founding;
 pub use record::{Answer, Answers, Change, Probe, Record, Terms, Tombstone, Verdict};

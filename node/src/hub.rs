@@ -47,7 +47,9 @@ pub(crate) enum HubError {
     #[error("this node is in the network {0} already")]
     Member(Name),
     /// It is on its way, and nothing is certain yet.
-    #[error("the network {0} is being created or joined by this node; see `p2p-chat status` whether it is in")]
+    #[error(
+        "the network {0} is being created or joined by this node; see `p2p-chat status` whether it is in, or give it up with `p2p-chat leave`"
+    )]
     Entering(Name),
     /// The log can't be deleted while the node is in.
     #[error("this node is in the network {0}; leave it before forgetting it")]
@@ -239,6 +241,7 @@ impl Hub {
         (limit, cause): (Duration, Option<Context>),
     ) -> Result<Outcome, HubError> {
         let new = self.store.entry_count(id).await? == 0;
+        self.state().undeleted.remove(&id);
         // No task has this network: a commit that failed here earlier says nothing of the next one.
         self.store.check_writable(id).await?;
         self.store.commit(id, vec![Write::Network { name: name.clone() }]).await?;

@@ -13,8 +13,8 @@ pub(crate) enum Gap {
     FarAhead,
     /// Who leaves by force takes along what only it has, and what others wrote may rest on that.
     Force,
-    /// Who gives a join up, or leaves while it asks to be let in again, may be let in all the same; and who crashes while it
-    /// leaves may find nobody who takes its Leave. All others list it for ever then.
+    /// Who gives a join up, or leaves while a request of its to be let in is under way, may be let in all the same; and who
+    /// crashes while it leaves may find nobody who takes its Leave. All others list it for ever then.
     Ghost,
 }
 

@@ -24,9 +24,9 @@ use crate::{
     timers::Timer,
 };
 
-/// After so many elections in a row that came to nothing, a candidate leaves the way to higher ids.
+/// After so many failures in a row, for whatever reason, a candidate leaves the way to higher ids.
 const FAILURES_BEFORE_OTHERS: u32 = 2;
-/// After so many, nobody is left whom the discovery services can call back: the votes decide.
+/// After so many, whom a discovery service can't call back may be elected by votes: others had time to stand meanwhile.
 const FAILURES_BEFORE_VOTES: u32 = 4;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
@@ -65,6 +65,8 @@ pub(crate) struct Election {
     pub(crate) challenged: Option<LeaderHint>,
     /// When this leader may stand again to win a record back.
     reassert_at: u64,
+    /// Whether the view that is followed was passed on by others, and its leader has not been heard since.
+    pub(crate) second_hand: bool,
 }
 
 impl Election {
@@ -76,6 +78,11 @@ impl Election {
     pub(crate) fn outbid(&mut self, epoch: Epoch) {
         self.promised = self.promised.max(epoch);
         self.unreachable = self.unreachable.max(epoch);
+    }
+
+    /// Whether an election has just failed, and the leader is looked at again only later.
+    pub(crate) fn backs_off(&self) -> bool {
+        self.stage == Stage::BackOff
     }
 
     /// Whether this node stands again and again, and never wins: a higher id may.
@@ -114,7 +121,7 @@ impl Hash for Election {
         (&self.stage, self.epoch, self.failures, self.outside, self.lost_since.is_some(), self.promised).hash(hasher);
         self.unreachable.hash(hasher);
         self.votes.keys().for_each(|voter| voter.hash(hasher));
-        (self.votes.len(), &self.challenged, self.reassert_at).hash(hasher);
+        (self.votes.len(), &self.challenged, self.reassert_at, self.second_hand).hash(hasher);
     }
 }
 
@@ -125,7 +132,7 @@ impl Engine {
             return;
         }
         self.miss_leader(since);
-        if self.election.is_idle() || self.election.stage == Stage::BackOff {
+        if self.election.is_idle() || self.election.backs_off() {
             if self.can_lead() {
                 self.stand();
             } else {
@@ -155,7 +162,7 @@ impl Engine {
         let Some(leader) = view.leader().filter(|_| view.member(&self.me).is_some()) else { return false };
         let is_later = view.epoch > self.state.epoch && view.epoch <= self.election.unreachable;
         let is_same = view.epoch == self.state.epoch && self.leader() == Some(leader.peer);
-        is_later || is_same && self.liveness.helpers.contains_key(&leader.peer)
+        is_later || is_same && self.election.second_hand
     }
 
     /// Who can't write admits nobody, and who is on its way out leads nobody any more.
@@ -402,6 +409,7 @@ impl Engine {
             Ok(DiscoveryAnswer::Refused(why, record, serial)) => {
                 self.see_serial(service, serial);
                 let on_record = record.leader.epoch;
+                self.go_beyond_own(&record);
                 let again = matches!(why, DiscoveryRefusal::Epoch | DiscoveryRefusal::Outdated);
                 if again && on_record < self.election.epoch && tries < 2 {
                     self.election.stage = Stage::Registering { service, tries: tries + 1 };
@@ -435,6 +443,13 @@ impl Engine {
             // It can't judge (it may know another network of this name), or answers what was asked for an earlier
             // election: the next one, or the votes.
             Ok(DiscoveryAnswer::Accepted(_) | DiscoveryAnswer::Closed) | Err(_) => self.ask_next_service(service),
+        }
+    }
+
+    /// A reign of this node is on record that it has forgotten, as its disk was set back.
+    pub(crate) fn go_beyond_own(&mut self, record: &Record) {
+        if record.leader.peer == self.me && self.can_be_outbid(record.leader.epoch) {
+            self.election.promised = self.election.promised.max(record.leader.epoch);
         }
     }
 

@@ -1,5 +1,5 @@
 //! The hash of a whole engine, for whoever explores states: of two engines of one node with the same hash, either goes
-//! on as the other would.
+//! on as the other would, but for when a follower begins to pass its view on.
 //!
 //! Times are hashed as they are; whoever compares engines of different times sets that right in its `Hasher`. Calls in
 //! flight are left out, because their numbers and their order mean nothing: whoever carries them adds each with

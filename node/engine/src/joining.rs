@@ -57,8 +57,8 @@ impl Engine {
         self.ask_to_join(leader);
     }
 
-    /// The node ended while it asked to be let in. The leader may have done so: it is asked again, for as long as it takes,
-    /// or the others would have a member that knows nothing of it.
+    /// The node ended while it asked to be let in. The leader may have done so: it is asked again until somebody answers, or
+    /// the others would have a member that knows nothing of it. Whoever wanted it can still leave.
     pub(crate) fn resume_joining(&mut self) {
         self.joining = Some(Joining::default());
         self.set_timer(Timer::Seek, 0);
@@ -211,9 +211,12 @@ impl Engine {
             return;
         }
         if in_view && self.leader() == Some(asked) && self.can_lead() {
-            // This node is in the leader's view as far as it knows: if the leader is gone, there is an election.
+            // This node is in the leader's view as far as it knows: if the leader is gone, there is an election. After one
+            // that has just failed it is looked at again in a while, not at once and over and over.
             self.stop_seeking();
-            self.suspect(asked);
+            if !self.election.backs_off() {
+                self.suspect(asked);
+            }
             return;
         }
         self.seek_later(&error.to_string());
@@ -235,7 +238,13 @@ impl Engine {
         if let Some(joining) = &mut self.joining {
             joining.last_error = error.to_owned();
         }
-        let retry = self.setup.config.join_retry_ms;
+        let config = &self.setup.config;
+        // Who is in, or was, has to come back soon; who only wanted to get in may wait for somebody who is gone for good.
+        let doublings = match (self.state.phase, &self.joining) {
+            (Phase::Joining, Some(joining)) if joining.command.is_none() => (joining.turns / 4).min(8),
+            _ => 0,
+        };
+        let retry = (config.join_retry_ms << doublings).min(config.join_timeout_ms);
         let jitter = self.draw(retry);
         self.set_timer(Timer::Seek, retry + jitter);
     }
@@ -276,7 +285,8 @@ impl Engine {
         joining.in_flight = false;
         match result {
             Ok(DiscoveryAnswer::Accepted(record)) => {
-                joining.contacts = record.contacts.into();
+                joining.contacts = record.contacts.clone().into();
+                self.go_beyond_own(&record);
                 if record.leader.peer == self.me {
                     self.seek_later("the discovery service lists this node as the leader");
                 } else {

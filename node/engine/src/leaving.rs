@@ -51,6 +51,8 @@ struct Closing {
 
 impl Engine {
     pub(crate) fn on_leave_command(&mut self, command: CommandId, wait_ms: u64, force: bool) {
+        // Who is not in yet has nothing that the others could lack.
+        let force = force || self.state.phase == Phase::Joining;
         if self.leaving.is_some() || !self.is_whole() && !force {
             self.done(command, Err(CommandError::Busy));
             return;

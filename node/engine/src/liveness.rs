@@ -25,6 +25,8 @@ pub(crate) struct Liveness {
     pub(crate) unconfirmed: bool,
     /// Since when the view is followed as it is.
     pub(crate) in_force_since: u64,
+    /// When the leader was last pinged for its silence, or would have been.
+    pub(crate) leader_pinged: u64,
     /// Who is pinged on whose behalf.
     pinging_for: BTreeMap<RequestId, PeerId>,
 }
@@ -46,6 +48,11 @@ impl Liveness {
         self.heard.insert(peer, now);
     }
 
+    /// Of how many something was heard after `then`.
+    pub(crate) fn heard_since(&self, then: u64) -> usize {
+        self.heard.values().filter(|heard| **heard > then).count()
+    }
+
     /// Drops what is known of others.
     pub(crate) fn forget_all_but(&mut self, is_known: impl Fn(&PeerId) -> bool) {
         self.heard.retain(|peer, _| is_known(peer));
@@ -61,7 +68,9 @@ impl Liveness {
         self.suspects.clear();
     }
 
-    /// Only who leads asks of whom it was heard lately, and since when somebody is suspected shows in events only.
+    /// Only who leads asks of whom it was heard lately, and since when somebody is suspected shows in events only. Since when
+    /// the view is in force is left out, too: it only delays what a follower passes on; and when the leader was pinged, which
+    /// only shortens a wait that is hashed itself.
     pub(crate) fn hash<H: Hasher>(&self, is_leading: bool, hasher: &mut H) {
         is_leading.then_some(&self.heard).hash(hasher);
         self.suspects.iter().for_each(|(peer, suspicion)| (peer, &suspicion.asked).hash(hasher));
@@ -83,18 +92,21 @@ impl Engine {
         }
     }
 
-    /// Starts the wait for the leader's next sign of life anew.
+    /// Starts the wait for the leader's next sign of life anew. However much it says otherwise, it is pinged now and then:
+    /// only that tells where it stands, and whether it leads at all.
     pub(crate) fn arm_silence(&mut self) {
         let config = &self.setup.config;
         let (least, span) = (config.silence_min_ms, config.silence_max_ms - config.silence_min_ms);
+        let latest = self.liveness.leader_pinged + config.member_silence_ms;
         let wait = least + self.draw(span + 1);
-        self.set_timer(Timer::Silence, wait);
+        self.set_timer(Timer::Silence, wait.min(latest.saturating_sub(self.moment.now).max(1)));
     }
 
     pub(crate) fn on_silence(&mut self) {
         if self.is_leading() || self.node().is_none() {
             return;
         }
+        self.liveness.leader_pinged = self.moment.now;
         self.arm_silence();
         if let Some(leader) = self.leader().filter(|_| self.election.is_idle()) {
             self.suspect(leader);
@@ -206,6 +218,7 @@ impl Engine {
                 return;
             }
             self.heard(peer);
+            self.election.second_hand &= self.leader() != Some(peer);
             let differs = standing.digest != self.feeds.digest();
             self.learn(peer, &standing);
             if differs && standing.frontier.is_none() {
@@ -383,6 +396,7 @@ impl Engine {
                 }
             }
         } else if self.timers.is_set(Timer::Silence) {
+            self.liveness.leader_pinged = now;
             self.arm_silence();
         }
     }

@@ -34,8 +34,17 @@ pub(crate) struct Registrar {
     changed: bool,
     /// Why it does not list the network as it is now, where that is not for want of a connection.
     refusal: Option<String>,
-    /// Until when the view on record is kept: see [`Engine::keep_record`].
-    kept_until: u64,
+    /// The view on record is kept.
+    kept: Option<Kept>,
+}
+
+/// Why a view stays on record that is not in force any more: see [`Engine::keep_record`].
+#[derive(Debug, Clone, Copy, Hash)]
+struct Kept {
+    since: u64,
+    until: u64,
+    /// How many were active.
+    active: usize,
 }
 
 impl Engine {
@@ -65,13 +74,21 @@ impl Engine {
         self.timers.set(Timer::Lease, now);
     }
 
-    /// A member has dropped out. If it is this leader that is cut off, the others elect another one, and the services count
-    /// the votes of those on record only: they stay there for as long as an election takes.
+    /// A member is about to drop out. If it is this leader that is cut off, the others elect another one, and the services
+    /// count the votes of those on record only: they stay there for as long as an election takes, or until this leader has
+    /// heard of most of them again.
     pub(crate) fn keep_record(&mut self) {
         let now = self.moment.now;
-        for registrar in self.registrars.iter_mut().filter(|registrar| registrar.kept_until <= now) {
-            registrar.kept_until = now + self.setup.config.lease_renewal_ms;
+        let kept =
+            Kept { since: now, until: now + self.setup.config.lease_renewal_ms, active: self.others().len() + 1 };
+        for registrar in &mut self.registrars {
+            registrar.kept.get_or_insert(kept);
         }
+    }
+
+    fn keeps_record(&self, kept: &Kept) -> bool {
+        let backing = 1 + self.liveness.heard_since(kept.since);
+        self.moment.now < kept.until && backing * 2 <= kept.active
     }
 
     pub(crate) fn on_lease(&mut self) {
@@ -81,15 +98,17 @@ impl Engine {
         let asked = if self.is_closing() { Asked::Close } else { Asked::Renew };
         let now = self.moment.now;
         for service in 0..self.registrars.len() {
+            let kept = self.registrars.get(service).and_then(|registrar| registrar.kept);
+            let is_kept = asked == Asked::Renew && kept.is_some_and(|kept| self.keeps_record(&kept));
             if let Some(registrar) = self.registrars.get_mut(service)
                 && registrar.due <= now
                 && !registrar.asking
             {
-                if registrar.kept_until > now && asked == Asked::Renew {
-                    registrar.due = registrar.kept_until;
+                if is_kept {
+                    registrar.due = now + self.setup.config.silence_min_ms;
                     continue;
                 }
-                registrar.changed = false;
+                (registrar.changed, registrar.kept) = (false, None);
                 self.ask_leading(service, asked);
             }
         }
@@ -221,7 +240,7 @@ impl Engine {
     /// Another reign: nothing of it has been refused yet, or is on record.
     pub(crate) fn forget_record(&mut self) {
         for registrar in &mut self.registrars {
-            (registrar.refusal, registrar.kept_until) = (None, 0);
+            (registrar.refusal, registrar.kept) = (None, None);
         }
     }
 

@@ -115,6 +115,7 @@ impl Engine {
             self.timers.clear(Timer::Members);
             self.timers.clear(Timer::ProbeAway);
             self.timers.clear(Timer::Lease);
+            self.liveness.leader_pinged = self.moment.now;
             self.arm_silence();
         }
     }
@@ -147,6 +148,7 @@ impl Engine {
             self.reply(id, Err(Refusal::Invalid("the epoch, version or next id is too far ahead")));
             return;
         }
+        self.election.second_hand &= self.leader() != Some(from);
         let current = self.view().map(|mine| (mine.epoch, mine.leader, mine.version));
         let taken = match current {
             Some((epoch, leader, version)) if epoch == view.epoch && epoch == self.state.epoch => {
@@ -200,6 +202,9 @@ impl Engine {
         let taken = self.is_better(&view, &certificate);
         if taken {
             self.adopt(view, Some(certificate));
+        }
+        if taken || self.leader() == Some(from) {
+            self.election.second_hand = leader != Some(from);
         }
         let follows = taken || self.leader() == leader;
         let hint = self.hint();

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod codec;
 pub mod entry;
+pub mod host;
 pub mod id;
 pub mod key;
 pub mod limits;

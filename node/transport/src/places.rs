@@ -6,6 +6,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use p2p_chat_model::host::host_of;
+
 /// So many places, and their fair use: half of them are there for anybody; of the others nobody gets one who has an
 /// eighth of all. So many callers behind one address are served while there is room, and to keep everybody else out
 /// takes five addresses. Clones share the places.
@@ -83,20 +85,6 @@ impl Drop for Place {
     }
 }
 
-/// What counts as one caller: an IPv4 address, or the first 64 bits of an IPv6 address, as one host may own the rest.
-pub fn host_of(caller: IpAddr) -> IpAddr {
-    match caller.to_canonical() {
-        IpAddr::V6(ip) => first_bits(ip, 64),
-        v4 => v4,
-    }
-}
-
-/// The first bits of an address, 128 at most, with zeros for the others.
-pub fn first_bits(ip: std::net::Ipv6Addr, bits: u32) -> IpAddr {
-    let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits)).unwrap_or(0);
-    std::net::Ipv6Addr::from_bits(ip.to_bits() & mask).into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,14 +114,5 @@ mod tests {
         drop((third, others));
         assert_eq!(places.taken_by_all(), 0);
         assert!(places.taken().by_host.is_empty());
-    }
-
-    #[test]
-    fn a_host_is_one_caller_whatever_address_it_takes() {
-        let same = |one: &str, other: &str| host_of(one.parse().unwrap()) == host_of(other.parse().unwrap());
-        assert!(same("2001:db8::1", "2001:db8::2:1"));
-        assert!(!same("2001:db8::1", "2001:db8:0:1::1"));
-        assert!(same("::ffff:10.0.0.1", "10.0.0.1"));
-        assert!(!same("10.0.0.1", "10.0.0.2"));
     }
 }

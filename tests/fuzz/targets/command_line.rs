@@ -58,7 +58,7 @@ pub(crate) fn check(input: &[u8]) {
             assert!(!network || text.len() <= 64 * 4);
             assert!(!seconds || text.trim_start_matches(['+', '0']).len() <= 5);
             assert!(!listen || text.parse::<std::net::SocketAddr>().is_ok());
-            assert_eq!(message, (1..=MAX_TEXT_BYTES).contains(&text.len()));
+            assert_eq!(message, text.len() <= MAX_TEXT_BYTES && !text.trim().is_empty());
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::node::Node;
 
 /// Calls that a node may have under way to each other node at the same time, and to the discovery service.
 const MAX_CALLS_PER_PEER: usize = 12;
-/// Outputs that may wait for the disk.
-const MAX_WAITING: usize = 5_000;
+/// Outputs that may wait for the disk: what follows from the texts that may have waited to be written, and all others.
+const MAX_WAITING: usize = 5 * Config::LAN.max_waiting_texts + 5_000;
 
 pub(crate) fn check(node: &Node, calls: usize) -> Finding {
     let Some(engine) = &node.engine else { return Ok(()) };

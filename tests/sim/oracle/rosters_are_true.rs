@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use p2p_chat_engine::{Durable, Output, PeerCall, Phase};
+use p2p_chat_engine::{Durable, Phase};
 use p2p_chat_model::PeerId;
 
 use super::{Finding, ledger::Ledger, liveness, phase};
@@ -14,8 +14,6 @@ use crate::{gaps::Gap, node::Node};
 /// Who may be out without the others' knowing it.
 #[derive(Debug, Default)]
 pub(crate) struct Excused {
-    /// Who has asked to be let in, and was not told that it is. Whatever it did then, somebody may let it in.
-    asked: BTreeSet<PeerId>,
     /// Who has left by force. It may have taken its Leave along.
     forced: BTreeSet<PeerId>,
 }
@@ -23,14 +21,7 @@ pub(crate) struct Excused {
 impl Excused {
     pub(crate) fn note_state(&mut self, me: PeerId, state: &Durable) {
         if state.phase == Phase::Joined && state.view.as_ref().is_some_and(|view| view.member(&me).is_some()) {
-            self.asked.remove(&me);
             self.forced.remove(&me);
-        }
-    }
-
-    pub(crate) fn note_output(&mut self, me: PeerId, output: &Output) {
-        if matches!(output, Output::Call { call: PeerCall::Join { .. }, .. }) {
-            self.asked.insert(me);
         }
     }
 
@@ -38,9 +29,8 @@ impl Excused {
         self.forced.insert(peer);
     }
 
-    fn holds(&self, nodes: &[Node], node: &Node) -> bool {
-        let is_known_bug = self.asked.contains(&node.peer) || has_nobody_its_end(nodes, node);
-        self.forced.contains(&node.peer) || !Gap::Ghost.is_on() && is_known_bug
+    fn holds(&self, peer: &PeerId) -> bool {
+        self.forced.contains(peer) || !Gap::Ghost.is_on()
     }
 }
 
@@ -50,7 +40,7 @@ pub(crate) fn check(ledger: &Ledger, excused: &Excused, nodes: &[Node], bad: Opt
         let standing = snapshot.roster.iter().filter(|(_, member)| member.stands()).map(|(peer, _)| *peer);
         let standing: BTreeSet<PeerId> = standing.collect();
         for other in nodes.iter().filter(honest) {
-            let is_excused = excused.holds(nodes, other) || bad.is_some() && ledger.has_left(other.peer);
+            let is_excused = excused.holds(&other.peer) || bad.is_some() && ledger.has_left(other.peer);
             match (standing.contains(&other.peer), is_member(other)) {
                 (true, false) if !is_excused => {
                     return Err(format!("{} lists {}, which is not in", node.name, other.name));
@@ -70,10 +60,4 @@ fn is_member(node: &Node) -> bool {
     let on_disk = || node.disk.image().resume().map(|(state, _): (Durable, _)| state.phase);
     let known = if node.is_up { node.engine.as_ref().map(phase) } else { on_disk() };
     known == Some(Phase::Joined)
-}
-
-/// Whether the last that the node wrote, its Leave, is nowhere else.
-fn has_nobody_its_end(nodes: &[Node], node: &Node) -> bool {
-    let end = |of: &Node| of.disk.image().end(&node.peer).0;
-    nodes.iter().all(|other| other.who == node.who || end(other) < end(node))
 }

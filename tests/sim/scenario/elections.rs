@@ -220,3 +220,16 @@ fn a_leader_that_only_the_service_reaches_is_outvoted_all_the_same() {
     story.0.go_on(BOB);
     story.end();
 }
+
+#[test]
+fn a_member_that_dropped_out_before_does_not_keep_a_leader_from_being_outvoted() {
+    let mut story = Story::lab(4);
+    story.0.crash(DAVE);
+    story.until("dave has dropped out", |story| story.sees(ALICE, &[ALICE, BOB, CAROL]));
+    // Alice hears of the others again, so that dave goes off the record.
+    story.pass(5_000);
+    story.0.net.split(&[ALICE], &[BOB, CAROL]);
+    story.pass(20_000);
+    assert!(story.follows(CAROL, BOB) && story.is_listed(BOB));
+    story.end();
+}
