@@ -243,6 +243,11 @@ fn a_first_join_that_a_crash_cut_short_is_tried_again_for_as_long_as_it_takes() 
         node.pass(CONFIG.join_timeout_ms);
         assert_eq!(node.snapshot().phase, Phase::Joining);
     }
+    // Whoever wanted to get in can give that up, and needs no force for it.
+    let outputs = node.command(Command::Leave { wait_ms: 500, force: false });
+    let outputs = [outputs, node.pass(CONFIG.leave_timeout_ms)].concat();
+    assert!(outputs.contains(&event(Event::Stopped)), "{outputs:?}");
+    assert_eq!(node.snapshot().phase, Phase::Left);
 }
 
 #[test]
